@@ -1,0 +1,86 @@
+"""Split learning for Keras: the phone keeps the data, the labels and the ends.
+
+    import keras_split
+
+    client, server = keras_split.compile(
+        model, cut=["block_2_add", "block_15_add"], quantization="int8"
+    )
+    client.fit(x, y, epochs=3)
+
+Names are loaded when they are used, so that importing the package is quick
+and `keras_split.device` runs where TensorFlow cannot be installed.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+from typing import Any
+
+from keras_split.errors import BackendError
+from keras_split.errors import SplitError
+
+if TYPE_CHECKING:
+    from keras_split.compiler import compile as compile
+    from keras_split.layers import CutQuantizer as CutQuantizer
+    from keras_split.models import ClientModel as ClientModel
+    from keras_split.models import ServerModel as ServerModel
+    from keras_split.partition import Partition as Partition
+    from keras_split.quantization import Quantization as Quantization
+    from keras_split.quantization import Rule as Rule
+    from keras_split.strategies import SplitStrategy as SplitStrategy
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ClientModel": "models",
+    "CutQuantizer": "layers",
+    "Partition": "partition",
+    "Quantization": "quantization",
+    "Rule": "quantization",
+    "ServerModel": "models",
+    "SplitStrategy": "strategies",
+    "compile": "compiler",
+}
+_LIGHT = {"quantization"}
+
+__all__ = ["BackendError", "SplitError", "__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if home not in _LIGHT:
+        require_keras()
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def require_keras() -> None:
+    """Checks that Keras is here and runs on TensorFlow.
+
+    Raises:
+        BackendError: If not; the message says what to install or to set.
+    """
+    try:
+        import keras
+        import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise BackendError(
+            "Expected Keras and TensorFlow, to cut and train models. "
+            f"Received: {error}. Run: pip install 'keras-split[tensorflow]'"
+        ) from error
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise BackendError(
+            "Expected Keras to run on TensorFlow. Received: the "
+            f"{backend!r} backend. Set KERAS_BACKEND=tensorflow before Keras "
+            "is imported."
+        )

@@ -1,0 +1,46 @@
+"""Makes every test start from the same state."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import pytest
+
+from keras_split import SplitStrategy
+from keras_split import strategies
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """The same random numbers for each test; no session outlives it."""
+    keras.utils.set_random_seed(0)
+    yield
+    for strategy in list(strategies._OPEN):
+        strategy.close()
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def serve():
+    """Serves a server model on a free port and returns a way to reach it."""
+    servers = []
+
+    def start(server, **limits):
+        servers.append(server.serve(port=0, **limits))
+        return SplitStrategy(f"grpc://{servers[-1].target}")
+
+    yield start
+    for strategy in list(strategies._OPEN):
+        strategy.close()
+    for server in servers:
+        server.stop(0)
+
+
+@pytest.fixture(params=["in_process", "grpc"])
+def reach(request, serve):
+    """A strategy for a server model, once for each transport."""
+    if request.param == "grpc":
+        return serve
+    return lambda server: SplitStrategy()
