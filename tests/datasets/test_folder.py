@@ -1,0 +1,177 @@
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_split.datasets import load_folder
+from keras_split.errors import BackendError
+from keras_split.errors import DataError
+
+CATS, DOGS = 10, 200
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Ten dark cats and five bright dogs, every image of its own shade."""
+    for name, count, shade in (("cat", 10, CATS), ("dog", 5, DOGS)):
+        (tmp_path / name).mkdir()
+        for n in range(count):
+            image = Image.new("RGB", (6, 4), (shade + n,) * 3)
+            image.save(tmp_path / name / f"{n}.png")
+    return tmp_path
+
+
+def test_folders_become_images_labels_and_names(pets):
+    (x, y), (x_val, y_val), names = load_folder(pets, (8, 9, 3))
+
+    assert names == ("cat", "dog")
+    assert x.shape == (15, 8, 9, 3) and x.dtype == np.uint8
+    assert y.dtype == np.int32 and np.bincount(y).tolist() == [10, 5]
+    np.testing.assert_array_equal(y, x[:, 0, 0, 0] >= DOGS)
+    assert len(np.unique(x[:, 0, 0, 0])) == 15
+    assert x_val.shape == (0, 8, 9, 3) and y_val.shape == (0,)
+
+
+def test_one_seed_gives_one_order_and_another_seed_another(pets):
+    first = load_folder(pets, (4, 6, 1), seed=1, validation_split=0.2)
+    again = load_folder(pets, (4, 6, 1), seed=1, validation_split=0.2)
+    other = load_folder(pets, (4, 6, 1), seed=2, validation_split=0.2)
+
+    np.testing.assert_array_equal(first.train[0], again.train[0])
+    np.testing.assert_array_equal(first.validation[0], again.validation[0])
+    assert not np.array_equal(first.train[0], other.train[0])
+
+
+def test_the_training_images_are_shuffled(pets):
+    (_, y), _, _ = load_folder(pets, (4, 6, 1))
+
+    assert y.tolist() != sorted(y)
+
+
+def test_each_class_holds_back_its_share(pets):
+    loaded = load_folder(pets, (4, 6, 3), validation_split=0.4)
+
+    assert np.bincount(loaded.train[1]).tolist() == [6, 3]
+    assert np.bincount(loaded.validation[1]).tolist() == [4, 2]
+    shades = [half[0][:, 0, 0, 0] for half in (loaded[0], loaded[1])]
+    assert not np.intersect1d(*shades).size
+
+
+def test_each_class_keeps_one_image_to_train_on(pets):
+    loaded = load_folder(pets, (4, 6, 3), validation_split=0.99)
+
+    assert np.bincount(loaded.train[1]).tolist() == [1, 1]
+
+
+def test_progress_is_told_after_each_image(pets):
+    calls = []
+
+    load_folder(
+        pets,
+        (4, 6, 3),
+        validation_split=0.2,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+
+    assert calls == [(n, 15) for n in range(1, 16)]
+
+
+def test_other_files_and_hidden_folders_are_passed_over(pets):
+    (pets / "README.txt").write_text("pets")
+    (pets / "cat" / "notes.txt").write_text("cats")
+    (pets / "cat" / "._0.png").write_bytes(b"what some systems leave behind")
+    (pets / ".cache").mkdir()
+
+    loaded = load_folder(str(pets), (4, 6, 3))
+
+    assert len(loaded.train[0]) == 15 and loaded.class_names == ("cat", "dog")
+
+
+def test_an_image_is_turned_as_its_camera_says(tmp_path):
+    (tmp_path / "a").mkdir()
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[:2] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.png", exif=exif)
+
+    (x, _), _, _ = load_folder(tmp_path, (4, 4, 1))
+
+    np.testing.assert_array_equal(x[0, ..., 0], np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (np.full((4, 4), 51, np.uint8), 51),
+        (np.full((4, 4), 51 << 8, np.uint16), 51),
+        (np.full((4, 4, 4), 51, np.uint8), 51),
+        (np.full((4, 4), True), 255),
+    ],
+    ids=["gray", "gray16", "rgba", "bits"],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_every_mode_are_read(tmp_path, pixels, expected, channels):
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.png")
+
+    (x, _), _, _ = load_folder(tmp_path, (2, 2, channels))
+
+    np.testing.assert_array_equal(
+        x, np.full((1, 2, 2, channels), expected, np.uint8)
+    )
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\. There is no such folder"):
+        load_folder(tmp_path / "none", (4, 4, 3))
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(DataError, match="file. It is a file"):
+        load_folder(tmp_path / "file", (4, 4, 3))
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "0.png")
+
+    with pytest.raises(DataError, match=r"no sub-folders.*CLASS.IMAGE\.jpg"):
+        load_folder(tmp_path, (4, 4, 3))
+
+
+def test_an_empty_class_folder_is_named(pets):
+    (pets / "bird").mkdir()
+
+    with pytest.raises(DataError, match="none in .*bird"):
+        load_folder(pets, (4, 4, 3))
+
+
+@pytest.mark.parametrize("keep", [0, 8, 40, 50])
+def test_an_unreadable_image_is_named(pets, keep):
+    file = pets / "dog" / "3.png"
+    file.write_bytes(file.read_bytes()[:keep])
+
+    with pytest.raises(DataError, match=r"can read: .*dog.3\.png\. Reading"):
+        load_folder(pets, (4, 4, 3))
+
+
+def test_a_missing_pillow_is_a_line_to_install_it(pets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+
+    with pytest.raises(BackendError, match=r"keras-split\[images\]"):
+        load_folder(pets, (4, 4, 3))
+
+
+@pytest.mark.parametrize("split", [-0.1, 1.0, float("nan")])
+def test_a_share_outside_zero_to_one_is_refused(pets, split):
+    with pytest.raises(DataError, match="validation_split"):
+        load_folder(pets, (4, 4, 3), validation_split=split)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 2), (None, None, 3), (4, 4)])
+def test_an_input_shape_that_no_image_has_is_refused(pets, shape):
+    with pytest.raises(DataError, match="Received: "):
+        load_folder(pets, shape)
