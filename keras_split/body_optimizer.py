@@ -1,0 +1,150 @@
+"""The optimizer of the body, one for each session, and who built it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_split.errors import ProtocolError
+from keras_split.step_graph import StepGraph
+
+_Arrays = list[np.ndarray[Any, Any]]
+
+
+class SharedStep:
+    """A step's graph, and whose optimizer slots are in its variables now.
+
+    Sessions with optimizers of the same config share one graph, because
+    tracing takes seconds; each has slots of its own, which are swapped in
+    when another session's turn comes.
+    """
+
+    def __init__(
+        self, graph: StepGraph, optimizer: keras.optimizers.Optimizer
+    ) -> None:
+        self.graph = graph
+        self.optimizer = optimizer
+        self.fresh = [np.array(v) for v in optimizer.variables]
+        self.owner: BodyOptimizer | None = None
+
+
+class BodyOptimizer:
+    """The optimizer of one session.
+
+    Args:
+        shared: The graph that it updates the body in.
+        lasting: Whether it is the server's own and outlives sessions.
+    """
+
+    def __init__(self, shared: SharedStep, lasting: bool = False) -> None:
+        self._shared = shared
+        self._lasting = lasting
+        self._slots: Sequence[np.ndarray[Any, Any]] = shared.fresh
+
+    @property
+    def graph(self) -> StepGraph:
+        """The compiled step."""
+        return self._shared.graph
+
+    def enter(self, learning_rate: float) -> float:
+        """Puts this session's slots into the graph's variables.
+
+        Returns:
+            The factor that float16 gradients are computed with.
+        """
+        shared = self._shared
+        if shared.owner is not self:
+            if shared.owner is not None:
+                shared.owner._slots = shared.owner.weights()
+            shared.owner = self
+            self.set_weights(self._slots)
+        shared.optimizer.learning_rate = learning_rate
+        scaled = shared.optimizer.scale_loss(np.float32(1))
+        return float(scaled)
+
+    def leave(self) -> None:
+        """Forgets the slots, when the session ends."""
+        if self._lasting:
+            return
+        if self._shared.owner is self:
+            self._shared.owner = None
+        self._slots = ()
+
+    def weights(self) -> _Arrays:
+        """A copy of every variable of the optimizer."""
+        if self._shared.owner is not self:
+            return list(self._slots)
+        return [np.array(v) for v in self._shared.optimizer.variables]
+
+    def set_weights(self, values: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Puts a copy back."""
+        if self._shared.owner is not self:
+            self._slots = list(values)
+            return
+        for variable, value in zip(
+            self._shared.optimizer.variables, values, strict=True
+        ):
+            variable.assign(value)
+
+
+def from_json(config: str) -> keras.optimizers.Optimizer:
+    """A Keras optimizer from JSON; only classes of `keras.optimizers`.
+
+    Raises:
+        ProtocolError: With reason `"optimizer"`.
+    """
+    try:
+        value = json.loads(config)
+        name = value["class_name"]
+        kind = getattr(keras.optimizers, name, None)
+        base = keras.optimizers.Optimizer
+        if isinstance(kind, type) and issubclass(kind, base) and kind != base:
+            return keras.optimizers.deserialize(value)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ProtocolError(
+            "Expected the config of a Keras optimizer. Received: "
+            f"{config[:200]!r} ({error}).",
+            "optimizer",
+        ) from error
+    raise ProtocolError(
+        "Expected an optimizer of keras.optimizers. Received: "
+        f"{name!r}. For one of your own start the server with it: "
+        "server.compile(optimizer).",
+        "optimizer",
+    )
+
+
+def judge_from_json(config: str) -> keras.Model:
+    """A model without layers that knows how to compute the loss.
+
+    Raises:
+        ProtocolError: With reason `"loss"`.
+    """
+    try:
+        values = keras.saving.deserialize_keras_object(
+            json.loads(config), safe_mode=True
+        )
+        judge = keras.Model()
+        judge.compile(loss=values["loss"], loss_weights=values["loss_weights"])
+    except (ValueError, TypeError, KeyError, ImportError) as error:
+        raise ProtocolError(
+            "Expected the config of a Keras loss, because a model that is "
+            f"cut once has its loss on the server. Received: {config[:200]!r}"
+            f" ({error}). Use a loss of keras.losses.",
+            "loss",
+        ) from error
+    return judge
+
+
+def without_rate(config: str) -> str:
+    """The config without its learning rate, which comes with each step."""
+    try:
+        value = json.loads(config)
+        inner = value["config"].get("inner_optimizer", value)
+        if isinstance(inner["config"].get("learning_rate"), float):
+            del inner["config"]["learning_rate"]
+        return json.dumps(value, sort_keys=True)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return config

@@ -1,0 +1,324 @@
+"""The phone's half: head and tail as one graph round two exchanges.
+
+One training step is one graph: head forward, the exchange of smashed data
+for features, tail forward and backward, the exchange of gradients, head
+backward. The exchanges are host callbacks. Variables are read at the start
+and assigned at the end, so a step whose server fails leaves no trace.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_split import validation
+from keras_split.crossing import Crossing
+from keras_split.errors import ProtocolError
+from keras_split.messages import Contract
+from keras_split.messages import CutTensor
+from keras_split.strategies import SplitStrategy
+
+
+class Step(NamedTuple):
+    """What came out of a training step, before anything is committed.
+
+    Attributes:
+        outputs: The model's outputs, flat.
+        loss: The loss to log, the body's penalty included.
+        gradients: One for each trainable variable; None where none flows.
+        updates: New values of statistics, seeds and metrics.
+    """
+
+    outputs: list[tf.Tensor]
+    loss: tf.Tensor
+    gradients: list[tf.Tensor | None]
+    updates: list[tuple[Any, tf.Tensor]]
+
+
+class ClientHalf:
+    """Runs head and tail of a client model.
+
+    Args:
+        head: The head as a functional model.
+        tail: The tail; None for a model that is cut once.
+        contract: What they were cut with.
+        skips: How many outputs of the head, behind the smashed data or among
+            them, go to the tail: their positions in the head's outputs.
+        strategy: Speaks with the server.
+    """
+
+    def __init__(
+        self,
+        head: keras.Model,
+        tail: keras.Model | None,
+        contract: Contract,
+        skips: Sequence[int],
+        strategy: Callable[[], SplitStrategy],
+    ) -> None:
+        rules = contract.quantization
+        count = len(contract.smashed)
+        leaves = [t.dtype for t in head.outputs[:count]]
+        arrives = (
+            [t.dtype for t in tail.inputs[: len(contract.features)]]
+            if tail is not None
+            else None
+        )
+        self._head = head
+        self._tail = tail
+        self._skips = list(skips)
+        self._count = count
+        self._strategy = strategy
+        self._smashed = Crossing(contract.smashed, rules.activations, leaves)
+        self._features = Crossing(contract.features, rules.activations, arrives)
+        self._features_grad = Crossing(
+            contract.features, rules.gradients, arrives
+        )
+        self._smashed_grad = Crossing(contract.smashed, rules.gradients, leaves)
+        self.failure: Exception | None = None
+
+    def infer(
+        self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """The model's outputs in inference mode, and the body's penalty."""
+        made = _list(self._head(head_inputs, training=False))
+        penalty, *parts = self._callback(
+            self._exchange_infer,
+            self._smashed.quantize(made[: self._count]),
+            [tf.float32, *self._features.part_dtypes],
+        )
+        penalty.set_shape(())
+        features = self._features.dequantize(parts)
+        if self._tail is None:
+            return features, penalty
+        skips = [made[i] for i in self._skips]
+        inputs = [*features, *skips, *tail_inputs]
+        return _list(self._tail(inputs, training=False)), penalty
+
+    def train(
+        self,
+        head_inputs: list[tf.Tensor],
+        tail_inputs: list[tf.Tensor],
+        model: keras.Model,
+        compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
+    ) -> Step:
+        """One step of a model that is cut twice.
+
+        Args:
+            head_inputs: Inputs of the head.
+            tail_inputs: Raw inputs that only the tail reads.
+            model: Owns variables, metrics and optimizer.
+            compute_loss: Loss of the model's outputs, the regularizers of
+                head and tail included.
+        """
+        assert self._tail is not None
+        trained = model.trainable_variables
+        values = [tf.convert_to_tensor(v.value) for v in trained]
+        scope = keras.StatelessScope(
+            list(zip(trained, values, strict=True)), collect_losses=True
+        )
+        with tf.GradientTape() as head_tape:
+            head_tape.watch(values)
+            with scope:
+                made = _list(self._head(head_inputs, training=True))
+        smashed = made[: self._count]
+        skips = [made[i] for i in self._skips]
+        head_losses = list(scope.losses)
+        penalty, *parts = self._callback(
+            self._exchange_forward,
+            self._smashed.quantize(smashed),
+            [tf.float32, *self._features.part_dtypes],
+        )
+        penalty.set_shape(())
+        features = self._features.dequantize(parts)
+
+        with tf.GradientTape() as tail_tape:
+            edge = [*features, *skips, *head_losses]
+            tail_tape.watch([*edge, *values])
+            with scope:
+                inputs = [*features, *skips, *tail_inputs]
+                outputs = _list(self._tail(inputs, training=True))
+                loss = compute_loss(outputs)
+            scaled = model.optimizer.scale_loss(loss)
+        scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
+        found = tail_tape.gradient(scaled, [*edge, *values])
+        grads = [
+            tf.zeros_like(t) if g is None else g
+            for t, g in zip(edge, found[: len(edge)], strict=True)
+        ]
+        features_grad = [
+            tf.cast(g, tf.float32) / scale for g in grads[: len(features)]
+        ]
+        rate = tf.cast(model.optimizer.learning_rate, tf.float32)
+        parts = self._callback(
+            self._exchange_backward,
+            [rate, loss, *self._features_grad.quantize(features_grad)],
+            self._smashed_grad.part_dtypes,
+        )
+        smashed_grad = self._scaled(parts, scale)
+        head_grads = head_tape.gradient(
+            [*smashed, *skips, *head_losses],
+            values,
+            output_gradients=[*smashed_grad, *grads[len(features) :]],
+        )
+        gradients = [
+            _add(a, b)
+            for a, b in zip(head_grads, found[len(edge) :], strict=True)
+        ]
+        logged = tf.cast(loss, tf.float32) + penalty
+        return Step(outputs, logged, gradients, _updates(model, scope))
+
+    def train_labeled(
+        self,
+        head_inputs: list[tf.Tensor],
+        model: keras.Model,
+        labels: list[tf.Tensor],
+        sample_weights: list[tf.Tensor],
+    ) -> Step:
+        """One step of a model that is cut once: the server has the loss."""
+        trained = model.trainable_variables
+        values = [tf.convert_to_tensor(v.value) for v in trained]
+        scope = keras.StatelessScope(
+            list(zip(trained, values, strict=True)), collect_losses=True
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            with scope:
+                smashed = _list(self._head(head_inputs, training=True))
+                penalty = tf.add_n(
+                    [tf.cast(x, tf.float32) for x in model.losses] or [0.0]
+                )
+        scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
+        rate = tf.cast(model.optimizer.learning_rate, tf.float32)
+        weights = [tf.cast(w, tf.float32) for w in sample_weights]
+        quantized = self._smashed.quantize(smashed)
+        self._label_counts = (len(quantized), len(labels))
+        loss, *parts = self._callback(
+            self._exchange_labeled,
+            [rate, *quantized, *labels, *weights],
+            [
+                tf.float32,
+                *self._features.part_dtypes,
+                *self._smashed_grad.part_dtypes,
+            ],
+        )
+        loss.set_shape(())
+        count = len(self._features.part_dtypes)
+        outputs = self._features.dequantize(parts[:count])
+        smashed_grad = self._scaled(parts[count:], scale)
+        gradients = tape.gradient(
+            [*smashed, penalty],
+            values,
+            output_gradients=[*smashed_grad, scale],
+        )
+        return Step(outputs, loss + penalty, gradients, _updates(model, scope))
+
+    def _scaled(
+        self, parts: Sequence[tf.Tensor], scale: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return [
+            grad * tf.cast(scale, grad.dtype)
+            for grad in self._smashed_grad.dequantize(parts)
+        ]
+
+    # -- host callbacks ----------------------------------------------------
+
+    def _callback(
+        self,
+        function: Callable[..., list[Any]],
+        inputs: list[tf.Tensor],
+        dtypes: list[tf.DType],
+    ) -> list[tf.Tensor]:
+        def call(*arrays: Any) -> list[Any]:
+            try:
+                return function(*arrays)
+            except Exception as error:
+                # TensorFlow turns it into an error of its own; the client
+                # model raises this one instead.
+                self.failure = error
+                raise
+
+        return list(tf.numpy_function(call, inputs, dtypes))
+
+    def _exchange_infer(self, *parts: Any) -> list[Any]:
+        features, penalty = self._strategy().infer(
+            _finite(self._smashed.wrap(parts))
+        )
+        return [np.float32(penalty), *self._features.unwrap(features)]
+
+    def _exchange_forward(self, *parts: Any) -> list[Any]:
+        features, penalty = self._strategy().forward(
+            _finite(self._smashed.wrap(parts))
+        )
+        return [np.float32(penalty), *self._features.unwrap(features)]
+
+    def _exchange_backward(
+        self, rate: Any, loss: Any, *parts: Any
+    ) -> list[Any]:
+        if not np.isfinite(loss):
+            raise not_finite("loss")
+        tensors = _finite(self._features_grad.wrap(parts))
+        grads = self._strategy().backward(tensors, float(rate))
+        return self._smashed_grad.unwrap(grads)
+
+    def _exchange_labeled(self, rate: Any, *arrays: Any) -> list[Any]:
+        parts, labels = self._label_counts
+        smashed = _finite(self._smashed.wrap(arrays[:parts]))
+        reply = self._strategy().labeled_step(
+            smashed,
+            _plain("labels", arrays[parts : parts + labels]),
+            _plain("sample_weights", arrays[parts + labels :]),
+            float(rate),
+        )
+        if not np.isfinite(reply.loss):
+            raise not_finite("loss")
+        return [
+            np.float32(reply.loss),
+            *self._features.unwrap(reply.predictions),
+            *self._smashed_grad.unwrap(reply.tensors),
+        ]
+
+
+# A functional model with one output returns it bare.
+_list = keras.tree.flatten
+
+
+def not_finite(what: str) -> ProtocolError:
+    """The error of a step that must not be sent."""
+    return ProtocolError(
+        f"Expected a finite {what}. Received: NaN or infinity. The step was "
+        "not taken; lower the learning rate, or look for a broken batch.",
+        "not-finite",
+    )
+
+
+def _finite(tensors: list[CutTensor]) -> list[CutTensor]:
+    for tensor in tensors:
+        if not validation.is_finite(tensor):
+            raise not_finite(f"{tensor.name!r}")
+    return tensors
+
+
+def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:
+    return [
+        CutTensor(f"{name}_{i}", array.shape, array)
+        for i, array in enumerate(map(np.asarray, arrays))
+    ]
+
+
+def _updates(
+    model: keras.Model, scope: keras.StatelessScope
+) -> list[tuple[Any, tf.Tensor]]:
+    """Statistics, seeds and metrics that the step would change."""
+    variables = model.non_trainable_variables + model.metrics_variables
+    pairs = [(v, scope.get_current_value(v)) for v in variables]
+    return [(v, value) for v, value in pairs if value is not None]
+
+
+def _add(one: tf.Tensor | None, other: tf.Tensor | None) -> tf.Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

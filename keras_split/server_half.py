@@ -1,0 +1,329 @@
+"""The server's half: runs the body and keeps its residuals between passes.
+
+Between its forward and its backward a step is parked: its graph
+(`keras_split.step_graph`) waits in the middle, in a thread of its own, with
+all residuals in place. When there are more steps than threads may wait, the
+oldest is dropped, and computed anew from its smashed data when its gradients
+come.
+"""
+
+import atexit
+import contextlib
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_split import body_optimizer
+from keras_split import threads
+from keras_split.body_optimizer import BodyOptimizer
+from keras_split.body_optimizer import SharedStep
+from keras_split.crossing import Crossing
+from keras_split.errors import ProtocolError
+from keras_split.messages import Contract
+from keras_split.messages import CutTensor
+from keras_split.step_graph import Crossings
+from keras_split.step_graph import StepGraph
+
+_HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
+
+
+@atexit.register
+def _abandon_everything() -> None:
+    """Ends waiting graphs, for TensorFlow joins their threads at exit."""
+    for half in _HALVES:
+        half.abandon_all()
+
+
+class Abandoned(Exception):
+    """Ends the graph of a step that nobody will finish."""
+
+
+class ParkedStep:
+    """One step in flight; its graph waits in the middle for gradients."""
+
+    def __init__(self) -> None:
+        self.features: Future[list[Any]] = Future()
+        self.gradients: Future[list[Any]] = Future()
+        self.result: Future[Any] = Future()
+
+    def abandon(self) -> None:
+        """Lets the waiting graph end; its results are dropped."""
+        if not self.gradients.done():
+            self.gradients.set_exception(Abandoned())
+
+
+class ServerHalf:
+    """Runs one body for any number of sessions.
+
+    Every method takes and gives NumPy tensors and may be called from any
+    thread; one lock keeps steps of different sessions apart.
+
+    Args:
+        body: The body as a functional model.
+        contract: What it was cut with.
+    """
+
+    def __init__(self, body: keras.Model, contract: Contract) -> None:
+        rules = contract.quantization
+        arrives = [t.dtype for t in body.inputs]
+        leaves = [t.dtype for t in body.outputs]
+        self.body = body
+        self.contract = contract
+        self.lock = threading.RLock()
+        self._crossings = Crossings(
+            Crossing(contract.smashed, rules.activations, arrives),
+            Crossing(contract.features, rules.activations, leaves),
+            Crossing(contract.features, rules.gradients, leaves),
+            Crossing(contract.smashed, rules.gradients, arrives),
+        )
+        self._tickets: dict[int, ParkedStep] = {}
+        self._next_ticket = 0
+        self._parked: OrderedDict[str, ParkedStep] = OrderedDict()
+        self.retrace()
+        _HALVES.add(self)
+
+    def retrace(self) -> None:
+        """Forgets compiled graphs, when layers were frozen or thawed."""
+        self._trained = [id(v) for v in self.body.trainable_variables]
+        self._steps: dict[tuple[str, str], SharedStep] = {}
+        self._infer = tf.function(
+            self._trace_infer,
+            input_signature=self._crossings.smashed.part_specs,
+            autograph=False,
+        )
+
+    def refresh(self) -> None:
+        """Retraces if the set of trainable variables has changed."""
+        with self.lock:
+            if self._trained != [id(v) for v in self.body.trainable_variables]:
+                self.abandon_all()
+                self.retrace()
+
+    # -- the steps ---------------------------------------------------------
+
+    def forward(
+        self,
+        key: str,
+        smashed: Sequence[CutTensor],
+        optimizer: BodyOptimizer,
+    ) -> tuple[list[CutTensor], float]:
+        """Runs the body forward in training mode and changes nothing.
+
+        Args:
+            key: Names the step; a repeated forward replaces the one before.
+            smashed: The head's outputs.
+            optimizer: Will update the weights.
+
+        Returns:
+            The features and the body's regularization loss.
+        """
+        with self.lock:
+            self.abandon(key)
+            step = self._start(optimizer, smashed)
+            penalty, *parts = step.features.result()
+            self._parked[key] = step
+            while len(self._parked) > threads.parking_places():
+                self._parked.popitem(last=False)[1].abandon()
+            return self._crossings.features.wrap(parts), float(penalty)
+
+    def backward(
+        self,
+        key: str,
+        smashed: Sequence[CutTensor],
+        features_grad: Sequence[CutTensor],
+        optimizer: BodyOptimizer,
+        learning_rate: float,
+    ) -> list[CutTensor]:
+        """Runs the body backward, updates its weights and statistics.
+
+        Args:
+            key: Names the step.
+            smashed: The step's input again, from which the residuals are
+                rebuilt when they are gone.
+            features_grad: Gradients of the loss by the features.
+            optimizer: Updates the weights; the one of the forward.
+            learning_rate: Of this step.
+
+        Returns:
+            Gradients of the loss by the smashed data.
+
+        Raises:
+            ProtocolError: If a gradient is not finite; nothing has changed.
+        """
+        with self.lock:
+            scale = np.float32(optimizer.enter(learning_rate))
+            parts = self._crossings.features_grad.unwrap(features_grad)
+            step = self._parked.pop(key, None)
+            if step is None:
+                step = self._start(optimizer, smashed, [scale, *parts])
+            else:
+                step.gradients.set_result([scale, *parts])
+            with _finite_gradients():
+                out = step.result.result()
+            return self._crossings.smashed_grad.wrap([p.numpy() for p in out])
+
+    def labeled_step(
+        self,
+        smashed: Sequence[CutTensor],
+        labels: Sequence[CutTensor],
+        sample_weights: Sequence[CutTensor],
+        optimizer: BodyOptimizer,
+        learning_rate: float,
+    ) -> tuple[float, list[CutTensor], list[CutTensor]]:
+        """One whole step of a model that is cut once: the loss is here.
+
+        Returns:
+            Loss, predictions, and gradients of the smashed data.
+
+        Raises:
+            ProtocolError: If a gradient is not finite; nothing has changed.
+        """
+        with self.lock:
+            scale = tf.constant(optimizer.enter(learning_rate), tf.float32)
+            inputs = [
+                [tf.convert_to_tensor(part) for part in group]
+                for group in (
+                    self._crossings.smashed.unwrap(smashed),
+                    [t.codes for t in labels],
+                    [t.codes for t in sample_weights],
+                )
+            ]
+            with _finite_gradients():
+                loss, made, out = optimizer.graph.run_labeled(*inputs, scale)
+            crossings = self._crossings
+            return (
+                float(loss),
+                crossings.features.wrap([p.numpy() for p in made]),
+                crossings.smashed_grad.wrap([p.numpy() for p in out]),
+            )
+
+    def infer(
+        self, smashed: Sequence[CutTensor]
+    ) -> tuple[list[CutTensor], float]:
+        """Features in inference mode, and the regularization loss."""
+        with self.lock:
+            parts = self._crossings.smashed.unwrap(smashed)
+            penalty, *made = self._infer(*map(tf.convert_to_tensor, parts))
+            made = [part.numpy() for part in made]
+            return self._crossings.features.wrap(made), float(penalty)
+
+    def abandon(self, key: str) -> None:
+        """Drops the residuals of a step."""
+        with self.lock:
+            step = self._parked.pop(key, None)
+            if step is not None:
+                step.abandon()
+
+    def abandon_all(self) -> None:
+        """Drops the residuals of every step."""
+        for key in list(self._parked):
+            self.abandon(key)
+
+    # -- weights -----------------------------------------------------------
+
+    def weights(self) -> list[np.ndarray[Any, Any]]:
+        """A copy of every variable of the body."""
+        with self.lock:
+            return [np.array(v) for v in self.body.variables]
+
+    def set_weights(self, values: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Puts a copy back."""
+        with self.lock:
+            self.abandon_all()
+            for variable, value in zip(
+                self.body.variables, values, strict=True
+            ):
+                variable.assign(value)
+
+    def optimizer(self, config: str, loss: str = "") -> BodyOptimizer:
+        """An optimizer for a session, from the JSON config in a `Hello`."""
+        with self.lock:
+            key = (body_optimizer.without_rate(config), loss)
+            if key not in self._steps:
+                optimizer = body_optimizer.from_json(config)
+                self._steps[key] = self._share(optimizer, loss)
+            return BodyOptimizer(self._steps[key])
+
+    def adopt(self, optimizer: keras.optimizers.Optimizer) -> BodyOptimizer:
+        """The server's own optimizer, for every session."""
+        return BodyOptimizer(self._share(optimizer), lasting=True)
+
+    # -- graphs ------------------------------------------------------------
+
+    def _share(
+        self, optimizer: keras.optimizers.Optimizer, loss: str = ""
+    ) -> SharedStep:
+        judge = body_optimizer.judge_from_json(loss) if loss else None
+        graph = StepGraph(
+            self.body, self._crossings, optimizer, self._hand_over, judge
+        )
+        return SharedStep(graph, optimizer)
+
+    def _start(
+        self,
+        optimizer: BodyOptimizer,
+        smashed: Sequence[CutTensor],
+        gradients: list[Any] | None = None,
+    ) -> ParkedStep:
+        """Starts a step's graph; with gradients at hand it never waits."""
+        step = ParkedStep()
+        if gradients is not None:
+            step.gradients.set_result(gradients)
+        self._next_ticket += 1
+        ticket = self._next_ticket
+        self._tickets[ticket] = step
+        unwrapped = self._crossings.smashed.unwrap(smashed)
+        parts = [tf.convert_to_tensor(part) for part in unwrapped]
+        graph = optimizer.graph
+
+        def run() -> None:
+            try:
+                outcome = graph.run(tf.constant(ticket, tf.int64), *parts)
+                step.result.set_result(outcome)
+            except BaseException as error:
+                if not step.features.done():
+                    step.features.set_exception(error)
+                step.result.set_exception(error)
+            finally:
+                self._tickets.pop(ticket, None)
+
+        threads.start(run)
+        return step
+
+    def _hand_over(self, ticket: Any, *features: Any) -> list[Any]:
+        """The host callback: features out, gradients back in."""
+        step = self._tickets[int(ticket)]
+        step.features.set_result(list(features))
+        return step.gradients.result()
+
+    def _trace_infer(self, *parts: tf.Tensor) -> list[tf.Tensor]:
+        smashed = self._crossings.smashed.dequantize(parts)
+        features = keras.tree.flatten(self.body(smashed, training=False))
+        penalty = tf.add_n(
+            [tf.cast(x, tf.float32) for x in self.body.losses] or [0.0]
+        )
+        return [penalty, *self._crossings.features.quantize(features)]
+
+
+@contextlib.contextmanager
+def _finite_gradients() -> Iterator[None]:
+    """Says in our words that a step's graph found NaN or infinity."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if "Assert" not in str(error):
+            raise
+        raise ProtocolError(
+            "Expected finite gradients in the body. Received: NaN or "
+            "infinity. The step was not taken; lower the learning rate, or "
+            "look for a broken batch.",
+            "not-finite",
+        ) from error
