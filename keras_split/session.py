@@ -1,0 +1,235 @@
+"""One client's run with one server, seen from the server."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+from keras_split import validation
+from keras_split.errors import ProtocolError
+from keras_split.messages import Backward
+from keras_split.messages import CutTensor
+from keras_split.messages import Done
+from keras_split.messages import Features
+from keras_split.messages import Forward
+from keras_split.messages import Infer
+from keras_split.messages import LabeledResult
+from keras_split.messages import LabeledStep
+from keras_split.messages import Message
+from keras_split.messages import Release
+from keras_split.messages import Restore
+from keras_split.messages import SmashedGrad
+from keras_split.messages import Snapshot
+from keras_split.messages import SnapshotTaken
+from keras_split.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from keras_split.body_optimizer import BodyOptimizer
+    from keras_split.server_half import ServerHalf
+
+_LOG = logging.getLogger("keras_split.server")
+
+
+class Session:
+    """Follows the steps of one client.
+
+    A forward changes nothing and may be repeated. A backward commits its
+    step once; repeated, it returns the stored reply. Everything is checked
+    before the body sees it.
+
+    Args:
+        name: Name of the session, chosen by the server.
+        half: The body.
+        optimizer: Updates the body for this client.
+        snapshots: Where copies of the body are kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        half: "ServerHalf",
+        optimizer: "BodyOptimizer",
+        snapshots: Snapshots,
+    ) -> None:
+        self.name = name
+        self.next_step = 0
+        self._half = half
+        self._contract = half.contract
+        self._optimizer = optimizer
+        self._snapshots = snapshots
+        self._smashed: list[CutTensor] = []
+        self._smashed_step = -1
+        self._last_reply: Message | None = None
+
+    def handle(self, message: Message) -> Message:
+        """Answers one message.
+
+        Raises:
+            ProtocolError: If the message is out of order or malformed.
+        """
+        if isinstance(message, Forward):
+            return self._forward(message)
+        if isinstance(message, Backward):
+            return self._backward(message)
+        if isinstance(message, Infer):
+            self._check_smashed(message.tensors)
+            tensors, penalty = self._half.infer(message.tensors)
+            return Features(-1, self._sound(tensors), penalty)
+        if isinstance(message, LabeledStep):
+            return self._labeled(message)
+        if isinstance(message, Snapshot):
+            return SnapshotTaken(self._take_snapshot())
+        if isinstance(message, Restore):
+            self._restore(message)
+            return Done()
+        if isinstance(message, Release):
+            self._snapshots.release(message.tag)
+            return Done()
+        raise ProtocolError(
+            "Expected a step, a snapshot or a goodbye. Received: "
+            f"{type(message).__name__}.",
+            "order",
+        )
+
+    def close(self) -> None:
+        """Drops what is kept for a step that was never finished."""
+        with self._half.lock:
+            self._half.abandon(self.name)
+            self._optimizer.leave()
+
+    def _forward(self, message: Forward) -> Message:
+        if self._contract.labels_on_server:
+            raise ProtocolError(
+                "Expected a labeled step, for this model is cut once. "
+                "Received: a Forward.",
+                "order",
+            )
+        self._expect(message.step)
+        self._check_smashed(message.tensors)
+        tensors, penalty = self._half.forward(
+            self.name, message.tensors, self._optimizer
+        )
+        self._smashed, self._smashed_step = message.tensors, message.step
+        return Features(message.step, self._sound(tensors), penalty)
+
+    def _backward(self, message: Backward) -> Message:
+        if message.step == self.next_step - 1 and self._last_reply:
+            return self._last_reply
+        self._expect(message.step)
+        if self._smashed_step != message.step:
+            raise ProtocolError(
+                f"Expected the forward of step {message.step} first. "
+                "Received: its backward. Send the smashed data again.",
+                "order",
+            )
+        rules = self._contract.quantization
+        batch = validation.check_tensors(
+            message.tensors, self._contract.features, rules.gradients
+        )
+        expected = self._smashed[0].shape[0]
+        if batch != expected:
+            raise ProtocolError(
+                f"Expected gradients of the {expected} examples of step "
+                f"{message.step}. Received: {batch} examples.",
+                "shape",
+            )
+        validation.check_learning_rate(message.learning_rate)
+        tensors = self._half.backward(
+            self.name,
+            self._smashed,
+            message.tensors,
+            self._optimizer,
+            message.learning_rate,
+        )
+        return self._committed(SmashedGrad(message.step, tensors))
+
+    def _labeled(self, message: LabeledStep) -> Message:
+        if not self._contract.labels_on_server:
+            raise ProtocolError(
+                "Expected no labels, for this model is cut twice and labels "
+                "stay on the phone. Received: a LabeledStep.",
+                "order",
+            )
+        if message.step == self.next_step - 1 and self._last_reply:
+            return self._last_reply
+        self._expect(message.step)
+        batch = self._check_smashed(message.tensors)
+        validation.check_labels(
+            [*message.labels, *message.sample_weights], batch
+        )
+        validation.check_learning_rate(message.learning_rate)
+        loss, predictions, tensors = self._half.labeled_step(
+            message.tensors,
+            message.labels,
+            message.sample_weights,
+            self._optimizer,
+            message.learning_rate,
+        )
+        return self._committed(
+            LabeledResult(message.step, loss, predictions, tensors)
+        )
+
+    def _committed(self, reply: Message) -> Message:
+        self._smashed = []
+        self.next_step += 1
+        self._last_reply = reply
+        return reply
+
+    def _expect(self, step: int) -> None:
+        if step != self.next_step:
+            raise ProtocolError(
+                f"Expected step {self.next_step}. Received: step {step}. "
+                "Steps of a session are taken one after the other.",
+                "order",
+            )
+
+    def _check_smashed(self, tensors: list[CutTensor]) -> int:
+        return validation.check_tensors(
+            tensors,
+            self._contract.smashed,
+            self._contract.quantization.activations,
+        )
+
+    def _sound(self, features: list[CutTensor]) -> list[CutTensor]:
+        for tensor in features:
+            if not validation.is_finite(tensor):
+                self._half.abandon(self.name)
+                raise ProtocolError(
+                    "Expected finite features from the body. Received: NaN "
+                    f"or infinity in {tensor.name!r}: the body has diverged. "
+                    "Lower the learning rate and restore its weights.",
+                    "not-finite",
+                )
+        return features
+
+    def _take_snapshot(self) -> str:
+        with self._half.lock:
+            return self._snapshots.save(
+                self._half.weights(), self._optimizer.weights()
+            )
+
+    def _restore(self, message: Restore) -> None:
+        body, slots = self._snapshots.load(message.tag)
+        with self._half.lock:
+            if not _fit(body, self._half.body.variables):
+                raise ProtocolError(
+                    "Expected a snapshot of this body. Received: "
+                    f"{message.tag!r}, of a body with other weights. Start "
+                    "the server with a snapshot folder of its own.",
+                    "snapshot",
+                )
+            if message.optimizer:
+                if _fit(slots, self._optimizer.weights()):
+                    self._optimizer.set_weights(slots)
+                else:  # as Keras does when the optimizer is another one
+                    _LOG.warning(
+                        "snapshot %s was taken with another optimizer; only "
+                        "the weights come back",
+                        message.tag,
+                    )
+            self._half.set_weights(body)
+        self._smashed_step = -1
+
+
+def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:
+    return [a.shape for a in arrays] == [tuple(v.shape) for v in variables]
