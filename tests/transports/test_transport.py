@@ -1,0 +1,37 @@
+import pytest
+
+from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
+from keras_split.messages import Done
+from keras_split.messages import Goodbye
+from keras_split.messages import Refusal
+from keras_split.transports import Transport
+
+
+class Answering(Transport):
+    """Gives one answer to everything."""
+
+    def __init__(self, reply):
+        self.reply = reply
+
+    def _exchange(self, message):
+        return self.reply
+
+    def close(self):
+        pass
+
+
+def test_a_reply_is_returned():
+    assert Answering(Done()).exchange(Goodbye("s")) == Done()
+
+
+def test_a_refusal_is_raised_with_its_reason_and_text():
+    transport = Answering(Refusal("shape", "Expected a. Received: b."))
+
+    with pytest.raises(
+        RefusedError, match="^Expected a. Received: b.$"
+    ) as info:
+        transport.exchange(Goodbye("s"))
+
+    assert info.value.reason == "shape"
+    assert isinstance(info.value, ProtocolError)

@@ -1,0 +1,125 @@
+import pytest
+
+from keras_split.errors import ProtocolError
+from keras_split.wire import frames
+from keras_split.wire import split_pb2 as pb
+
+LIMIT = 1 << 24
+
+
+def envelope(size):
+    """An envelope that announces `size` bytes."""
+    return pb.Envelope(snapshot=pb.Snapshot(session="s"), payload_bytes=size)
+
+
+def cut(payload):
+    return list(frames.split(envelope(len(payload)), [payload]))
+
+
+def test_a_small_payload_travels_in_the_envelope():
+    sent = cut(b"codes")
+
+    assert [f.WhichOneof("kind") for f in sent] == ["envelope"]
+    assert sent[0].envelope.payload == b"codes"
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1, frames.CHUNK_BYTES])
+def test_payloads_about_the_size_of_a_chunk_come_back_whole(extra):
+    payload = (
+        bytes(range(251)) * 4178
+    )  # a little over 1 MiB, not periodic in it
+    payload = payload[: frames.CHUNK_BYTES] + b"x" * max(extra, 0)
+    payload = payload[: frames.CHUNK_BYTES + extra]
+
+    [(_, received)] = frames.join(cut(payload), LIMIT)
+
+    assert bytes(received) == payload
+
+
+def test_no_frame_is_longer_than_a_chunk_and_its_envelope():
+    payload = bytes(3 * frames.CHUNK_BYTES + 7)
+
+    sent = cut(payload)
+
+    assert len(sent) == 4
+    assert max(f.ByteSize() for f in sent) < frames.CHUNK_BYTES + 100
+
+
+def test_pieces_of_a_payload_are_put_in_order():
+    pieces = [b"codes", memoryview(b"scales"), bytearray(b"more")]
+
+    [frame] = frames.split(envelope(15), pieces)
+
+    assert frame.envelope.payload == b"codesscalesmore"
+
+
+def test_envelopes_follow_one_another_in_a_stream():
+    long = bytes(frames.CHUNK_BYTES + 1)
+
+    received = [
+        p for _, p in frames.join(cut(long) + cut(b"") + cut(b"b"), 1 << 21)
+    ]
+
+    assert [len(p) for p in received] == [len(long), 0, 1]
+
+
+def test_a_payload_over_the_limit_is_read_past():
+    long = bytes(2 * frames.CHUNK_BYTES)
+
+    received = list(frames.join(cut(long) + cut(b"next"), frames.CHUNK_BYTES))
+
+    assert [payload for _, payload in received] == [None, b"next"]
+    assert received[0][0].payload_bytes == len(long)
+
+
+def test_a_chunk_without_an_envelope_is_refused():
+    with pytest.raises(ProtocolError, match="Expected an envelope") as info:
+        list(frames.join([pb.Frame(chunk=b"codes")], LIMIT))
+
+    assert info.value.reason == "truncated"
+
+
+def test_a_stream_that_ends_in_a_payload_is_refused():
+    sent = cut(bytes(2 * frames.CHUNK_BYTES))
+
+    with pytest.raises(ProtocolError) as info:
+        list(frames.join(sent[:-1], LIMIT))
+
+    assert info.value.reason == "truncated"
+    assert str(info.value) == (
+        "Expected a payload of 2,097,152 bytes. Received: 1,048,576 and the "
+        "end of the stream."
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pb.Frame(chunk=b""),
+        pb.Frame(chunk=b"x" * (frames.CHUNK_BYTES + 1)),
+        pb.Frame(envelope=envelope(0)),
+    ],
+    ids=["empty", "too long", "an envelope"],
+)
+def test_a_chunk_that_does_not_fit_is_refused(frame):
+    sent = cut(bytes(2 * frames.CHUNK_BYTES))[:1]
+
+    with pytest.raises(ProtocolError, match="more bytes of payload") as info:
+        list(frames.join([*sent, frame], LIMIT))
+
+    assert info.value.reason == "truncated"
+
+
+def test_more_payload_than_announced_is_refused():
+    frame = pb.Frame(envelope=envelope(3))
+    frame.envelope.payload = b"codes"
+
+    with pytest.raises(ProtocolError, match="of 3 bytes. Received: 5"):
+        list(frames.join([frame], LIMIT))
+
+
+def test_a_payload_that_is_only_announced_costs_no_more_than_the_limit():
+    frame = pb.Frame(envelope=envelope(1 << 62))
+
+    with pytest.raises(ProtocolError, match="end of the stream"):
+        list(frames.join([frame], LIMIT))
