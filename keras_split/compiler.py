@@ -1,0 +1,90 @@
+"""One call that splits a Keras model."""
+
+from typing import Any
+
+import keras
+
+from keras_split import codecs
+from keras_split import quantization as quantizations
+from keras_split.models import ClientModel
+from keras_split.models import ServerModel
+from keras_split.partition import Partition
+from keras_split.quantization import Quantization
+
+
+def compile(
+    model: keras.Model,
+    cut: Any,
+    *,
+    quantization: str | Quantization = "int8",
+    codec: str = "raw",
+) -> tuple[ClientModel, ServerModel]:
+    """Cuts a model and returns the phone's and the server's half.
+
+    With two cuts the model becomes U-shaped: the phone keeps the first and
+    the last layers, the inputs and the labels. With one cut the server runs
+    everything behind it, and the labels travel to the server.
+
+    Both halves share their layers with `model`, so training them in this
+    process trains `model`. If `model` is compiled, the client takes over its
+    optimizer (a fresh copy), its loss and its metrics.
+
+    Args:
+        model: A functional or Sequential Keras model, built.
+        cut: One or two cuts: layers, names, paths of layers in nested models,
+            or lists of those; see `keras_split.Partition`.
+        quantization: How cut-layer tensors lose precision: a name such as
+            `"int8"` or a `Quantization`.
+        codec: How their bytes are packed without loss: `"raw"` or `"zstd"`.
+
+    Returns:
+        `(client, server)`: two Keras models. `client.fit` trains both, with
+        the server in this process or, given a `SplitStrategy`, anywhere.
+
+    Raises:
+        CutError: If the model cannot be cut there.
+        QuantizationError: If there is no such quantization.
+        CodecError: If there is no such codec.
+    """
+    rule = quantizations.get(quantization)
+    codecs.get(codec)
+    partition = Partition(model, cut)
+    contract = partition.contract(rule, codec)
+    head, tail = partition.head, partition.tail
+    raw = partition.raw_inputs
+    wiring = {
+        "inputs": [tensor.name for tensor in raw],
+        "head_inputs": [raw.index(t) for t in head.inputs],
+        "tail_inputs": [raw.index(t) for t in partition.raw_skips],
+        "skips": [head.outputs.index(t) for t in partition.skips],
+        "outputs": partition.output_structure,
+        "output_names": partition.output_names,
+    }
+    client = ClientModel(
+        head.model, tail.model if tail else None, contract, wiring
+    )
+    server = ServerModel(partition.body.model, contract)
+    client._partner.server = server
+    if model.compiled:
+        _hand_on(model, client)
+    return client, server
+
+
+def _hand_on(model: keras.Model, client: ClientModel) -> None:
+    """Compiles the client as the model was."""
+    given = dict(model._compile_config.config)
+    given.pop("jit_compile", None)
+    optimizer = model.optimizer
+    if optimizer is not None:
+        given["optimizer"] = keras.optimizers.deserialize(
+            keras.optimizers.serialize(optimizer)
+        )
+    for name in ("metrics", "weighted_metrics"):
+        given[name] = keras.tree.map_structure(_fresh, given.get(name))
+    client.compile(**given)
+
+
+def _fresh(metric: Any) -> Any:
+    if isinstance(metric, keras.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric

@@ -1,0 +1,574 @@
+"""The two Keras models that a cut makes of one."""
+
+import json
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_split import codecs
+from keras_split import threads
+from keras_split.client_half import ClientHalf
+from keras_split.errors import ProtocolError
+from keras_split.errors import SplitError
+from keras_split.host import Host
+from keras_split.layers import CutQuantizer
+from keras_split.messages import Contract
+from keras_split.server_half import ServerHalf
+from keras_split.strategies import SplitStrategy
+
+if TYPE_CHECKING:
+    from keras_split.transports.server import Server
+
+threads.reserve()
+
+
+class SplitWeights(list[Any]):
+    """Weights of the phone's half, and the tag of the server's snapshot.
+
+    `ClientModel.set_weights` brings both back. The server drops its copy
+    when the list is no longer used.
+    """
+
+    tag: str = ""
+
+
+@keras.saving.register_keras_serializable(package="keras_split")
+class ServerModel(keras.Model):
+    """The server's half: the body, and the quantization of its features.
+
+    Its inputs are the smashed data, its outputs the features; both lists, in
+    the order of the contract. Made by `keras_split.compile`.
+
+    Args:
+        body: The body as a functional model.
+        contract: What the model was cut with, or its config.
+    """
+
+    def __init__(
+        self,
+        body: keras.Model,
+        contract: Contract | dict[str, Any],
+        name: str = "server",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.contract = _contract(contract)
+        self.body = body
+        self.features = CutQuantizer(
+            self.contract.quantization, name="features"
+        )
+        self._hosts: list[Host] = []
+        self._half: ServerHalf | None = None
+        self.built = True
+
+    def call(self, smashed: Any, training: bool | None = None) -> Any:
+        """Features of smashed data, rounded as they would be sent."""
+        flatten = keras.tree.flatten
+        features = flatten(self.body(flatten(smashed), training=training))
+        return [self.features(tensor) for tensor in features]
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """Sets the optimizer that updates the body for every client.
+
+        Without it each client's session gets the optimizer, with its own
+        slots, that the client was compiled with.
+        """
+        super().compile(optimizer=optimizer, **kwargs)
+
+    @property
+    def half(self) -> ServerHalf:
+        """Runs the body for sessions."""
+        if self._half is None:
+            self._half = ServerHalf(self.body, self.contract)
+        return self._half
+
+    def host(self, **limits: Any) -> Host:
+        """Something that answers the messages of clients; see `Host`."""
+        optimizer = None
+        if self.compiled and self.optimizer is not None:
+            optimizer = self.half.adopt(self.optimizer)
+        return Host(self.half, optimizer, **limits)
+
+    def serve(
+        self,
+        port: int = 50051,
+        address: str = "127.0.0.1",
+        **limits: Any,
+    ) -> "Server":
+        """Starts a gRPC server for this body and returns it.
+
+        Args:
+            port: Port to listen on; 0 for any free one.
+            address: Name or IP address to listen on.
+            **limits: `max_sessions`, `max_batch`, `max_message_bytes` and
+                `snapshots` of `keras_split.host.Host`.
+
+        Raises:
+            TransportError: If the port cannot be had.
+        """
+        from keras_split.transports.server import Server
+
+        host = self.host(**limits)
+        codec = codecs.get(self.contract.codec)
+        return Server(host, codec, address, port).start()
+
+    def get_config(self) -> dict[str, Any]:
+        """Body and contract."""
+        return {
+            "name": self.name,
+            "body": keras.saving.serialize_keras_object(self.body),
+            "contract": self.contract.get_config(),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "ServerModel":
+        """The inverse of `get_config`."""
+        config = dict(config)
+        config["body"] = keras.saving.deserialize_keras_object(
+            config["body"], custom_objects
+        )
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_split")
+class ClientModel(keras.Model):
+    """The phone's half: head and tail, with the server in between.
+
+    It takes what the whole model took and returns what that returned, so
+    `fit`, `evaluate`, `predict` and callbacks are Keras' own. Made by
+    `keras_split.compile`.
+
+    Args:
+        head: The head as a functional model.
+        tail: The tail; None for a model that is cut once.
+        contract: What the model was cut with, or its config.
+        wiring: Which inputs and outputs belong together, as plain values.
+    """
+
+    def __init__(
+        self,
+        head: keras.Model,
+        tail: keras.Model | None,
+        contract: Contract | dict[str, Any],
+        wiring: dict[str, Any],
+        name: str = "client",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.contract = _contract(contract)
+        self.wiring = wiring
+        self.head = head
+        self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
+        self.tail = tail
+        if wiring["output_names"]:
+            self.output_names = list(wiring["output_names"])
+        self._partner = _Partner()
+        self._half = ClientHalf(
+            head,
+            tail,
+            self.contract,
+            wiring["skips"],
+            lambda: self.strategy,
+        )
+        self.built = True
+
+    # -- Keras -------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The whole model in inference mode; the server runs the body."""
+        head_inputs, tail_inputs = self._sort_inputs(inputs)
+        outputs, _ = self._half.infer(head_inputs, tail_inputs)
+        return self._pack(outputs)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *args: Any,
+        strategy: SplitStrategy | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keras' `compile`, and the strategy that speaks with the server.
+
+        Args:
+            optimizer: For head and tail; its config goes to the server, where
+                the body gets one like it.
+            loss: As in Keras.
+            *args: As in Keras.
+            strategy: How to reach the server; by default the one from the
+                last `compile`, at first the server in this process.
+            **kwargs: As in Keras; `jit_compile` cannot be True, for a step
+                talks to the server in its middle.
+
+        Raises:
+            ValueError: If `jit_compile` is True.
+        """
+        if kwargs.get("jit_compile") is True:
+            raise ValueError(
+                "Expected jit_compile=False for a split model, whose step "
+                "talks to the server in the middle. Received: True."
+            )
+        kwargs["jit_compile"] = False
+        self._partner.use(strategy)
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Keras' compile config and the strategy."""
+        config: dict[str, Any] = super().get_compile_config()
+        if config:
+            config["strategy"] = keras.saving.serialize_keras_object(
+                self.strategy
+            )
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """The inverse of `get_compile_config`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `fit`, over the link."""
+        self.connect()
+        return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `evaluate`, over the link."""
+        self.connect()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `predict`, over the link."""
+        self.connect()
+        return super().predict(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`, over the link."""
+        self.connect()
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `test_on_batch`, over the link."""
+        self.connect()
+        return super().test_on_batch(*args, **kwargs)
+
+    def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `predict_on_batch`, over the link."""
+        self.connect()
+        return super().predict_on_batch(*args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step: forward, exchange, backward, exchange, commit."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        head_inputs, tail_inputs = self._sort_inputs(x)
+        if self.tail is None:
+            step = self._half.train_labeled(
+                head_inputs,
+                self,
+                keras.tree.flatten(y),
+                keras.tree.flatten(sample_weight)
+                if sample_weight is not None
+                else [],
+            )
+        else:
+            step = self._half.train(
+                head_inputs,
+                tail_inputs,
+                self,
+                lambda outputs: self.compute_loss(
+                    x, y, self._pack(outputs), sample_weight, training=True
+                ),
+            )
+        for variable, value in step.updates:
+            variable.assign(value)
+        if self.trainable_variables:
+            self.optimizer.apply_gradients(
+                zip(step.gradients, self.trainable_variables, strict=True)
+            )
+        self._log_loss(step.loss, x)
+        outputs = self._pack(step.outputs)
+        logs: dict[str, Any] = self.compute_metrics(
+            x, y, outputs, sample_weight
+        )
+        return logs
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One batch of `evaluate`; the logged loss is the whole model's."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        flat, penalty = self._half.infer(*self._sort_inputs(x))
+        outputs = self._pack(flat)
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
+        self._log_loss(tf.cast(loss, tf.float32) + penalty, x)
+        logs: dict[str, Any] = self.compute_metrics(
+            x, y, outputs, sample_weight
+        )
+        return logs
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' function, with our errors instead of TensorFlow's."""
+        if getattr(self, "train_function", None) is None or force:
+            super().make_train_function(force)
+            plain: Any = self.train_function
+            self.train_function: Any = self._guard(plain, log=True)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Keras' function, with our errors instead of TensorFlow's."""
+        if getattr(self, "test_function", None) is None or force:
+            super().make_test_function(force)
+            plain: Any = self.test_function
+            self.test_function: Any = self._guard(plain)
+        return self.test_function
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Keras' function, with our errors instead of TensorFlow's."""
+        if getattr(self, "predict_function", None) is None or force:
+            super().make_predict_function(force)
+            plain: Any = self.predict_function
+            self.predict_function: Any = self._guard(plain)
+        return self.predict_function
+
+    # -- the server --------------------------------------------------------
+
+    @property
+    def strategy(self) -> SplitStrategy:
+        """Speaks with the server."""
+        return self._partner.strategy
+
+    def connect(self) -> None:
+        """Opens a session with the server, unless one is open.
+
+        Raises:
+            TransportError: If the server is not there.
+            RefusedError: If it was cut from another model, or otherwise.
+        """
+        if not self.strategy.connected:
+            optimizer = getattr(self, "optimizer", None)
+            self.strategy.connect(
+                self.contract,
+                _optimizer_config(optimizer),
+                self._loss_config() if self.tail is None else "",
+                self._partner.host(),
+            )
+
+    def close(self) -> None:
+        """Ends the session."""
+        self.strategy.close()
+
+    # -- weights: both halves move together ----------------------------------
+
+    def get_weights(self) -> list[Any]:
+        """Weights of this half; the server keeps a snapshot of the other.
+
+        Without an open session there is no snapshot, and `set_weights` will
+        bring back this half alone.
+        """
+        weights = SplitWeights(super().get_weights())
+        if self.strategy.connected:
+            weights.tag = self.strategy.snapshot()
+            weakref.finalize(weights, self.strategy.release, weights.tag)
+        return weights
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Brings back what `get_weights` returned, on both sides."""
+        tag = getattr(weights, "tag", "")
+        if tag:
+            self.connect()
+            self.strategy.restore(tag)
+        super().set_weights(weights)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the tag of a server snapshot into the file."""
+        if self.strategy.connected:
+            tag = self.strategy.snapshot()
+            store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the tag that `save_own_variables` wrote."""
+        if "snapshot" in store.keys():
+            self._partner.tag = bytes(np.array(store["snapshot"])).decode()
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Keras' `load_weights`; the server brings back its half as well.
+
+        A client that has no way to a server loads its own half alone.
+
+        Raises:
+            TransportError: If the server is not there.
+            RefusedError: If the server has no such snapshot; then this half
+                keeps the weights that it had.
+        """
+        self._partner.tag = ""
+        variables = list(self.variables)
+        if getattr(self, "optimizer", None) is not None:
+            variables += self.optimizer.variables
+        before = [np.array(v) for v in variables]
+        super().load_weights(filepath, **kwargs)
+        if self._partner.tag and self._partner.reachable:
+            try:
+                self.connect()
+                self.strategy.restore(self._partner.tag, optimizer=True)
+            except SplitError:
+                for variable, value in zip(variables, before, strict=True):
+                    variable.assign(value)
+                raise
+
+    def get_config(self) -> dict[str, Any]:
+        """Head, tail, contract and wiring."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "head": serialize(self.head),
+            "tail": serialize(self.tail) if self.tail is not None else None,
+            "contract": self.contract.get_config(),
+            "wiring": self.wiring,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "ClientModel":
+        """The inverse of `get_config`."""
+        config = dict(config)
+        for part in ("head", "tail"):
+            if config[part] is not None:
+                config[part] = keras.saving.deserialize_keras_object(
+                    config[part], custom_objects
+                )
+        return cls(**config)
+
+    # -- helpers -----------------------------------------------------------
+
+    def _sort_inputs(
+        self, inputs: Any
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Inputs of the head, and raw inputs that only the tail reads."""
+        names = self.wiring["inputs"]
+        if isinstance(inputs, dict):
+            missing = [name for name in names if name not in inputs]
+            if missing:
+                raise ValueError(
+                    f"Expected inputs {names}. Received: {sorted(inputs)}; "
+                    f"{missing} are missing."
+                )
+            flat = [inputs[name] for name in names]
+        else:
+            flat = keras.tree.flatten(inputs)
+            if len(flat) != len(names):
+                raise ValueError(
+                    f"Expected {len(names)} inputs, {names}. Received: "
+                    f"{len(flat)}."
+                )
+        head = [flat[i] for i in self.wiring["head_inputs"]]
+        return head, [flat[i] for i in self.wiring["tail_inputs"]]
+
+    def _pack(self, outputs: list[tf.Tensor]) -> Any:
+        """Outputs in the structure of the whole model's."""
+        return _unflatten(self.wiring["outputs"], outputs)
+
+    def _log_loss(self, loss: tf.Tensor, x: Any) -> None:
+        batch = tf.shape(keras.tree.flatten(x)[0])[0]
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=batch)
+
+    def _guard(
+        self, function: Callable[..., Any], log: bool = False
+    ) -> Callable[..., Any]:
+        """Raises what a callback raised, not TensorFlow's report of it.
+
+        A training step that is not finite is not sent, so nothing moves; its
+        loss is logged as NaN, for `keras.callbacks.TerminateOnNaN` to see.
+        """
+
+        def guarded(iterator: Any) -> Any:
+            self._half.failure = None
+            try:
+                return function(iterator)
+            except (tf.errors.OpError, ProtocolError, SplitError) as error:
+                failure = self._half.failure
+                if failure is None:
+                    raise
+                reason = getattr(failure, "reason", "")
+                if log and reason == "not-finite":
+                    for metric in self.metrics:
+                        if metric.name == "loss":
+                            metric.update_state(float("nan"))
+                    return self.get_metrics_result()
+                raise failure from (None if failure is error else error)
+            finally:
+                self._half.failure = None
+
+        return guarded
+
+    def _loss_config(self) -> str:
+        return json.dumps(
+            keras.saving.serialize_keras_object(
+                {
+                    "loss": self._compile_config.config["loss"],
+                    "loss_weights": self._compile_config.config["loss_weights"],
+                }
+            )
+        )
+
+
+class _Partner:
+    """What a client knows of its server; kept away from Keras' tracking."""
+
+    def __init__(self) -> None:
+        self.strategy = SplitStrategy()
+        self.server: ServerModel | None = None
+        self.tag = ""
+        self._host: Host | None = None
+
+    def use(self, strategy: SplitStrategy | None) -> None:
+        """Takes a new strategy; the session of the old one ends."""
+        self.strategy.close()
+        if strategy is not None:
+            self.strategy = strategy
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a server to connect to."""
+        known = self.strategy.address is not None or self.server is not None
+        return known or self.strategy.connected
+
+    def host(self) -> Host | None:
+        """The server in this process, if there is one."""
+        if self._host is None and self.server is not None:
+            self._host = self.server.host()
+        return self._host
+
+
+def _contract(value: Contract | dict[str, Any]) -> Contract:
+    if isinstance(value, Contract):
+        return value
+    return Contract.from_config(value)
+
+
+def _unflatten(structure: Any, flat: list[Any]) -> Any:
+    if isinstance(structure, dict):
+        return {k: _unflatten(v, flat) for k, v in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [_unflatten(v, flat) for v in structure]
+    return flat[structure]
+
+
+def _optimizer_config(optimizer: Any) -> str:
+    """The optimizer as JSON, with the learning rate of this moment."""
+    if optimizer is None:
+        return json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(0.0)))
+    config = keras.optimizers.serialize(optimizer)
+    inner = config["config"].get("inner_optimizer", config)
+    inner["config"]["learning_rate"] = float(optimizer.learning_rate)
+    return json.dumps(config)
+
+
+__all__ = ["ClientModel", "ServerModel", "SplitWeights"]

@@ -1,0 +1,128 @@
+"""One of each message, and the bytes that it was on the wire.
+
+`messages.json` beside this file holds, for each sample, the frames that a
+stream carries, as hexadecimal text. A difference means that clients of other
+versions no longer understand us. After a change that is meant, and that old
+clients survive, write the file anew and read its diff:
+
+    python -m tests.golden.messages
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_split import codecs
+from keras_split.messages import Backward
+from keras_split.messages import Contract
+from keras_split.messages import CutTensor
+from keras_split.messages import Done
+from keras_split.messages import Features
+from keras_split.messages import Forward
+from keras_split.messages import Goodbye
+from keras_split.messages import Hello
+from keras_split.messages import Infer
+from keras_split.messages import LabeledResult
+from keras_split.messages import LabeledStep
+from keras_split.messages import Refusal
+from keras_split.messages import Release
+from keras_split.messages import Restore
+from keras_split.messages import SmashedGrad
+from keras_split.messages import Snapshot
+from keras_split.messages import SnapshotTaken
+from keras_split.messages import TensorSpec
+from keras_split.messages import Welcome
+from keras_split.quantization import Quantization
+from keras_split.wire import frames
+from keras_split.wire import split_pb2 as pb
+from keras_split.wire.convert import from_wire
+from keras_split.wire.convert import to_wire
+
+STORED = Path(__file__).parent / "messages.json"
+
+_BATCH = 2
+_CODES = np.arange(6, dtype=np.uint8).reshape(_BATCH, 3) * 51
+_SCALES = np.array([[0.5, 128], [0.25, 0]], np.float32)
+_FLOATS = np.array([[1, -2, 0.5], [0, 4096, 1e-3]], np.float32)
+
+INT8 = CutTensor("base/conv:1", (_BATCH, 3, 1), _CODES, _SCALES)
+INT4 = CutTensor("a", (_BATCH, 5), _CODES, _SCALES)
+FLOAT32 = CutTensor("b", (_BATCH, 3), _FLOATS)
+FLOAT16 = CutTensor("c", (_BATCH, 3), _FLOATS.astype(np.float16))
+BFLOAT16 = CutTensor("d", (_BATCH, 3), _CODES.astype(np.uint16) * 257)
+LABELS = CutTensor("labels_0", (_BATCH,), np.array([7, -1], np.int32))
+WEIGHTS = CutTensor("sample_weights_0", (_BATCH,), _FLOATS[0, :_BATCH])
+
+CONTRACT = Contract(
+    fingerprint="0123456789abcdef",
+    cut=("base/conv", "b+c"),
+    smashed=(TensorSpec("base/conv:1", (3, 1)),),
+    features=(TensorSpec("b", (3,)), TensorSpec("c", (3,))),
+    quantization=Quantization("int8", "float16"),
+    codec="zstd",
+    labels_on_server=True,
+)
+_OPEN = {"session": "feedc0ffee123456"}
+_STEP = _OPEN | {"step": 300}
+
+SAMPLES = {
+    "Hello": Hello(CONTRACT, '{"class_name": "SGD"}', '{"loss": "mse"}'),
+    "Hello, old": Hello(CONTRACT, protocol=0),
+    "Welcome": Welcome("feedc0ffee123456", 7, 1 << 20, "Labels travel."),
+    "Forward, int8": Forward(**_STEP, tensors=[INT8]),
+    "Forward, int4 and float32": Forward(**_STEP, tensors=[INT4, FLOAT32]),
+    "Features, float32": Features(300, [FLOAT32], penalty=0.125),
+    "Features, int8": Features(0, [INT8]),
+    "Features, to an Infer": Features(-1, [FLOAT16]),
+    "Backward, int8": Backward(**_STEP, tensors=[INT8], learning_rate=0.1),
+    "Backward, float32": Backward(
+        **_STEP, tensors=[FLOAT32], learning_rate=0.0
+    ),
+    "SmashedGrad, int8": SmashedGrad(300, [INT8]),
+    "SmashedGrad, halves": SmashedGrad(300, [FLOAT16, BFLOAT16]),
+    "Infer": Infer(**_OPEN, tensors=[INT8]),
+    "LabeledStep": LabeledStep(
+        **_STEP,
+        tensors=[INT8],
+        labels=[LABELS],
+        sample_weights=[WEIGHTS],
+        learning_rate=0.1,
+    ),
+    "LabeledStep, no sample weights": LabeledStep(
+        **_STEP,
+        tensors=[FLOAT32],
+        labels=[LABELS],
+        sample_weights=[],
+        learning_rate=0.1,
+    ),
+    "LabeledResult": LabeledResult(300, 1.5, [FLOAT32], [INT8]),
+    "Snapshot": Snapshot(**_OPEN),
+    "SnapshotTaken": SnapshotTaken("0011223344556677"),
+    "Restore": Restore(**_OPEN, tag="0011223344556677", optimizer=True),
+    "Release": Release(**_OPEN, tag="0011223344556677"),
+    "Goodbye": Goodbye(**_OPEN),
+    "Done": Done(),
+    "Refusal": Refusal("shape", "Expected … Received …"),
+}
+
+
+def encode(message, codec="raw"):
+    """The frames of a message, as hexadecimal text."""
+    envelope, payload = to_wire(message, codecs.get(codec))
+    return [
+        frame.SerializeToString(deterministic=True).hex()
+        for frame in frames.split(envelope, payload)
+    ]
+
+
+def decode(stored, codec="raw"):
+    """The message that `encode` made text of."""
+    stream = [pb.Frame.FromString(bytes.fromhex(text)) for text in stored]
+    ((envelope, payload),) = frames.join(stream, 1 << 20)
+    return from_wire(envelope, payload, codecs.get(codec), 1 << 20)
+
+
+if __name__ == "__main__":
+    everything = {name: encode(sample) for name, sample in SAMPLES.items()}
+    STORED.write_text(json.dumps(everything, indent=1) + "\n")
