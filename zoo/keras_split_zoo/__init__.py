@@ -1,0 +1,1 @@
+"""The presets that come with keras_split: one file each, data only."""
