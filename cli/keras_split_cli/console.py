@@ -1,0 +1,81 @@
+"""Where commands print: results to stdout, progress to stderr."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+out = Console(highlight=False)
+progress = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Shows that something is being done; one plain line without a terminal."""
+    if progress.is_terminal:
+        with progress.status(text):
+            yield
+    else:
+        progress.print(f"{text} ...")
+        yield
+
+
+def load_keras() -> None:
+    """Imports Keras and TensorFlow without what they say about GPUs.
+
+    TensorFlow writes those lines before its own log level counts. If the
+    import fails, they are shown after all.
+    """
+    from keras_split import require_keras
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            require_keras()
+        except BaseException:
+            os.dup2(kept, 2)
+            said.seek(0)
+            os.write(2, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def size(nbytes: float) -> str:
+    """A number of bytes as people read it.
+
+    Example:
+    >>> size(802816)
+    '784 KiB'
+    """
+    value, unit = _scaled(nbytes, 1024, ("B", "KiB", "MiB", "GiB"))
+    digits = 0 if value >= 100 or unit == "B" else 1
+    return f"{value:.{digits}f} {unit}"
+
+
+def count(number: float) -> str:
+    """A large number as people read it.
+
+    Example:
+    >>> count(3_855_945_728)
+    '3.86G'
+    """
+    value, unit = _scaled(number, 1000, ("", "k", "M", "G"))
+    return f"{value:.3g}{unit}"
+
+
+def _scaled(
+    value: float, base: int, units: tuple[str, ...]
+) -> tuple[float, str]:
+    """The value in the first unit in which it has three digits or fewer."""
+    for unit in units[:-1]:
+        if value < 999.5:
+            return value, unit
+        value /= base
+    return value, units[-1]

@@ -1,0 +1,91 @@
+"""`keras-split`: finds the command, turns our errors into exit codes."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from keras_split import __version__
+from keras_split.errors import SplitError
+
+COMMANDS = {
+    "demo": "Train a split network on real images, in two processes.",
+    "serve": "Serve the body of a network to phones.",
+    "train": "Train as the phone: head and tail here, the body elsewhere.",
+    "zoo": "List the networks that come with splits.",
+}
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called, and none to list them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(
+        self, ctx: click.Context, cmd_name: str
+    ) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"keras_split_cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: keras-split demo",
+)
+@click.version_option(__version__, prog_name="keras-split")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Split learning for Keras models.
+
+    The phone keeps the first and last layers, the data and the labels; a
+    server trains the middle; only quantized cut-layer tensors travel.
+
+    \b
+    On the server   keras-split serve mobilenet_v2 --seed 1
+    On the phone    keras-split train mobilenet_v2 --seed 1 \\
+                        --server HOST:50051 --data photos/
+    """  # noqa: D301 (\b is click's, for lines as they are)
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command; 0 is success, 1 our error, 2 a wrong call."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    debug = "--debug" in arguments
+    # --debug is welcome anywhere, where it is needed most: at the end.
+    rest: list[Any] = [a for a in arguments if a != "--debug"]
+    try:
+        cli.main(
+            ["--debug", *rest] if debug else rest,
+            prog_name="keras-split",
+            standalone_mode=False,
+        )
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(1)
+    except (SplitError, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

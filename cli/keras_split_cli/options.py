@@ -1,0 +1,135 @@
+"""Options that `serve` and `train` must agree on, and what they build."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TypeVar
+
+import click
+
+from keras_split import zoo
+from keras_split.quantization import BITS
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_split.models import ClientModel
+    from keras_split.models import ServerModel
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Network:
+    """A preset and how it is built; the same on the phone and the server."""
+
+    preset: str
+    cut: str
+    input_size: int | None
+    classes: int | None
+    weights: str | None
+    batchnorm_momentum: float | None
+    seed: int
+    quantization: str
+    codec: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        if self.input_size is None:
+            return zoo.get(self.preset).input_shape
+        return (self.input_size, self.input_size, 3)
+
+    def build(self) -> "keras.Model":
+        """The whole network, unsplit."""
+        return zoo.get(self.preset).build(**self._options())
+
+    def load(self) -> "tuple[ClientModel, ServerModel]":
+        """Client and server."""
+        return zoo.get(self.preset).load(
+            self.cut,
+            quantization=self.quantization,
+            codec=self.codec,
+            **self._options(),
+        )
+
+    def arguments(self) -> list[str]:
+        """The command-line arguments that make the same network."""
+        arguments = [self.preset]
+        for name, value in vars(self).items():
+            if name != "preset" and value is not None:
+                arguments += [f"--{name.replace('_', '-')}", str(value)]
+        return arguments
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "input_shape": self.input_shape,
+            "classes": self.classes,
+            "weights": self.weights,
+            "batchnorm_momentum": self.batchnorm_momentum,
+            "seed": self.seed,
+        }
+
+
+def network_options(function: _F) -> _F:
+    """Adds the options of a `Network`; they must agree on both sides."""
+    for option in reversed(
+        [
+            click.option(
+                "--cut",
+                type=click.Choice(zoo.CUT_NAMES),
+                default=zoo.DEFAULT_CUT,
+                show_default=True,
+                help="Where the network is cut.",
+            ),
+            click.option(
+                "--input-size",
+                type=click.IntRange(min=1),
+                metavar="PIXELS",
+                help="Height and width of the images; the preset's own by "
+                "default.",
+            ),
+            click.option(
+                "--classes",
+                type=click.IntRange(min=1),
+                help="Number of classes; the preset's own by default.",
+            ),
+            click.option(
+                "--weights",
+                metavar="imagenet|FILE",
+                help="Start from ImageNet or from a .weights.h5 file instead "
+                "of random weights.",
+            ),
+            click.option(
+                "--batchnorm-momentum",
+                type=click.FloatRange(0, 1),
+                metavar="M",
+                help="Momentum of BatchNormalization's moving statistics; "
+                "0.9 suits short trainings.",
+            ),
+            click.option(
+                "--seed",
+                type=int,
+                default=0,
+                show_default=True,
+                help="Seed of the random initial weights.",
+            ),
+            click.option(
+                "--quantization",
+                type=click.Choice(list(BITS)),
+                default="int8",
+                show_default=True,
+                help="How cut-layer tensors are rounded.",
+            ),
+            click.option(
+                "--codec",
+                type=click.Choice(["raw", "zstd"]),
+                default="raw",
+                show_default=True,
+                help="How their bytes are packed without loss.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function

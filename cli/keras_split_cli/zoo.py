@@ -1,0 +1,182 @@
+"""`keras-split zoo`: the networks that come with splits."""
+
+import dataclasses
+import json
+from typing import Any
+
+import click
+from rich.table import Table
+
+from keras_split import zoo as presets
+from keras_split.quantization import BITS
+from keras_split.zoo import Preset
+from keras_split_cli.console import count
+from keras_split_cli.console import load_keras
+from keras_split_cli.console import out
+from keras_split_cli.console import size
+from keras_split_cli.console import working
+
+
+@click.group()
+def zoo() -> None:
+    """The networks that come with splits."""
+
+
+@zoo.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--quantization",
+    type=click.Choice(list(BITS)),
+    default="int8",
+    show_default=True,
+    help="What the bytes are computed for.",
+)
+def list_presets(as_json: bool, quantization: str) -> None:
+    """List the presets and what their splits cost.
+
+    Parameters, multiply-adds and bytes are for 224x224 images and 10
+    classes. Bytes are those of one training step for one image, up from the
+    phone and down to it.
+    """
+    found = [presets.get(name) for name in presets.names()]
+    if as_json:
+        click.echo(json.dumps([describe(p, quantization) for p in found]))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("preset", no_wrap=True, style="bold")
+    table.add_column("cut", no_wrap=True)
+    for title in ("phone", "server", "phone", "server", "up", "down"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_row(
+        *("", "", "params", "params", "mul-add", "mul-add", "/image", "/image"),
+        style="dim",
+    )
+    for preset in found:
+        for name, cut in preset.cuts.items():
+            facts = cut.facts
+            up, down = facts.bytes_per_sample(quantization)
+            first = name == presets.DEFAULT_CUT
+            table.add_row(
+                preset.name if first else "",
+                name,
+                count(facts.phone_parameters),
+                count(facts.server_parameters),
+                count(facts.phone_multiply_adds),
+                count(facts.server_multiply_adds),
+                size(up),
+                size(down),
+            )
+    out.print(table)
+    out.print(
+        f"\n224x224 images, 10 classes, {quantization} on the link; spliteasy "
+        "is the default cut.\nMore: keras-split zoo show NAME",
+        style="dim",
+    )
+
+
+@zoo.command()
+@click.argument("name")
+@click.option(
+    "--input-size",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Compute the costs for images of this size.",
+)
+@click.option("--classes", type=click.IntRange(min=1), help="And classes.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show(
+    name: str, input_size: int | None, classes: int | None, as_json: bool
+) -> None:
+    """Show one preset: its cuts, and bytes by quantization.
+
+    Example: keras-split zoo show mobilenet_v2 --input-size 96
+    """
+    preset = presets.get(name)
+    if input_size or classes:
+        preset = _measured(preset, input_size, classes)
+    if as_json:
+        click.echo(json.dumps(describe(preset)))
+        return
+    out.print(f"[bold]{preset.name}[/]  {preset.summary}")
+    out.print(f"{preset.paper}\n{preset.model}", style="dim")
+    shape = "x".join(map(str, preset.input_shape))
+    out.print(
+        f"\n{shape} images ({preset.min_size} pixels or more), "
+        f"{preset.classes} classes"
+    )
+    for title, cut in preset.cuts.items():
+        facts = cut.facts
+        out.print(
+            f"\n[bold]{title}[/]: cut after {cut.layers[0]} and {cut.layers[1]}"
+        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("", "parameters", "multiply-adds"):
+            table.add_column(column, justify="right" if column else "left")
+        for where in ("phone", "server"):
+            table.add_row(
+                where,
+                f"{getattr(facts, f'{where}_parameters'):,}",
+                f"{getattr(facts, f'{where}_multiply_adds'):,}",
+            )
+        out.print(table)
+        smashed = " ".join(str(s) for s in facts.smashed)
+        features = " ".join(str(s) for s in facts.features)
+        out.print(f"smashed data {smashed}, features {features}")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("quantization", "up/image", "down/image"):
+            table.add_column(
+                column, justify="right" if "/" in column else "left"
+            )
+        for quantization in BITS:
+            up, down = facts.bytes_per_sample(quantization)
+            table.add_row(quantization, size(up), size(down))
+        out.print(table)
+
+
+def describe(preset: Preset, *quantizations: str) -> dict[str, Any]:
+    """A preset as plain values."""
+    cuts = {}
+    for name, cut in preset.cuts.items():
+        sizes = {}
+        for quantization in quantizations or tuple(BITS):
+            up, down = cut.facts.bytes_per_sample(quantization)
+            sizes[quantization] = {"uplink": up, "downlink": down}
+        cuts[name] = {
+            "layers": cut.layers,
+            **dataclasses.asdict(cut.facts),
+            "bytes_per_sample": sizes,
+        }
+    return {
+        "name": preset.name,
+        "summary": preset.summary,
+        "paper": preset.paper,
+        "model": preset.model,
+        "input_shape": preset.input_shape,
+        "min_size": preset.min_size,
+        "classes": preset.classes,
+        "cuts": cuts,
+    }
+
+
+def _measured(
+    preset: Preset, input_size: int | None, classes: int | None
+) -> Preset:
+    """The preset with facts of another size, computed now."""
+    shape = preset.input_shape
+    if input_size:
+        shape = (input_size, input_size, 3)
+    with working(f"Building {preset.name}"):
+        load_keras()
+        model = preset.build(input_shape=shape, classes=classes)
+        cuts = {
+            name: dataclasses.replace(
+                cut, facts=presets.compute_facts(model, list(cut.layers))
+            )
+            for name, cut in preset.cuts.items()
+        }
+    return dataclasses.replace(
+        preset,
+        input_shape=shape,
+        classes=classes or preset.classes,
+        cuts=cuts,
+    )
