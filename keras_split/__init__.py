@@ -12,6 +12,8 @@ and `keras_split.device` runs where TensorFlow cannot be installed.
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -69,15 +71,19 @@ def require_keras() -> None:
     Raises:
         BackendError: If not; the message says what to install or to set.
     """
-    try:
-        import keras
-        import tensorflow  # noqa: F401
-    except ImportError as error:
-        raise BackendError(
-            "Expected Keras and TensorFlow, to cut and train models. "
-            f"Received: {error}. Run: pip install 'keras-split[tensorflow]'"
-        ) from error
-    backend = keras.backend.backend()
+    # Another backend may not even import, so ask before Keras does.
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend == "tensorflow" or "keras" in sys.modules:
+        try:
+            import keras
+            import tensorflow  # noqa: F401
+        except ImportError as error:
+            raise BackendError(
+                "Expected Keras and TensorFlow, to cut and train models. "
+                f"Received: {error}. "
+                "Run: pip install 'keras-split[tensorflow]'"
+            ) from error
+        backend = keras.backend.backend()
     if backend != "tensorflow":
         raise BackendError(
             "Expected Keras to run on TensorFlow. Received: the "

@@ -159,7 +159,9 @@ def read_data(
         held = int(len(order) * validation_split)
         parts = [(train[0][i], train[1][i]) for i in np.split(order, [held])]
         return parts[1], parts[0] if held else None
-    with Progress(console=progress, transient=True) as bar:
+    with Progress(
+        console=progress, transient=True, disable=not progress.is_terminal
+    ) as bar:
         task = bar.add_task("Reading images", total=None)
         folder = datasets.load_folder(
             data,

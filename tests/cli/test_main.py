@@ -1,0 +1,129 @@
+"""The command line as a person calls it: in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_split_cli.main import COMMANDS
+
+
+def call(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "keras_split_cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+def test_without_a_command_it_shows_what_there_is():
+    result = call()
+
+    assert result.returncode in (0, 2)
+    for name, summary in COMMANDS.items():
+        assert name in result.stdout + result.stderr
+        assert summary in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("zoo",), ("zoo", "list"), ("zoo", "show"), *((c,) for c in COMMANDS)],
+)
+def test_every_command_has_a_help_that_says_what_it_does(command):
+    result = call(*command, "--help")
+
+    assert result.returncode == 0
+    assert "Usage: keras-split " + " ".join(command) in result.stdout
+    assert len(result.stdout.splitlines()) > 6
+
+
+def test_an_unknown_command_is_a_wrong_call():
+    result = call("fly")
+
+    assert result.returncode == 2
+    assert "No such command 'fly'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_option_is_a_wrong_call():
+    result = call("zoo", "list", "--colour")
+
+    assert result.returncode == 2
+    assert "--colour" in result.stderr
+
+
+def test_an_error_of_ours_is_a_message_and_exit_code_1():
+    result = call("zoo", "show", "alexnet")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: Expected a preset: ")
+    assert "Received: 'alexnet'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["front", "end"])
+def test_debug_shows_the_traceback(place):
+    arguments = ["zoo", "show", "alexnet"]
+    arguments.insert(0 if place == "front" else 3, "--debug")
+
+    result = call(*arguments)
+
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "ZooError" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "train"])
+def test_another_backend_is_named_and_what_to_set(command):
+    result = call(command, "mobilenet_v2", KERAS_BACKEND="numpy")
+
+    assert result.returncode == 1
+    assert "'numpy' backend" in result.stderr
+    assert "Set KERAS_BACKEND=tensorflow" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "train"])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("alexnet", "Expected a preset: "),
+        ("missing.keras", "which is no file"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named(command, source, expected):
+    result = call(command, source)
+
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert repr(source) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_that_keras_cannot_load_is_named(tmp_path):
+    path = tmp_path / "broken.keras"
+    path.write_bytes(b"not a model")
+
+    result = call("serve", str(path))
+
+    assert result.returncode == 1
+    assert "Expected a .keras file that server.save wrote" in result.stderr
+
+
+def test_a_port_in_use_is_named():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        result = call(
+            *("serve", "mobilenet_v2", "--input-size", "32", "--port", port)
+        )
+
+    assert result.returncode == 1
+    assert f"Expected to listen on 127.0.0.1:{port}" in result.stderr
+    assert "Choose another --port" in result.stderr
+    assert "Traceback" not in result.stderr
