@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from proxy import CountingProxy
+from _proxy import CountingProxy
 
 import keras_split
 from keras_split import datasets

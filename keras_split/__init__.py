@@ -44,7 +44,30 @@ _HOMES = {
 }
 _LIGHT = {"quantization"}
 
-__all__ = ["BackendError", "SplitError", "__version__", *sorted(_HOMES)]
+__all__ = [
+    "BackendError",
+    "SplitError",
+    "__version__",
+    "load_model",
+    *sorted(_HOMES),
+]
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Loads a half that `client.save` or `server.save` wrote.
+
+    `keras.saving.load_model` does the same once the classes are known to
+    Keras, which they are when Keras was imported before keras_split.
+
+    Args:
+        path: The `.keras` file.
+
+    Returns:
+        A `ClientModel` or a `ServerModel`.
+    """
+    require_keras()
+    importlib.import_module(f"{__name__}.models")
+    return importlib.import_module("keras").saving.load_model(path)
 
 
 def __getattr__(name: str) -> Any:
@@ -90,3 +113,15 @@ def require_keras() -> None:
             f"{backend!r} backend. Set KERAS_BACKEND=tensorflow before Keras "
             "is imported."
         )
+
+
+if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") in (
+    None,
+    "tensorflow",
+):
+    # Keras is here already, so nothing is lost by telling it our classes,
+    # and TensorFlow may not have started, so there is time for more threads.
+    try:
+        importlib.import_module(f"{__name__}.models")
+    except ImportError:
+        pass  # said when it is used

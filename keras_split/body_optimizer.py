@@ -139,12 +139,18 @@ def judge_from_json(config: str) -> keras.Model:
 
 
 def without_rate(config: str) -> str:
-    """The config without its learning rate, which comes with each step."""
+    """The config without what may differ between clients of one graph.
+
+    The learning rate comes with each step, and the name is only a name, which
+    Keras numbers.
+    """
     try:
         value = json.loads(config)
         inner = value["config"].get("inner_optimizer", value)
         if isinstance(inner["config"].get("learning_rate"), float):
             del inner["config"]["learning_rate"]
+        for part in (value, inner):
+            part["config"].pop("name", None)
         return json.dumps(value, sort_keys=True)
     except (ValueError, TypeError, KeyError, AttributeError):
         return config

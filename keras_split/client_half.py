@@ -20,6 +20,7 @@ from keras_split.crossing import Crossing
 from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
+from keras_split.step_graph import total
 from keras_split.strategies import SplitStrategy
 
 
@@ -31,12 +32,15 @@ class Step(NamedTuple):
         loss: The loss to log, the body's penalty included.
         gradients: One for each trainable variable; None where none flows.
         updates: New values of statistics, seeds and metrics.
+        ready: What a commit must wait for: the server has made its step, and
+            gradients and updates are finite.
     """
 
     outputs: list[tf.Tensor]
     loss: tf.Tensor
     gradients: list[tf.Tensor | None]
     updates: list[tuple[Any, tf.Tensor]]
+    ready: tf.Tensor
 
 
 class ClientHalf:
@@ -169,7 +173,9 @@ class ClientHalf:
             for a, b in zip(head_grads, found[len(edge) :], strict=True)
         ]
         logged = tf.cast(loss, tf.float32) + penalty
-        return Step(outputs, logged, gradients, _updates(model, scope))
+        updates = _updates(model, scope)
+        ready = self._ready(model, gradients, updates, parts)
+        return Step(outputs, logged, gradients, updates, ready)
 
     def train_labeled(
         self,
@@ -214,7 +220,9 @@ class ClientHalf:
             values,
             output_gradients=[*smashed_grad, scale],
         )
-        return Step(outputs, loss + penalty, gradients, _updates(model, scope))
+        updates = _updates(model, scope)
+        ready = self._ready(model, gradients, updates, parts)
+        return Step(outputs, loss + penalty, gradients, updates, ready)
 
     def _scaled(
         self, parts: Sequence[tf.Tensor], scale: tf.Tensor
@@ -223,6 +231,24 @@ class ClientHalf:
             grad * tf.cast(scale, grad.dtype)
             for grad in self._smashed_grad.dequantize(parts)
         ]
+
+    def _ready(
+        self,
+        model: keras.Model,
+        gradients: list[tf.Tensor | None],
+        updates: list[tuple[Any, tf.Tensor]],
+        received: list[tf.Tensor],
+    ) -> tf.Tensor:
+        """The `ready` of a step.
+
+        A `LossScaleOptimizer` deals with gradients that are not finite by
+        itself: it skips the step.
+        """
+        new = [*gradients, *(value for _, value in updates)]
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            new = []
+        with tf.control_dependencies(received):
+            return self._callback(_check, [total(new)], [tf.float32])[0]
 
     # -- host callbacks ----------------------------------------------------
 
@@ -293,6 +319,12 @@ def not_finite(what: str) -> ProtocolError:
         "not taken; lower the learning rate, or look for a broken batch.",
         "not-finite",
     )
+
+
+def _check(number: Any) -> list[Any]:
+    if not np.isfinite(number):
+        raise not_finite("step of the phone's half")
+    return [number]
 
 
 def _finite(tensors: list[CutTensor]) -> list[CutTensor]:

@@ -62,7 +62,8 @@ class ServerModel(keras.Model):
         self.features = CutQuantizer(
             self.contract.quantization, name="features"
         )
-        self._hosts: list[Host] = []
+        for tensor in body.outputs:
+            self.features(keras.KerasTensor(tensor.shape, tensor.dtype))
         self._half: ServerHalf | None = None
         self.built = True
 
@@ -167,6 +168,8 @@ class ClientModel(keras.Model):
         self.head = head
         self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
         self.tail = tail
+        for tensor in head.outputs[: len(self.contract.smashed)]:
+            self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
         if wiring["output_names"]:
             self.output_names = list(wiring["output_names"])
         self._partner = _Partner()
@@ -270,12 +273,7 @@ class ClientModel(keras.Model):
         head_inputs, tail_inputs = self._sort_inputs(x)
         if self.tail is None:
             step = self._half.train_labeled(
-                head_inputs,
-                self,
-                keras.tree.flatten(y),
-                keras.tree.flatten(sample_weight)
-                if sample_weight is not None
-                else [],
+                head_inputs, self, self._labels(y), self._weights(sample_weight)
             )
         else:
             step = self._half.train(
@@ -286,14 +284,18 @@ class ClientModel(keras.Model):
                     x, y, self._pack(outputs), sample_weight, training=True
                 ),
             )
-        for variable, value in step.updates:
-            variable.assign(value)
-        if self.trainable_variables:
-            self.optimizer.apply_gradients(
-                zip(step.gradients, self.trainable_variables, strict=True)
-            )
+        with tf.control_dependencies([step.ready]):
+            for variable, value in step.updates:
+                variable.assign(value)
+            if self.trainable_variables:
+                self.optimizer.apply_gradients(
+                    zip(step.gradients, self.trainable_variables, strict=True)
+                )
         self._log_loss(step.loss, x)
         outputs = self._pack(step.outputs)
+        if self.tail is None and len(step.outputs) > 1:
+            # The server computed the loss; this logs that of each output.
+            self.compute_loss(x, y, outputs, sample_weight, training=True)
         logs: dict[str, Any] = self.compute_metrics(
             x, y, outputs, sample_weight
         )
@@ -324,7 +326,7 @@ class ClientModel(keras.Model):
         if getattr(self, "test_function", None) is None or force:
             super().make_test_function(force)
             plain: Any = self.test_function
-            self.test_function: Any = self._guard(plain)
+            self.test_function: Any = self._guard(plain, log=True)
         return self.test_function
 
     def make_predict_function(self, force: bool = False) -> Any:
@@ -423,12 +425,18 @@ class ClientModel(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Head, tail, contract and wiring."""
         serialize = keras.saving.serialize_keras_object
+        tail = self.tail
         return {
             "name": self.name,
             "head": serialize(self.head),
-            "tail": serialize(self.tail) if self.tail is not None else None,
+            "tail": serialize(tail) if tail is not None else None,
             "contract": self.contract.get_config(),
             "wiring": self.wiring,
+            "shared": [
+                layer.name
+                for layer in (tail.layers if tail is not None else [])
+                if layer.variables and layer in self.head.layers
+            ],
         }
 
     @classmethod
@@ -442,6 +450,17 @@ class ClientModel(keras.Model):
                 config[part] = keras.saving.deserialize_keras_object(
                     config[part], custom_objects
                 )
+        shared = config.pop("shared", [])
+        if shared:
+            head = config["head"]
+            config["tail"] = keras.models.clone_model(
+                config["tail"],
+                clone_function=lambda layer: (
+                    head.get_layer(layer.name)
+                    if layer.name in shared
+                    else layer
+                ),
+            )
         return cls(**config)
 
     # -- helpers -----------------------------------------------------------
@@ -484,8 +503,8 @@ class ClientModel(keras.Model):
     ) -> Callable[..., Any]:
         """Raises what a callback raised, not TensorFlow's report of it.
 
-        A training step that is not finite is not sent, so nothing moves; its
-        loss is logged as NaN, for `keras.callbacks.TerminateOnNaN` to see.
+        A step that is not finite is not taken, so nothing moves; its loss is
+        logged as NaN, for `keras.callbacks.TerminateOnNaN` to see.
         """
 
         def guarded(iterator: Any) -> Any:
@@ -509,14 +528,38 @@ class ClientModel(keras.Model):
         return guarded
 
     def _loss_config(self) -> str:
+        given = self._compile_config.config
         return json.dumps(
             keras.saving.serialize_keras_object(
                 {
-                    "loss": self._compile_config.config["loss"],
-                    "loss_weights": self._compile_config.config["loss_weights"],
+                    "loss": self._by_output(given["loss"], None),
+                    "loss_weights": self._by_output(given["loss_weights"], 1.0),
                 }
             )
         )
+
+    def _labels(self, y: Any) -> list[Any]:
+        """One tensor for each output, for the server of a single cut."""
+        flat: list[Any] = keras.tree.flatten(self._by_output(y, None))
+        return flat
+
+    def _weights(self, sample_weight: Any) -> list[Any]:
+        if sample_weight is None:
+            return []
+        flat: list[Any] = keras.tree.flatten(
+            self._by_output(sample_weight, None)
+        )
+        return flat
+
+    def _by_output(self, values: Any, missing: Any) -> Any:
+        """What was given by name, as a list in the order of the outputs."""
+        if not isinstance(values, dict):
+            return values
+        outputs = self.wiring["outputs"]
+        names = self.wiring["output_names"]
+        if isinstance(outputs, dict):
+            names = sorted(outputs, key=outputs.__getitem__)
+        return [values.get(name, missing) for name in names]
 
 
 class _Partner:

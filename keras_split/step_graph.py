@@ -117,12 +117,12 @@ class StepGraph:
                     y_pred=_bare(features),
                     sample_weight=_bare(weights),
                 )
-            total = tf.cast(loss, tf.float32) + penalty
+            objective = tf.cast(loss, tf.float32) + penalty
         found = tape.gradient(
-            total, [*smashed, *values], output_gradients=scale
+            objective, [*smashed, *values], output_gradients=scale
         )
         out = self._crossings.features.quantize(features)
-        return total, out, self._commit(smashed, found, state, scale)
+        return objective, out, self._commit(smashed, found, state, scale)
 
     def _forward(
         self, smashed: list[tf.Tensor], values: list[tf.Tensor]
@@ -183,8 +183,9 @@ class StepGraph:
         ready = [scale]
         if not isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             new = [grad for grad, _ in pairs] + [value for _, value in state]
-            total = _sum([*smashed_grad, *new])
-            ready.append(tf.debugging.Assert(tf.math.is_finite(total), [total]))
+            number = total([*smashed_grad, *new])
+            finite = tf.math.is_finite(number)
+            ready.append(tf.debugging.Assert(finite, [number]))
         with tf.control_dependencies(ready):
             if pairs:
                 self._optimizer.apply_gradients(pairs)
@@ -193,13 +194,13 @@ class StepGraph:
         return self._crossings.smashed_grad.quantize(smashed_grad)
 
 
-def _sum(tensors: Iterable[Any]) -> tf.Tensor:
+def total(tensors: Iterable[Any]) -> tf.Tensor:
     """A number that is finite only if every float in `tensors` is."""
     return tf.add_n(
         [
-            tf.cast(tf.reduce_sum(getattr(t, "values", t)), tf.float32)
+            tf.reduce_sum(tf.cast(getattr(t, "values", t), tf.float32))
             for t in tensors
-            if t.dtype.is_floating
+            if t is not None and t.dtype.is_floating
         ]
         or [0.0]
     )

@@ -1,6 +1,7 @@
 """Who speaks when: one training step as a sequence of messages."""
 
 import atexit
+import logging
 import weakref
 from collections import deque
 from typing import Any
@@ -35,6 +36,7 @@ from keras_split.transports import Transport
 from keras_split.transports.grpc import GrpcTransport
 from keras_split.transports.in_process import InProcessTransport
 
+_LOG = logging.getLogger("keras_split")
 _SCHEME = "grpc://"
 _M = TypeVar("_M", bound=Message)
 _OPEN: "weakref.WeakSet[SplitStrategy]" = weakref.WeakSet()
@@ -132,6 +134,8 @@ class SplitStrategy:
         self._transport = transport
         self._session = welcome.session
         self.next_step = welcome.next_step
+        if welcome.notice:
+            _LOG.warning(welcome.notice)
         _OPEN.add(self)
 
     def forward(

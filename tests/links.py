@@ -22,12 +22,12 @@ MOMENTUM = (
 )
 
 
-def net(seed=0, classes=3, width=4):
+def net(seed=0, classes=3, width=4, activation="relu"):
     """Two convolutions; the body has weights, statistics and a seed."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     inputs = keras.Input((16, 16, 1))
-    x = layers.Conv2D(width, 3, 2, activation="relu", name="first")(inputs)
+    x = layers.Conv2D(width, 3, 2, name="first", activation=activation)(inputs)
     x = layers.Conv2D(4, 3, 2, name="middle")(x)
     x = layers.BatchNormalization(momentum=0.5, name="norm")(x)
     x = layers.Activation("relu", name="relu")(x)
@@ -64,14 +64,14 @@ def compile(client, optimizer=None, address=None, **options):
 
 
 @contextlib.contextmanager
-def served(quantization="float32", **limits):
+def served(quantization="float32", activation="relu", **limits):
     """A client and, behind a real gRPC server, a body built independently.
 
     Both come from builds of the same net with the same seed, and share no
     object. The server's model and the address are at hand as well.
     """
-    client, _ = halves(quantization)
-    _, server = halves(quantization)
+    client, _ = halves(quantization, activation=activation)
+    _, server = halves(quantization, activation=activation)
     with server.serve(port=0, **limits) as running:
         try:
             yield client, server, f"grpc://{running.target}"

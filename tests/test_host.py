@@ -274,6 +274,18 @@ def test_a_client_s_config_imports_nothing(host, server):
     assert "this" not in sys.modules
 
 
+def test_clients_of_equal_optimizers_share_a_graph():
+    """Tracing takes seconds; names and learning rates do not matter."""
+    _, server = links.halves()
+    host = server.host()
+
+    for rate in (0.1, 0.2, 0.3):
+        config = keras.optimizers.serialize(keras.optimizers.Adam(rate))
+        enter(host, server, optimizer=json.dumps(config))
+
+    assert len(server.half._steps) == 1
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Lion"])
 def test_optimizers_of_keras_are_accepted(host, server, name):
     optimizer = getattr(keras.optimizers, name)(0.01)

@@ -42,7 +42,7 @@ def refusal(model, cut):
     return str(caught.value)
 
 
-# -- what can be cut -------------------------------------------------------
+# -- what can be cut ---------------------------------------------------------
 
 
 def test_two_cuts_make_head_body_and_tail():

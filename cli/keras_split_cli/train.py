@@ -136,8 +136,8 @@ def train(
     samples = epochs * len(images[0][0])
     out.print(
         f"Sent {size(strategy.uplink_bytes)} and received "
-        f"{size(strategy.downlink_bytes)} for {samples:,} training images "
-        f"and {epochs} validations."
+        f"{size(strategy.downlink_bytes)} for {samples:,} training images"
+        + (f" and {epochs} validations." if images[1] else ".")
     )
     if save is not None:
         client.save(save)

@@ -1,10 +1,13 @@
 """A gRPC server in front of one body."""
 
 import logging
+import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from concurrent import futures
 from types import TracebackType
 from typing import Any
+from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health
@@ -24,6 +27,7 @@ from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
 from keras_split.wire import split_pb2_grpc
 
+_T = TypeVar("_T")
 _LOG = logging.getLogger("keras_split.server")
 _SPARE = 4  # threads for health, reflection and unary calls
 _SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
@@ -59,8 +63,8 @@ class Server:
         limit = host.max_message_bytes + frames.CHUNK_BYTES
         self._host = host
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(max_workers=max_streams + _SPARE),
-            # The next client hears so at once instead of waiting for a thread.
+            _Threads(),
+            # A client too many hears so at once.
             maximum_concurrent_rpcs=max_streams + _SPARE,
             options=(
                 ("grpc.so_reuseport", 0),
@@ -121,6 +125,28 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+class _Threads(futures.Executor):
+    """One thread for each call, which does not keep the process alive.
+
+    gRPC's usual pool is joined at exit, and waits for ever for streams whose
+    clients are still there.
+    """
+
+    def submit(
+        self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any
+    ) -> "futures.Future[_T]":
+        future: futures.Future[_T] = futures.Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
 
 
 class _Servicer(split_pb2_grpc.SplitTrainingServicer):

@@ -1,0 +1,767 @@
+"""What a party gets to read when the other one is wrong, broken or away.
+
+After each refused message the server answers the next good one, and its
+weights have not moved.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_split
+from keras_split import codecs
+from keras_split.errors import BackendError
+from keras_split.errors import RefusedError
+from keras_split.errors import TransportError
+from keras_split.messages import Backward
+from keras_split.messages import CutTensor
+from keras_split.messages import Forward
+from keras_split.messages import Infer
+from keras_split.messages import LabeledStep
+from keras_split.messages import Refusal
+from keras_split.messages import Restore
+from keras_split.strategies import SplitStrategy
+from keras_split.wire import convert
+from keras_split.wire import frames
+from tests import links
+
+ROOT = Path(__file__).parents[1]
+RULES = ["float32", "float16", "bfloat16", "int8"]
+
+
+class Link:
+    """A raw connection to a server, and what its body was at first."""
+
+    def __init__(self, server, wire):
+        self.server = server
+        self.contract = server.contract
+        self.wire = wire
+        self.session = wire.exchange(links.hello(server.contract)).session
+        self.before = links.state(server)
+
+    def refuses(self, message):
+        """Sends a message that must be refused, then one that must not."""
+        with pytest.raises(RefusedError) as info:
+            self.wire.exchange(message)
+        self.still_serves()
+        return info.value
+
+    def still_serves(self):
+        """The weights have not moved; the next step moves them."""
+        assert links.same(links.state(self.server), self.before)
+        links.take_step(self.wire.exchange, self.session, self.contract)
+        assert not links.same(links.state(self.server), self.before)
+
+
+@pytest.fixture(scope="module", params=RULES)
+def any_server(request):
+    return links.halves(request.param)[1]
+
+
+@pytest.fixture(scope="module")
+def server():
+    return links.halves()[1]
+
+
+@contextlib.contextmanager
+def linked(server):
+    before = server.half.weights()
+    with server.serve(port=0) as running, links.wire(running.target) as wire:
+        yield Link(server, wire)
+    server.half.set_weights(before)
+
+
+@pytest.fixture
+def any_link(any_server):
+    with linked(any_server) as link:
+        yield link
+
+
+@pytest.fixture
+def link(server):
+    with linked(server) as link:
+        yield link
+
+
+def spoiled(tensors, value):
+    """One number of the last example is not one."""
+    tensor = tensors[0]
+    codes = tensor.codes.copy()
+    if tensor.scales is not None:
+        scales = tensor.scales.copy()
+        scales[-1, 0] = value
+        return [replace(tensor, scales=scales)]
+    if codes.dtype == np.uint16:
+        codes[-1, 3] = np.float32(value).view(np.uint32) >> 16
+    else:
+        codes[-1, 3] = value
+    return [replace(tensor, codes=codes)]
+
+
+# -- another model, another agreement ----------------------------------------
+
+
+def connect(client, server, **options):
+    """Connects a client to the server of a model that is not its own."""
+    with server.serve(port=0) as running:
+        links.compile(client, address=f"grpc://{running.target}", **options)
+        with pytest.raises(RefusedError) as info:
+            client.fit(*links.batch(8), verbose=0)
+        assert not client.strategy.connected
+        with links.wire(running.target) as wire:
+            Link(server, wire).still_serves()
+    return info.value
+
+
+def test_the_server_of_another_model_refuses(server):
+    client, _ = links.halves(width=5)
+
+    error = connect(client, server)
+
+    assert error.reason == "fingerprint"
+    assert str(error) == (
+        f"Expected fingerprint {server.contract.fingerprint}. Received: "
+        f"{client.contract.fingerprint}. The two halves come from different "
+        "models or cuts; export both from one keras_split.compile, or name "
+        "the same preset, input size, classes and cut on both sides."
+    )
+
+
+def test_the_server_of_another_cut_refuses(server):
+    client, _ = links.halves(cut=("first", "relu"))
+
+    assert connect(client, server).reason == "fingerprint"
+
+
+@pytest.mark.parametrize("quantization", ["float16", "int8", "int4"])
+def test_another_quantization_is_refused(server, quantization):
+    client, _ = links.halves(quantization)
+
+    error = connect(client, server)
+
+    assert error.reason == "quantization"
+    assert str(error) == (
+        f"Expected quantization float32. Received: {quantization}. Pass the "
+        "same quantization on both sides."
+    )
+
+
+def test_another_codec_is_refused(server):
+    client, _ = links.halves(codec="zstd")
+
+    error = connect(client, server)
+
+    assert error.reason == "codec"
+    assert str(error) == (
+        "Expected codec raw. Received: zstd. Pass the same codec."
+    )
+
+
+def test_another_protocol_version_is_refused(link):
+    hello = replace(links.hello(link.contract), protocol=2)
+
+    error = link.refuses(hello)
+
+    assert error.reason == "protocol"
+    assert str(error) == (
+        "Expected protocol version 1. Received: 2. Install the same "
+        "keras_split on the phone and on the server."
+    )
+
+
+def test_a_model_whose_weights_differ_is_accepted(server):
+    """The fingerprint is of architecture, not of values."""
+    client, _ = links.halves(seed=9)
+
+    with server.serve(port=0) as running:
+        links.compile(client, address=f"grpc://{running.target}")
+        client.connect()
+        assert client.strategy.connected
+        client.close()
+
+
+# -- tensors -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_smashed_data_that_is_not_finite_is_refused(any_link, value):
+    bad = spoiled(links.smashed(any_link.contract), value)
+
+    error = any_link.refuses(Forward(any_link.session, 0, bad))
+
+    assert error.reason == "not-finite"
+    assert str(error) == (
+        "Expected finite numbers in 'first'. Received: NaN or infinity. Lower "
+        "the learning rate, or look for a batch with broken inputs."
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_smashed_data_for_inference_is_checked_as_well(any_link, value):
+    bad = spoiled(links.smashed(any_link.contract), value)
+
+    error = any_link.refuses(Infer(any_link.session, bad))
+
+    assert error.reason == "not-finite"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_gradients_that_are_not_finite_are_refused(any_link, value):
+    smashed = links.smashed(any_link.contract)
+    any_link.wire.exchange(Forward(any_link.session, 0, smashed))
+    bad = spoiled(links.features_grad(any_link.contract), value)
+
+    error = any_link.refuses(Backward(any_link.session, 0, bad, 0.1))
+
+    assert error.reason == "not-finite"
+    assert "Expected finite numbers in 'drop'." in str(error)
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, -0.1])
+def test_a_learning_rate_that_is_none_is_refused(link, rate):
+    smashed = links.smashed(link.contract)
+    link.wire.exchange(Forward(link.session, 0, smashed))
+    grad = links.features_grad(link.contract)
+
+    error = link.refuses(Backward(link.session, 0, grad, rate))
+
+    assert error.reason == "learning-rate"
+    assert str(error) == (
+        f"Expected a learning rate of 0 or more. Received: {rate}. Look at "
+        "the optimizer and its schedule."
+    )
+
+
+def test_a_gradient_that_overflows_in_the_body_is_refused(link):
+    smashed = links.smashed(link.contract)
+    link.wire.exchange(Forward(link.session, 0, smashed))
+    grad = links.features_grad(link.contract, value=3e38)
+
+    error = link.refuses(Backward(link.session, 0, grad, 0.1))
+
+    assert error.reason == "not-finite"
+    assert str(error) == (
+        "Expected finite gradients in the body. Received: NaN or infinity. "
+        "The step was not taken; lower the learning rate, or look for a "
+        "broken batch."
+    )
+
+
+def test_a_wrong_shape_is_refused(any_link):
+    [tensor] = links.smashed(any_link.contract)
+    turned = replace(tensor, shape=(8, 4, 7, 7))
+
+    error = any_link.refuses(Forward(any_link.session, 0, [turned]))
+
+    assert error.reason == "shape"
+    assert str(error) == (
+        "Expected 'first' of shape ('batch', 7, 7, 4), the same batch in "
+        "every tensor. Received: (8, 4, 7, 7)."
+    )
+
+
+def test_codes_that_do_not_fit_their_shape_are_refused(any_link):
+    [tensor] = links.smashed(any_link.contract)
+    short = replace(tensor, codes=tensor.codes[:, 1:])
+
+    error = any_link.refuses(Forward(any_link.session, 0, [short]))
+
+    assert error.reason == "shape"
+    assert f"codes (8, {tensor.codes.shape[1]}) with" in str(error)
+    assert f"codes (8, {tensor.codes.shape[1] - 1})" in str(error)
+    assert "Both sides must use the same quantization." in str(error)
+
+
+def test_tensors_of_another_quantization_are_refused(any_link):
+    rule = keras_split.Rule("int4")
+    other = links.tensors(any_link.contract.smashed, rule)
+
+    error = any_link.refuses(Forward(any_link.session, 0, other))
+
+    assert error.reason == "shape"
+    assert "Both sides must use the same quantization." in str(error)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_another_number_of_tensors_is_refused(link, count):
+    tensors = links.smashed(link.contract) * count
+
+    error = link.refuses(Forward(link.session, 0, tensors))
+
+    assert error.reason == "shape"
+    assert str(error).startswith("Expected tensors ['first']. Received: [")
+
+
+def test_a_batch_of_nothing_is_refused(link):
+    [tensor] = links.smashed(link.contract)
+    empty = CutTensor("first", (0, 7, 7, 4), tensor.codes[:0])
+
+    error = link.refuses(Forward(link.session, 0, [empty]))
+
+    assert error.reason == "shape"
+
+
+@pytest.mark.parametrize("missing", [1, 100, 6272])
+def test_a_truncated_payload_is_refused(link, missing):
+    message = Forward(link.session, 0, links.smashed(link.contract))
+    envelope, payload = convert.to_wire(message, codecs.get("raw"))
+    whole = b"".join(payload)
+    envelope.payload_bytes = len(whole) - missing
+
+    for frame in frames.split(envelope, [whole[: len(whole) - missing]]):
+        link.wire._outgoing.put(frame)
+    reply, _ = next(link.wire._envelopes)
+    link.still_serves()
+
+    assert reply.refusal.reason == "truncated"
+    assert reply.refusal.text == (
+        f"Expected 6,272 bytes of tensor 'first'. Received: {6272 - missing:,}"
+        "; the payload is truncated. Send it again."
+    )
+
+
+def test_labels_are_refused_by_the_server_of_a_u_shape(link):
+    labels = np.zeros(8, "int64")
+    message = LabeledStep(
+        link.session,
+        0,
+        links.smashed(link.contract),
+        [CutTensor("labels_0", labels.shape, labels)],
+        [],
+        0.1,
+    )
+
+    error = link.refuses(message)
+
+    assert error.reason == "order"
+    assert str(error) == (
+        "Expected no labels, for this model is cut twice and labels stay on "
+        "the phone. Received: a LabeledStep."
+    )
+
+
+def test_steps_out_of_order_are_refused(link):
+    grad = links.features_grad(link.contract)
+
+    error = link.refuses(Backward(link.session, 0, grad, 0.1))
+
+    assert error.reason == "order"
+    assert str(error) == (
+        "Expected the forward of step 0 first. Received: its backward. Send "
+        "the smashed data again."
+    )
+
+
+def test_a_batch_over_the_limit_is_refused(server):
+    before = server.half.weights()
+    with server.serve(port=0, max_message_bytes=10_000) as running:
+        with links.wire(running.target) as wire:
+            link = Link(server, wire)
+            message = Forward(
+                link.session, 0, links.smashed(link.contract, size=13)
+            )
+            error = link.refuses(message)
+    server.half.set_weights(before)
+
+    assert error.reason == "size"
+    assert str(error) == (
+        "Expected a message of at most 10,000 bytes. Received: 10,192 bytes. "
+        "Use a smaller batch, or raise the server's --max-batch."
+    )
+
+
+# -- snapshots and optimizers ------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", ["0123456789abcdef", "../../../etc/passwd"])
+def test_an_unknown_snapshot_is_refused(link, tag):
+    error = link.refuses(Restore(link.session, tag, True))
+
+    assert error.reason == "snapshot"
+    assert str(error) == (
+        "Expected the tag of a snapshot of this server (it keeps the last "
+        f"64). Received: {tag!r}. Train again, or restart the server with "
+        "the folder that it had: serve --snapshots FOLDER."
+    )
+
+
+def test_weights_whose_snapshot_is_gone_leave_the_client_as_it_was(tmp_path):
+    """A checkpoint may be older than its server."""
+    path = tmp_path / "saved.weights.h5"
+    with links.served() as (client, _, address):
+        links.compile(client, address=address)
+        client.fit(*links.batch(8), verbose=0)
+        client.save_weights(path)
+    with links.served() as (client, server, address):
+        links.compile(client, address=address)
+        client.fit(*links.batch(8), verbose=0)
+        before = [np.array(v) for v in client.variables], links.state(server)
+
+        with pytest.raises(RefusedError, match="Expected the tag of a"):
+            client.load_weights(path)
+
+        after = [np.array(v) for v in client.variables], links.state(server)
+        assert links.same(after[0], before[0])
+        assert links.same(after[1], before[1])
+        client.fit(*links.batch(8), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "config, received",
+    [
+        ("no json", "'no json' (Expecting value: line 1"),
+        ('{"class_name": "Dense", "config": {}}', "'Dense'"),
+        ('{"class_name": "SGD", "config": {"lr": 1}}', '"config": {"lr": 1}}'),
+    ],
+)
+def test_a_malformed_optimizer_is_refused(link, config, received):
+    error = link.refuses(links.hello(link.contract, config))
+
+    assert error.reason == "optimizer"
+    assert str(error).startswith("Expected ")
+    assert f"Received: {received}" in str(error) or received in str(error)
+
+
+def test_an_optimizer_of_the_user_s_own_is_refused_with_the_way_out():
+    @keras.saving.register_keras_serializable("tests")
+    class Mine(keras.optimizers.SGD):
+        pass
+
+    with links.served() as (client, server, address):
+        links.compile(client, Mine(0.1), address)
+
+        with pytest.raises(RefusedError) as info:
+            client.fit(*links.batch(8), verbose=0)
+
+        assert info.value.reason == "optimizer"
+        assert str(info.value) == (
+            "Expected an optimizer of keras.optimizers. Received: 'Mine'. For "
+            "one of your own start the server with it: "
+            "server.compile(optimizer)."
+        )
+
+
+# -- the client refuses to send what is broken --------------------------------
+
+
+def test_a_broken_batch_never_leaves_the_phone():
+    with links.served("int8", "elu") as (client, server, address):
+        links.compile(client, address=address)
+        x, y = links.batch(8)
+        client.train_on_batch(x, y)
+        before = [np.array(v) for v in client.variables], links.state(server)
+        step, sent = client.strategy.next_step, client.strategy.uplink_bytes
+        x[3] = np.inf
+
+        with pytest.raises(keras_split.SplitError, match="a finite 'first'"):
+            client.predict(x, verbose=0)
+        logs = client.train_on_batch(x, y, return_dict=True)
+
+        assert np.isnan(logs["loss"])
+        assert client.strategy.next_step == step
+        assert client.strategy.uplink_bytes == sent
+        assert links.same(links.state(server), before[1])
+        assert links.same([np.array(v) for v in client.weights], before[0][:4])
+        assert np.isfinite(client.train_on_batch(*links.batch(8))).all()
+
+
+# -- servers that are not there ----------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_an_error_after_a_bounded_wait():
+    client, _ = links.halves()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    client.compile(
+        "sgd",
+        "mse",
+        strategy=SplitStrategy(
+            f"grpc://127.0.0.1:{port}", connect_timeout_s=0.5
+        ),
+    )
+    began = time.monotonic()
+
+    with pytest.raises(TransportError) as info:
+        client.fit(*links.batch(8), verbose=0)
+
+    assert time.monotonic() - began < 5
+    assert str(info.value) == (
+        f"Expected a keras_split server at 127.0.0.1:{port}. Received: no "
+        "connection within 0.5 s. Start it with keras-split serve, and look "
+        "at the host and the port."
+    )
+
+
+def test_a_port_in_use_is_an_error(server):
+    with server.serve(port=0) as running:
+        with pytest.raises(TransportError) as info:
+            server.serve(port=running.port)
+
+    assert str(info.value) == (
+        f"Expected to listen on 127.0.0.1:{running.port}. Received: the "
+        "address is in use or not of this machine. Choose another --port, or "
+        "stop the server that has it."
+    )
+
+
+def python(code, *arguments, **options):
+    """Runs code in another process; its output is text."""
+    path = [str(ROOT), str(ROOT / "zoo"), str(ROOT / "cli")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **options.pop("env", {}),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """The same server in a process of its own, from its saved file."""
+    client, server = links.halves()
+    server.save(tmp_path / "server.keras")
+    process = python(
+        """
+        import sys
+        import keras
+        import keras_split.models
+
+        server = keras.saving.load_model(sys.argv[1])
+        running = server.serve(port=0)
+        print(running.target, flush=True)
+        running.wait()
+        """,
+        tmp_path / "server.keras",
+    )
+    try:
+        target = process.stdout.readline().strip()
+        assert target, process.stderr.read()
+        yield client, process, f"grpc://{target}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class Assassin(SplitStrategy):
+    """Does something to the server between a forward and a backward."""
+
+    deed = None
+
+    def backward(self, features_grad, learning_rate):
+        if self.deed is not None:
+            self.deed()
+        return super().backward(features_grad, learning_rate)
+
+
+def test_a_server_killed_in_mid_step_is_an_error_and_moves_nothing(
+    other_process,
+):
+    client, process, address = other_process
+    strategy = Assassin(address, reply_timeout_s=60)
+    links.compile(client)
+    client.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        strategy=strategy,
+    )
+    x, y = links.batch(8)
+    client.train_on_batch(x, y)
+    before = [np.array(v) for v in client.variables]
+    slots = [np.array(v) for v in client.optimizer.variables]
+    strategy.deed = lambda: os.kill(process.pid, signal.SIGKILL)
+    began = time.monotonic()
+
+    with pytest.raises(TransportError) as info:
+        client.fit(x, y, verbose=0)
+
+    target = address.removeprefix("grpc://")
+    assert time.monotonic() - began < 30
+    assert isinstance(info.value, ConnectionError)
+    assert str(info.value).startswith(
+        f"Expected a reply from {target} to the Backward of step 1. Received:"
+        " UNAVAILABLE"
+    )
+    assert str(info.value).endswith(
+        "The server went away or stalled; look at its log, start it again and "
+        "call fit again."
+    )
+    assert not client.strategy.connected
+    kept = len(client.weights)
+    assert links.same([np.array(v) for v in client.weights], before[:kept])
+    assert links.same([np.array(v) for v in client.optimizer.variables], slots)
+
+
+def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
+    other_process,
+):
+    client, process, address = other_process
+    strategy = Assassin(address, reply_timeout_s=60)
+    client.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        strategy=strategy,
+    )
+    x, y = links.batch(8)
+    client.train_on_batch(x, y)
+    before = [np.array(v) for v in client.weights]
+    strategy.reply_timeout_s = strategy._transport._reply_timeout_s = 1.0
+    strategy.deed = lambda: os.kill(process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+
+    with pytest.raises(TransportError, match="Received: nothing after 1.0 s"):
+        client.fit(x, y, verbose=0)
+
+    assert time.monotonic() - began < 15
+    assert links.same([np.array(v) for v in client.weights], before)
+
+
+def test_training_goes_on_when_the_server_is_back(tmp_path):
+    """A new server on the same port, and fit again: all that is needed."""
+    client, server = links.halves()
+    x, y = links.batch(8)
+    with server.serve(port=0) as running:
+        port = running.port
+        links.compile(client, address=f"grpc://{running.target}")
+        client.fit(x, y, verbose=0)
+    with pytest.raises(TransportError, match="The server went away"):
+        client.fit(x, y, verbose=0)
+
+    with server.serve(port=port):
+        history = client.fit(x, y, verbose=0)
+        client.close()
+
+    assert np.isfinite(history.history["loss"][0])
+
+
+# -- another backend ---------------------------------------------------------
+
+BACKEND = """
+    import sys
+    try:
+        import keras_split
+        keras_split.{name}
+    except ImportError as error:
+        print(type(error).__name__, error, sep=": ")
+"""
+
+
+@pytest.mark.parametrize("name", ["compile", "SplitStrategy", "Partition"])
+def test_another_backend_of_keras_is_an_error(name):
+    process = python(
+        BACKEND.format(name=name), env={"KERAS_BACKEND": "numpy"}
+    )
+
+    output, errors = process.communicate(timeout=120)
+
+    assert output.strip() == (
+        "BackendError: Expected Keras to run on TensorFlow. Received: the "
+        "'numpy' backend. Set KERAS_BACKEND=tensorflow before Keras is "
+        "imported."
+    ), errors
+
+
+def test_a_backend_that_keras_already_runs_on_is_an_error(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+
+    with pytest.raises(BackendError, match="the 'jax' backend"):
+        keras_split.compile(links.net(), links.CUT)
+
+
+# -- nothing leaks -----------------------------------------------------------
+
+
+def wait_for(condition, seconds=20):
+    """Whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_abandoned_forwards_leave_no_threads(server):
+    host = server.host()
+    session = host.handle(links.hello(server.contract)).session
+    message = Forward(session, 0, links.smashed(server.contract))
+    for _ in range(20):
+        host.handle(message)
+    before = threading.active_count()
+
+    for _ in range(200):
+        assert not isinstance(host.handle(message), Refusal)
+    host.close(session)
+
+    assert wait_for(lambda: threading.active_count() <= before)
+    assert wait_for(lambda: not server.half._tickets)
+    assert not server.half._parked
+
+
+def test_abandoned_sessions_leave_no_threads(server):
+    host = server.host(max_sessions=300)
+    smashed = links.smashed(server.contract)
+    before = threading.active_count()
+
+    for _ in range(50):
+        session = host.handle(links.hello(server.contract)).session
+        host.handle(Forward(session, 0, smashed))
+    parked = threading.active_count()
+    host.close_all()
+
+    assert parked - before < 20
+    assert wait_for(lambda: threading.active_count() <= before)
+    assert not server.half._parked
+
+
+LEAVE = """
+    from keras_split import codecs
+    from keras_split.messages import Forward
+    from keras_split.transports.grpc import GrpcTransport
+    from tests import links
+
+    client, server = links.halves()
+    {setup}
+    smashed = links.smashed(server.contract)
+    reply = answer(Forward(session, 0, smashed))
+    print(type(reply).__name__, len(server.half._parked), flush=True)
+"""
+IN_PROCESS = """host = server.host()
+    answer = host.handle
+    session = host.handle(links.hello(server.contract)).session"""
+OVER_GRPC = """running = server.serve(port=0)
+    answer = GrpcTransport(running.target, codecs.get("raw")).exchange
+    session = answer(links.hello(server.contract)).session"""
+
+
+@pytest.mark.parametrize(
+    "setup", [IN_PROCESS, OVER_GRPC], ids=["in_process", "grpc"]
+)
+def test_a_process_ends_although_a_step_is_parked(setup):
+    process = python(LEAVE.format(setup=setup))
+
+    try:
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+
+    assert output.strip() == "Features 1", errors
+    assert process.returncode == 0

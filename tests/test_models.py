@@ -1,0 +1,647 @@
+"""Whatever Keras' `fit` can do, it does the same with a split model."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import keras_split
+from keras_split import SplitStrategy
+from keras_split.errors import TransportError
+from keras_split.models import ClientModel
+from keras_split.models import ServerModel
+from tests import nets
+
+CUT = ["a_relu", "b_drop"]
+LOSS = "sparse_categorical_crossentropy"
+
+
+def sgd():
+    return keras.optimizers.SGD(0.05, momentum=0.9)
+
+
+class Pair:
+    """A whole model, and a client and a server made of its equal."""
+
+    def __init__(self, build=nets.plain, cut=CUT, prepare=None):
+        self.whole, self.model = nets.built(build), nets.built(build)
+        if prepare is not None:
+            prepare(self.whole)
+            prepare(self.model)
+        self.client, self.server = keras_split.compile(
+            self.model, cut, quantization="float32"
+        )
+
+    def compile(self, optimizer=sgd, loss=LOSS, **options):
+        for model in (self.whole, self.client):
+            model.compile(optimizer(), loss, **options)
+        return self
+
+    def fit(self, make=nets.images, **options):
+        """Fits both on what `make()` returns; returns both histories."""
+        options = {"epochs": 2, "shuffle": False, "verbose": 0} | options
+        logs = []
+        for model in (self.whole, self.client):
+            data = make()
+            data = data if isinstance(data, tuple) else (data,)
+            logs.append(model.fit(*data, **options).history)
+        return logs
+
+    def difference(self):
+        """The largest difference between their variables."""
+        whole, model = nets.values_of(self.whole), nets.values_of(self.model)
+        assert nets.largest_difference(whole, model) < np.inf
+        return nets.largest_difference(whole, model)
+
+
+def assert_same_logs(actual, expected, rtol=1e-5):
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(actual[name], expected[name], rtol, 1e-6)
+
+
+def assert_fits_alike(pair, make=nets.images, **options):
+    before = nets.values_of(pair.whole)
+
+    expected, actual = pair.fit(make, **options)
+
+    assert nets.largest_difference(before, nets.values_of(pair.whole)) > 1e-3
+    assert pair.difference() <= 1e-6
+    assert_same_logs(actual, expected)
+
+
+def examples():
+    """26 images, labels, and weights of 0 to 2."""
+    x, y = nets.images()
+    return x, y, np.linspace(0, 2, len(x), dtype="float32")
+
+
+# -- data --------------------------------------------------------------------
+
+
+def test_sample_weights():
+    x, y, weights = examples()
+    pair = Pair().compile(weighted_metrics=["accuracy"])
+
+    assert_fits_alike(pair, lambda: (x, y), sample_weight=weights, batch_size=8)
+
+
+def test_class_weights():
+    pair = Pair().compile(metrics=["accuracy"])
+
+    assert_fits_alike(pair, class_weight={0: 1.0, 1: 0.5, 2: 3.0})
+
+
+def test_validation_data():
+    x, y = nets.images()
+    pair = Pair().compile(metrics=["accuracy"])
+
+    assert_fits_alike(pair, validation_data=(x[:7], y[:7]), batch_size=5)
+
+
+def test_validation_split():
+    assert_fits_alike(Pair().compile(), validation_split=0.25)
+
+
+def test_shuffled_batches():
+    x, y = nets.images()
+    pair = Pair().compile()
+
+    for model in (pair.whole, pair.client):
+        keras.utils.set_random_seed(3)
+        model.fit(x, y, batch_size=8, verbose=0)
+
+    assert pair.difference() <= 1e-6
+
+
+def test_tf_data():
+    def make():
+        data = tf.data.Dataset.from_tensor_slices(nets.images())
+        return data.batch(8).map(lambda x, y: (2 * x, y))
+
+    assert_fits_alike(Pair().compile(), make)
+
+
+def test_tf_data_with_sample_weights():
+    def make():
+        return tf.data.Dataset.from_tensor_slices(examples()).batch(8)
+
+    assert_fits_alike(Pair().compile(), make)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self):
+        super().__init__()
+        self.x, self.y = nets.images()
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        part = slice(8 * index, 8 * index + 8)
+        return self.x[part], self.y[part]
+
+
+def test_a_py_dataset():
+    assert_fits_alike(Pair().compile(), Batches)
+
+
+def test_a_generator():
+    def make():
+        batches = Batches()
+        return (batches[i % 4] for i in range(8))
+
+    assert_fits_alike(Pair().compile(), make, steps_per_epoch=4)
+
+
+def test_train_on_batch():
+    x, y, weights = examples()
+    pair = Pair().compile(metrics=["accuracy"])
+
+    for _ in range(3):
+        expected, actual = (
+            model.train_on_batch(x, y, sample_weight=weights, return_dict=True)
+            for model in (pair.whole, pair.client)
+        )
+        assert_same_logs(actual, expected)
+
+    assert pair.difference() <= 1e-6
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+def test_evaluate_and_predict(cut):
+    x, y, weights = examples()
+    pair = Pair(cut=cut).compile(metrics=["accuracy"])
+    pair.fit()
+
+    whole, client = pair.whole, pair.client
+    expected = whole.evaluate(x, y, 8, 0, weights, return_dict=True)
+    actual = client.evaluate(x, y, 8, 0, weights, return_dict=True)
+    on_batch = client.test_on_batch(x, y, weights, return_dict=True)
+
+    assert_same_logs(actual, expected)
+    wanted = whole.test_on_batch(x, y, weights, return_dict=True)
+    assert_same_logs(on_batch, wanted)
+    np.testing.assert_allclose(
+        client.predict(x, 8, 0), whole.predict(x, 8, 0), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        client.predict_on_batch(x), whole.predict_on_batch(x), rtol=1e-5
+    )
+    np.testing.assert_allclose(client(x), whole(x), rtol=1e-5)
+
+
+def test_predicting_takes_no_step_and_moves_nothing():
+    x, y = nets.images()
+    pair = Pair().compile()
+    before = nets.values_of(pair.model)
+
+    pair.client.predict(x, verbose=0)
+    pair.client.evaluate(x, y, verbose=0)
+
+    assert nets.largest_difference(before, nets.values_of(pair.model)) == 0
+    assert pair.client.strategy.next_step == 0
+
+
+# -- how it is compiled ------------------------------------------------------
+
+
+def test_steps_per_execution():
+    pair = Pair().compile(steps_per_execution=2)
+
+    assert_fits_alike(pair, batch_size=8)
+    assert pair.client.strategy.next_step == 8
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+def test_run_eagerly(cut):
+    pair = Pair(cut=cut).compile(run_eagerly=True, metrics=["accuracy"])
+
+    assert_fits_alike(pair, batch_size=13)
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.AdamW(0.01, weight_decay=0.01),
+        lambda: keras.optimizers.RMSprop(0.01, clipvalue=0.05),
+        lambda: keras.optimizers.SGD(
+            keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+        ),
+        lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+    ],
+    ids=["weight decay", "clipvalue", "schedule", "accumulation"],
+)
+def test_an_optimizer_reaches_both_halves(optimizer, cut):
+    assert_fits_alike(Pair(cut=cut).compile(optimizer), batch_size=8)
+
+
+def test_a_compiled_model_hands_on_how_it_was_compiled():
+    whole, model = nets.built(nets.plain), nets.built(nets.plain)
+    for one in (whole, model):
+        one.compile(
+            sgd(),
+            keras.losses.SparseCategoricalCrossentropy(),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="right")],
+            weighted_metrics=["accuracy"],
+            steps_per_execution=2,
+        )
+    client, _ = keras_split.compile(model, CUT, quantization="float32")
+    x, y, weights = examples()
+
+    expected, actual = (
+        one.fit(x, y, sample_weight=weights, shuffle=False, verbose=0).history
+        for one in (whole, client)
+    )
+
+    assert_same_logs(actual, expected)
+    assert expected.keys() == {"loss", "right", "accuracy"}
+    assert client.optimizer is not model.optimizer
+    assert client.steps_per_execution == 2
+    assert (
+        nets.largest_difference(nets.values_of(model), nets.values_of(whole))
+        <= 1e-6
+    )
+
+
+def test_a_model_that_was_not_compiled_hands_on_nothing():
+    client, server = keras_split.compile(nets.dense(), ["a", "b"])
+
+    assert not client.compiled
+    assert not server.compiled
+
+
+def two_by_two_data():
+    rng = np.random.default_rng(0)
+    x = {
+        "image": rng.normal(size=(20, 8, 8, 1)).astype("float32"),
+        "extra": rng.normal(size=(20, 3)).astype("float32"),
+    }
+    y = {
+        "kind": rng.integers(0, 3, 20),
+        "size": rng.normal(size=(20, 1)).astype("float32"),
+    }
+    return x, y
+
+
+def two_by_two_pair(build=nets.two_by_two, cut=("a", "b")):
+    return Pair(build, list(cut)).compile(
+        loss={"kind": LOSS, "size": "mse"},
+        loss_weights={"kind": 1.0, "size": 0.25},
+        metrics={"kind": "accuracy", "size": ["mae"]},
+    )
+
+
+def test_several_inputs_outputs_and_losses_by_name():
+    assert_fits_alike(two_by_two_pair(), two_by_two_data, batch_size=8)
+
+
+def test_several_inputs_as_a_list():
+    x, y = two_by_two_data()
+
+    assert_fits_alike(
+        two_by_two_pair(), lambda: ([x["image"], x["extra"]], y), batch_size=8
+    )
+
+
+def test_several_outputs_with_sample_weights_of_their_own():
+    weights = {"kind": np.linspace(0, 1, 20), "size": np.linspace(2, 0, 20)}
+
+    assert_fits_alike(
+        two_by_two_pair(), two_by_two_data, sample_weight=weights, batch_size=8
+    )
+
+
+def two_lists():
+    """Outputs as a list, behind one input."""
+    x = values = keras.Input((4,), name="values")
+    x = layers.Dense(5, activation="tanh", name="a")(x)
+    x = layers.Dense(5, activation="tanh", name="b")(x)
+    kind = layers.Dense(3, activation="softmax", name="kind")(x)
+    size = layers.Dense(1, name="size")(x)
+    return keras.Model(values, [kind, size])
+
+
+def two_lists_data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 4)).astype("float32")
+    return x, [rng.integers(0, 3, 20), rng.normal(size=(20, 1))]
+
+
+@pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
+def test_several_outputs_and_losses_as_lists(cut):
+    pair = Pair(two_lists, list(cut)).compile(
+        loss=[LOSS, "mse"],
+        loss_weights=[1.0, 0.25],
+        metrics=[["accuracy"], ["mae"]],
+    )
+
+    assert_fits_alike(pair, two_lists_data, batch_size=8)
+
+
+@pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
+def test_several_outputs_of_a_list_are_known_by_name(cut):
+    x, (kind, size) = two_lists_data()
+
+    assert_fits_alike(
+        two_by_two_pair(two_lists, cut),
+        lambda: (x, {"kind": kind, "size": size}),
+        batch_size=8,
+    )
+
+
+def two_named():
+    """Outputs as a dict, behind one input."""
+    model = two_lists()
+    kind, size = model.outputs
+    return keras.Model(model.inputs[0], {"size": size, "kind": kind})
+
+
+def test_one_cut_with_several_outputs_by_name():
+    x, (kind, size) = two_lists_data()
+
+    assert_fits_alike(
+        two_by_two_pair(two_named, ["a"]),
+        lambda: (x, {"kind": kind, "size": size}),
+        batch_size=8,
+    )
+
+
+# -- what the model is made of -----------------------------------------------
+
+
+def freeze(*names):
+    def prepare(model):
+        for name in names:
+            model.get_layer(name).trainable = False
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        ("a", "a_bn"),
+        ("b", "b_bn"),
+        ("c", "c_bn", "out"),
+        ("a", "a_bn", "b", "b_bn"),
+        ("b_bn", "c_bn"),
+    ],
+    ids="+".join,
+)
+def test_frozen_layers(frozen):
+    pair = Pair(prepare=freeze(*frozen)).compile()
+    stay = [v.numpy() for n in frozen for v in pair.model.get_layer(n).weights]
+
+    assert_fits_alike(pair)
+
+    after = [v.numpy() for n in frozen for v in pair.model.get_layer(n).weights]
+    assert nets.largest_difference(stay, after) == 0
+
+
+def test_one_cut_with_a_frozen_head():
+    pair = Pair(cut=CUT[:1], prepare=freeze("a", "a_bn")).compile()
+
+    assert_fits_alike(pair)
+
+
+def test_layers_thawed_between_two_fits():
+    pair = Pair(prepare=freeze("b", "c")).compile()
+    pair.fit()
+
+    for model in (pair.whole, pair.model):
+        for name in ("b", "c"):
+            model.get_layer(name).trainable = True
+    pair.compile()
+
+    assert_fits_alike(pair)
+
+
+def small_scale():
+    return keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=64.0)
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+@pytest.mark.parametrize(
+    ("policy", "optimizer"),
+    [("mixed_bfloat16", sgd), ("mixed_float16", small_scale)],
+)
+def test_mixed_precision(policy, optimizer, cut):
+    keras.config.set_dtype_policy(policy)
+    pair = Pair(cut=cut).compile(optimizer)
+
+    expected, actual = pair.fit(batch_size=8, epochs=1)
+
+    # Eight or eleven bits of mantissa: a rounding that comes out differently
+    # is worth up to 0.004 of a value. The weights themselves are float32.
+    assert pair.difference() <= 1e-3
+    assert_same_logs(actual, expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+def test_an_overflow_in_float16_skips_steps_until_the_scale_fits(cut):
+    keras.config.set_dtype_policy("mixed_float16")
+    pair = Pair(cut=cut).compile()  # Keras starts with a scale of 32,768
+
+    before = pair.model.get_weights()
+    expected, actual = pair.fit(batch_size=8, epochs=3)
+
+    assert nets.largest_difference(before, pair.model.get_weights()) > 0.01
+    assert_same_logs(actual, expected, rtol=0.1)
+
+
+def regularized():
+    """Each segment has an activity regularizer and a weight regularizer."""
+    x = values = keras.Input((4,), name="values")
+    for name in "abc":
+        x = layers.Dense(
+            5,
+            activation="tanh",
+            activity_regularizer=keras.regularizers.L2(0.1),
+            kernel_regularizer=keras.regularizers.L1(0.01),
+            name=name,
+        )(x)
+    return keras.Model(values, x)
+
+
+def vectors():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(20, 4)), rng.normal(size=(20, 5))
+
+
+@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
+def test_the_loss_holds_the_regularizers_of_every_half(cut):
+    pair = Pair(regularized, cut).compile(loss="mse")
+
+    assert_fits_alike(pair, vectors, batch_size=8)
+
+    x, y = vectors()
+    expected = pair.whole.evaluate(x, y, verbose=0, return_dict=True)
+    actual = pair.client.evaluate(x, y, verbose=0, return_dict=True)
+    assert_same_logs(actual, expected)
+
+
+def masked_skip():
+    """A mask and a tensor with a mask go from the head to the tail."""
+    x = words = keras.Input((5,), dtype="int32", name="words")
+    words = layers.Embedding(10, 4, mask_zero=True, name="embed")(x)
+    read = layers.LSTM(3, name="read")(words)
+    y = layers.Dense(4, activation="tanh", name="b")(read)
+    again = layers.LSTM(3, name="again")(words)
+    y = layers.Concatenate(name="join")([y, again])
+    return keras.Model(x, layers.Dense(3, activation="softmax", name="out")(y))
+
+
+def sentences():
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 10, (20, 5))
+    x[:, 3:] *= rng.integers(0, 2, (20, 1))
+    return x, rng.integers(0, 3, 20)
+
+
+def test_a_mask_goes_round_the_server():
+    pair = Pair(masked_skip, ["read", "b"]).compile()
+
+    assert_fits_alike(pair, sentences, batch_size=8)
+
+
+# -- files -------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained():
+    pair = Pair().compile(metrics=["accuracy"])
+    x, y = nets.images()
+    pair.client.fit(x, y, batch_size=8, verbose=0)
+    return pair
+
+
+@pytest.mark.parametrize("half", ["client", "server"])
+def test_a_half_comes_back_from_a_file(half, trained, tmp_path):
+    model = getattr(trained, half)
+
+    model.save(tmp_path / "half.keras")
+    loaded = keras.saving.load_model(tmp_path / "half.keras")
+
+    assert type(loaded) is type(model)
+    assert loaded.contract == model.contract
+    for one, two in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_a_file_of_one_half_holds_no_weights_of_the_other(trained, tmp_path):
+    for half, others in (
+        ("client", trained.server),
+        ("server", trained.client),
+    ):
+        path = tmp_path / f"{half}.weights.h5"
+        getattr(trained, half).save_weights(path)
+
+        content = path.read_bytes()
+        for variable in others.weights:
+            if variable.shape.num_elements() > 4:
+                assert variable.numpy().tobytes() not in content
+
+
+def test_both_halves_from_files_predict_what_they_did(trained, tmp_path, serve):
+    x, y = nets.images()
+    expected = trained.client.predict(x, verbose=0)
+    trained.client.save(tmp_path / "client.keras")
+    trained.server.save(tmp_path / "server.keras")
+
+    client = keras.saving.load_model(tmp_path / "client.keras")
+    server = keras.saving.load_model(tmp_path / "server.keras")
+    assert isinstance(client, ClientModel)
+    assert isinstance(server, ServerModel)
+    client.compile(sgd(), LOSS, strategy=serve(server))
+
+    np.testing.assert_array_equal(client.predict(x, verbose=0), expected)
+    client.fit(x, y, verbose=0)
+
+
+def test_a_loaded_client_remembers_its_server(trained, tmp_path, serve):
+    x, y = nets.images()
+    strategy = serve(trained.server)
+    trained.client.compile(sgd(), LOSS, strategy=strategy)
+    trained.client.fit(x, y, verbose=0)
+    expected = trained.client.predict(x, verbose=0)
+    trained.client.save(tmp_path / "client.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "client.keras")
+
+    assert loaded.strategy.address == strategy.address
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+
+
+def test_a_loaded_client_without_a_server_says_so(trained, tmp_path):
+    trained.client.save(tmp_path / "client.keras")
+    loaded = keras.saving.load_model(tmp_path / "client.keras")
+
+    with pytest.raises(TransportError, match="loaded without one"):
+        loaded.predict(nets.images()[0])
+
+
+def test_a_layer_shared_by_head_and_tail_is_still_shared_when_loaded(
+    tmp_path, serve
+):
+    def build():
+        x = values = keras.Input((4,), name="values")
+        shared = layers.Dense(4, activation="tanh", name="shared")
+        x = layers.Dense(4, name="b")(shared(x))
+        return keras.Model(values, shared(x))
+
+    pair = Pair(build, ["shared#1", "b"]).compile(loss="mse")
+    x, y = vectors()
+    pair.client.fit(x, y[:, :4], verbose=0)
+    expected = pair.client.predict(x, verbose=0)
+    pair.client.save(tmp_path / "client.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "client.keras")
+    loaded.compile(sgd(), "mse", strategy=serve(pair.server))
+
+    assert len(loaded.weights) == 2
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+
+
+def test_a_summary_shows_the_parts_of_a_half(trained):
+    lines = []
+
+    trained.client.summary(print_fn=lines.append)
+    trained.server.summary(print_fn=lines.append)
+
+    text = "\n".join(lines)
+    for name in ("head", "smashed", "tail", "body", "features"):
+        assert name in text
+
+
+# -- mistakes ----------------------------------------------------------------
+
+
+def test_xla_is_refused_for_it_cannot_talk_to_a_server():
+    pair = Pair()
+
+    with pytest.raises(ValueError, match="Expected jit_compile=False"):
+        pair.client.compile("sgd", LOSS, jit_compile=True)
+
+
+def test_inputs_that_are_missing_are_named():
+    pair = two_by_two_pair()
+    x, y = two_by_two_data()
+
+    with pytest.raises(ValueError, match=r"\['extra'\] are missing"):
+        pair.client.fit({"image": x["image"]}, y, verbose=0)
+    with pytest.raises(ValueError, match="Expected 2 inputs.*Received: 1"):
+        pair.client.predict(x["image"], verbose=0)
+
+
+def test_a_new_strategy_ends_the_session_of_the_old_one():
+    pair = Pair().compile()
+    pair.fit()
+    old = pair.client.strategy
+
+    pair.client.compile(sgd(), LOSS, strategy=SplitStrategy())
+
+    assert not old.connected
+    assert pair.client.strategy is not old
