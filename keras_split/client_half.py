@@ -267,7 +267,8 @@ class ClientHalf:
                 self.failure = error
                 raise
 
-        return list(tf.numpy_function(call, inputs, dtypes))
+        # Eagerly, a list of one comes back as its element.
+        return _list(tf.numpy_function(call, inputs, dtypes))
 
     def _exchange_infer(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().infer(

@@ -66,6 +66,11 @@ class Call:
     order: int = 0
     label: str = ""
 
+    @property
+    def variables(self) -> list[Any]:
+        """Weights, statistics and seeds of its layer."""
+        return list(getattr(self.operation, "variables", []))
+
 
 @dataclass(eq=False)
 class Nested:

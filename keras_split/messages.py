@@ -54,6 +54,14 @@ class Contract:
         return asdict(self)
 
     @classmethod
+    def get(cls, identifier: "Contract | dict[str, Any]") -> "Contract":
+        """A contract from itself or from its config."""
+        if isinstance(identifier, cls):
+            return identifier
+        assert isinstance(identifier, dict)
+        return cls.from_config(identifier)
+
+    @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Contract":
         """The inverse of `get_config`."""
 

@@ -6,18 +6,17 @@ layers, and so their weights, with the model they were cut from.
 """
 
 import difflib
-import hashlib
-import json
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_split import costs
+from keras_split.assignment import Problem
+from keras_split.assignment import assign
 from keras_split.errors import CutError
+from keras_split.fingerprint import fingerprint
 from keras_split.graph import Call
 from keras_split.graph import Graph
 from keras_split.graph import Nested
@@ -84,7 +83,7 @@ class Partition:
         ends = [self._resolve(entry) for entry in self.cut]
         try:
             self._cut(ends)
-        except _Problem as problem:
+        except Problem as problem:
             advice = self._nearest(ends)
             raise CutError(
                 f"Cannot cut at {self._label()}: {problem}. {advice}"
@@ -98,7 +97,8 @@ class Partition:
         )
         self.output_structure = _structure(model)
         self.output_names = list(getattr(model, "output_names", None) or [])
-        self.fingerprint = self._fingerprint()
+        edges = (self.smashed, self.features, self.skips)
+        self.fingerprint = fingerprint(self.graph, self.segment_of, edges)
 
     @property
     def cut_names(self) -> tuple[str, ...]:
@@ -190,14 +190,14 @@ class Partition:
 
     def _cut(self, ends: list[list[Tensor]]) -> None:
         """Sorts calls and edges, or raises what stands in the way."""
-        self.segment_of = _assign(self.graph, ends)
+        self.segment_of = assign(self.graph, ends)
         self._connect()
         self._check_edges()
 
     def _works(self, ends: list[list[Tensor]]) -> bool:
         try:
             self._cut(ends)
-        except _Problem:
+        except Problem:
             return False
         return True
 
@@ -286,7 +286,7 @@ class Partition:
                     "layer that consumes the mask"
                 )
             if problem:
-                raise _Problem(f"{tensor.name!r} would travel and {problem}")
+                raise Problem(f"{tensor.name!r} would travel and {problem}")
 
     def _build(
         self, name: str, inputs: list[Tensor], outputs: list[Tensor]
@@ -337,106 +337,6 @@ class Partition:
             results = keras.tree.flatten(member.operation(*args, **kwargs))
             made.update(zip(member.outputs, results, strict=True))
 
-    def _fingerprint(self) -> str:
-        numbers = {t: f"in{i}" for i, t in enumerate(self.graph.inputs)}
-        rows: list[Any] = [[_type(t) for t in self.graph.inputs]]
-        for call in self.graph.calls:
-            for tensor in call.outputs:
-                numbers[tensor] = f"{call.order}:{tensor.index}"
-            operation = call.operation
-            arguments = keras.tree.map_structure(
-                lambda value: (
-                    numbers.get(value, value)
-                    if isinstance(value, Tensor)
-                    else _canonical(value)
-                ),
-                [list(call.args), call.kwargs],
-            )
-            rows.append(
-                [
-                    type(operation).__name__,
-                    self.segment_of[call],
-                    arguments,
-                    _config(operation),
-                    [_type(tensor) for tensor in call.outputs],
-                    [[str(v.shape), str(v.dtype)] for v in _variables(call)],
-                ]
-            )
-        for edge in (self.smashed, self.features, self.skips):
-            rows.append([numbers[tensor] for tensor in edge])
-        text = json.dumps(rows, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-class _Problem(Exception):
-    """Why a model cannot be cut somewhere."""
-
-
-def _assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
-    """Maps each call to its segment, or raises a `_Problem`."""
-    if any(tensor.call is None for tensor in ends[0]):
-        raise _Problem(
-            "that is an input of the model, and raw data must not leave the "
-            "phone"
-        )
-    head = _ancestors(ends[0])
-    if len(ends) == 2:
-        body = _ancestors(ends[1]) - head
-        if not body:
-            raise _Problem(
-                "the second cut is not behind the first, so nothing is left "
-                "for the server"
-            )
-    else:
-        body = set(graph.calls) - head
-        if not body:
-            raise _Problem("that is the end of the model, nothing is left")
-    segment = {
-        call: "head" if call in head else "body" if call in body else "tail"
-        for call in graph.calls
-    }
-    if not any(t.call in head for call in body for t in call.inputs):
-        raise _Problem("the second cut does not depend on the first")
-    for call in graph.calls:
-        for tensor in call.inputs:
-            if segment[call] == "body" and tensor.call is None:
-                raise _Problem(
-                    f"{call.path!r} would run on the server and reads the "
-                    f"model input {tensor.name!r}, and raw data must not "
-                    "leave the phone"
-                )
-    if len(ends) == 1:
-        for tensor in graph.outputs:
-            if tensor.call is None or segment[tensor.call] == "head":
-                raise _Problem(
-                    f"the model's output {tensor.name!r} is made on the "
-                    "phone, which takes two cuts"
-                )
-    on_server = {id(v) for call in body for v in _variables(call)}
-    for call in graph.calls:
-        if segment[call] != "body":
-            if any(id(v) in on_server for v in _variables(call)):
-                raise _Problem(
-                    f"layer {call.operation.name!r} has weights or a seed and "
-                    "would be called on the phone and on the server"
-                )
-    return segment
-
-
-def _variables(call: Call) -> list[Any]:
-    return list(getattr(call.operation, "variables", []))
-
-
-def _ancestors(tensors: list[Tensor]) -> set[Call]:
-    found: set[Call] = set()
-    waiting = [t.call for t in tensors if t.call is not None]
-    while waiting:
-        call = waiting.pop()
-        if call not in found:
-            found.add(call)
-            waiting.extend(t.call for t in call.inputs if t.call is not None)
-    return found
-
 
 def _is_layer(entry: Any) -> bool:
     return not isinstance(entry, (list, tuple))
@@ -467,59 +367,6 @@ def _structure(model: keras.Model) -> Any:
     return keras.tree.map_structure(
         lambda t: numbers[id(t)], model._outputs_struct
     )
-
-
-def _type(tensor: Tensor) -> list[str]:
-    return [str(tensor.spec.shape), str(tensor.spec.dtype)]
-
-
-def _config(operation: Any) -> Any:
-    """The config of an operation, independent of names counted up by Keras."""
-    try:
-        config = keras.saving.serialize_keras_object(operation)["config"]
-    except (TypeError, ValueError, NotImplementedError, KeyError):
-        return None  # no config: its class and variables must do
-    names: dict[str, str] = {}
-    _collect_names(config, names)
-    return _canonical(config, names)
-
-
-def _collect_names(value: Any, names: dict[str, str]) -> None:
-    if isinstance(value, dict):
-        if value.get("class_name") == "DTypePolicy":
-            return  # its name says what it is
-        name = value.get("name")
-        if isinstance(name, str):
-            names.setdefault(name, f"name {len(names)}")
-        for item in value.values():
-            _collect_names(item, names)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _collect_names(item, names)
-
-
-def _canonical(value: Any, names: Mapping[str, str] | None = None) -> Any:
-    """Plain values that are equal for two builds of one architecture."""
-    names = names or {}
-    if isinstance(value, dict):
-        return {
-            str(key): _canonical(item, names)
-            for key, item in value.items()
-            if key not in ("registered_name", "build_config")
-        }
-    if isinstance(value, (list, tuple)):
-        return [_canonical(item, names) for item in value]
-    if isinstance(value, str):
-        return names.get(value, value)
-    if isinstance(value, (int, float, bool)) or value is None:
-        return value
-    if isinstance(value, slice):
-        return [str(value.start), str(value.stop), str(value.step)]
-    if hasattr(value, "__array__") and hasattr(value, "dtype"):
-        array = np.asarray(value)
-        digest = hashlib.sha256(array.tobytes()).hexdigest()
-        return [str(array.shape), str(array.dtype), digest]
-    return type(value).__name__
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -36,11 +36,3 @@ def serve():
         strategy.close()
     for server in servers:
         server.stop(0)
-
-
-@pytest.fixture(params=["in_process", "grpc"])
-def reach(request, serve):
-    """A strategy for a server model, once for each transport."""
-    if request.param == "grpc":
-        return serve
-    return lambda server: SplitStrategy()

@@ -668,9 +668,7 @@ BACKEND = """
 
 @pytest.mark.parametrize("name", ["compile", "SplitStrategy", "Partition"])
 def test_another_backend_of_keras_is_an_error(name):
-    process = python(
-        BACKEND.format(name=name), env={"KERAS_BACKEND": "numpy"}
-    )
+    process = python(BACKEND.format(name=name), env={"KERAS_BACKEND": "numpy"})
 
     output, errors = process.communicate(timeout=120)
 

@@ -483,6 +483,38 @@ def test_the_loss_holds_the_regularizers_of_every_half(cut):
     assert_same_logs(actual, expected)
 
 
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(4, 3, name="a"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(name="b"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
+def test_a_sequential_model(cut):
+    pair = Pair(sequential, cut).compile(metrics=["accuracy"])
+
+    assert_fits_alike(pair)
+
+
+def test_a_model_with_an_input_that_nobody_reads():
+    def build():
+        model = nets.dense()
+        unread = keras.Input((2,), name="unread")
+        return keras.Model([*model.inputs, unread], model.outputs)
+
+    x, y = vectors()
+    pair = Pair(build, ["a", "b"]).compile(loss="mse")
+
+    assert_fits_alike(pair, lambda: ([x, x[:, :2]], y[:, :3]))
+
+
 def masked_skip():
     """A mask and a tensor with a mask go from the head to the tail."""
     x = words = keras.Input((5,), dtype="int32", name="words")
@@ -634,6 +666,20 @@ def test_inputs_that_are_missing_are_named():
         pair.client.fit({"image": x["image"]}, y, verbose=0)
     with pytest.raises(ValueError, match="Expected 2 inputs.*Received: 1"):
         pair.client.predict(x["image"], verbose=0)
+
+
+def test_a_first_step_that_fails_leaves_the_optimizer_as_it_was():
+    x, y = nets.images()
+    pair = Pair().compile(lambda: keras.optimizers.Adam(0.01))
+    weights = pair.model.get_weights()
+
+    pair.client.fit(x * np.nan, y, verbose=0)
+
+    assert nets.largest_difference(weights, pair.model.get_weights()) == 0
+    slots = [v.numpy() for v in pair.client.optimizer.variables]
+    shapes = [v.shape for v in pair.client.optimizer.variables]
+    assert [slot.shape for slot in slots] == shapes
+    assert not any(slot.any() for slot in slots if slot.shape)
 
 
 def test_a_new_strategy_ends_the_session_of_the_old_one():

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
 import click
 
+from keras_split import load_model
 from keras_split import zoo
+from keras_split.errors import DataError
 from keras_split.quantization import BITS
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from keras_split.models import ClientModel
     from keras_split.models import ServerModel
 
+CLIENT = "client"
+SERVER = "server"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -70,6 +75,44 @@ class Network:
             "batchnorm_momentum": self.batchnorm_momentum,
             "seed": self.seed,
         }
+
+
+def load_half(source: str, network: dict[str, Any], which: str) -> Any:
+    """One half of a model: of a preset, or from the file it was saved to.
+
+    Args:
+        source: A preset, or a .keras file.
+        network: The values of the options of a `Network`.
+        which: `CLIENT` or `SERVER`.
+
+    Raises:
+        DataError: If the file is not there, or is not that half.
+        ZooError: If there is no such preset.
+    """
+    if source in zoo.names():
+        client, server = Network(source, **network).load()
+        return client if which == CLIENT else server
+    if not source.endswith(".keras"):
+        zoo.get(source)  # says which presets there are
+    if not Path(source).is_file():
+        raise DataError(
+            f"Expected a preset or a file. Received: {source!r}, which is "
+            f"no file. Write one with {which}.save('{which}.keras')."
+        )
+    try:
+        model = load_model(source)
+    except (ValueError, TypeError, OSError) as error:
+        raise DataError(
+            f"Expected a .keras file that {which}.save wrote. Received: "
+            f"{source!r}, which Keras cannot load ({error})."
+        ) from error
+    kind = type(model).__name__
+    if kind != f"{which.capitalize()}Model":
+        raise DataError(
+            f"Expected the {which}'s half, from {which}.save. Received: a "
+            f"{kind} in {source!r}."
+        )
+    return model
 
 
 def network_options(function: _F) -> _F:

@@ -3,23 +3,18 @@
 import logging
 import signal
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
 from keras_split import memory
-from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import working
-from keras_split_cli.options import Network
+from keras_split_cli.options import SERVER
+from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
-
-if TYPE_CHECKING:
-    from keras_split.models import ServerModel
 
 
 @click.command()
@@ -102,7 +97,7 @@ def serve(
     memory.keep()
     with working(f"Loading {source}"):
         load_keras()
-        model = _load(source, network)
+        model = load_half(source, network, SERVER)
         if optimizer is not None:
             model.compile(optimizer)
         server = model.serve(
@@ -129,32 +124,3 @@ def serve(
     if save is not None:
         model.save(save)
         out.print(f"Saved the body to {save}")
-
-
-def _load(source: str, network: dict[str, Any]) -> "ServerModel":
-    import keras
-
-    from keras_split.models import ServerModel
-
-    if source in zoo.names():
-        return Network(source, **network).load()[1]
-    if not source.endswith(".keras"):
-        zoo.get(source)  # says which presets there are
-    if not Path(source).is_file():
-        raise DataError(
-            f"Expected a preset or a file. Received: {source!r}, which is "
-            "no file. Write one with server.save('server.keras')."
-        )
-    try:
-        model = keras.saving.load_model(source)
-    except (ValueError, TypeError, OSError) as error:
-        raise DataError(
-            "Expected a .keras file that server.save wrote. Received: "
-            f"{source!r}, which Keras cannot load ({error})."
-        ) from error
-    if not isinstance(model, ServerModel):
-        raise DataError(
-            "Expected the server's half, from server.save. Received: a "
-            f"{type(model).__name__} in {source!r}."
-        )
-    return model

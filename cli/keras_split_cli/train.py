@@ -1,6 +1,5 @@
 """`keras-split train`: the phone's side."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -16,7 +15,9 @@ from keras_split_cli.console import out
 from keras_split_cli.console import progress
 from keras_split_cli.console import size
 from keras_split_cli.console import working
+from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
+from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def train(
             network["classes"] = int(images[0][1].max()) + 1
     with working(f"Loading {source}"):
         load_keras()
-        client = load_client(source, network, preset)
+        client = load_half(source, network, CLIENT)
     if shape is None:
         shape = tuple(client.head.inputs[0].shape[1:])
         images = read_data(data, shape, validation_split, network["seed"])
@@ -176,36 +177,6 @@ def read_data(
     )
     held_back = folder.validation if len(folder.validation[0]) else None
     return folder.train, held_back
-
-
-def load_client(
-    source: str, network: dict[str, Any], preset: str | None
-) -> "ClientModel":
-    """The phone's half, from a preset or a file."""
-    import keras
-
-    from keras_split.models import ClientModel
-
-    if preset is not None:
-        return Network(source, **network).load()[0]
-    if not Path(source).is_file():
-        raise DataError(
-            f"Expected a preset or a file. Received: {source!r}, which is "
-            "no file. Write one with client.save('client.keras')."
-        )
-    try:
-        model = keras.saving.load_model(source)
-    except (ValueError, TypeError, OSError) as error:
-        raise DataError(
-            "Expected a .keras file that client.save wrote. Received: "
-            f"{source!r}, which Keras cannot load ({error})."
-        ) from error
-    if not isinstance(model, ClientModel):
-        raise DataError(
-            "Expected the phone's half, from client.save. Received: a "
-            f"{type(model).__name__} in {source!r}."
-        )
-    return model
 
 
 def _fit(

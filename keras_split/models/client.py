@@ -1,4 +1,4 @@
-"""The two Keras models that a cut makes of one."""
+"""The phone's half as a Keras model."""
 
 import json
 import weakref
@@ -10,21 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split import codecs
-from keras_split import threads
 from keras_split.client_half import ClientHalf
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
-from keras_split.host import Host
 from keras_split.layers import CutQuantizer
 from keras_split.messages import Contract
-from keras_split.server_half import ServerHalf
+from keras_split.models.partner import Partner
 from keras_split.strategies import SplitStrategy
 
 if TYPE_CHECKING:
-    from keras_split.transports.server import Server
-
-threads.reserve()
+    pass
 
 
 class SplitWeights(list[Any]):
@@ -35,107 +30,6 @@ class SplitWeights(list[Any]):
     """
 
     tag: str = ""
-
-
-@keras.saving.register_keras_serializable(package="keras_split")
-class ServerModel(keras.Model):
-    """The server's half: the body, and the quantization of its features.
-
-    Its inputs are the smashed data, its outputs the features; both lists, in
-    the order of the contract. Made by `keras_split.compile`.
-
-    Args:
-        body: The body as a functional model.
-        contract: What the model was cut with, or its config.
-    """
-
-    def __init__(
-        self,
-        body: keras.Model,
-        contract: Contract | dict[str, Any],
-        name: str = "server",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name=name, **kwargs)
-        self.contract = _contract(contract)
-        self.body = body
-        self.features = CutQuantizer(
-            self.contract.quantization, name="features"
-        )
-        for tensor in body.outputs:
-            self.features(keras.KerasTensor(tensor.shape, tensor.dtype))
-        self._half: ServerHalf | None = None
-        self.built = True
-
-    def call(self, smashed: Any, training: bool | None = None) -> Any:
-        """Features of smashed data, rounded as they would be sent."""
-        flatten = keras.tree.flatten
-        features = flatten(self.body(flatten(smashed), training=training))
-        return [self.features(tensor) for tensor in features]
-
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizer that updates the body for every client.
-
-        Without it each client's session gets the optimizer, with its own
-        slots, that the client was compiled with.
-        """
-        super().compile(optimizer=optimizer, **kwargs)
-
-    @property
-    def half(self) -> ServerHalf:
-        """Runs the body for sessions."""
-        if self._half is None:
-            self._half = ServerHalf(self.body, self.contract)
-        return self._half
-
-    def host(self, **limits: Any) -> Host:
-        """Something that answers the messages of clients; see `Host`."""
-        optimizer = None
-        if self.compiled and self.optimizer is not None:
-            optimizer = self.half.adopt(self.optimizer)
-        return Host(self.half, optimizer, **limits)
-
-    def serve(
-        self,
-        port: int = 50051,
-        address: str = "127.0.0.1",
-        **limits: Any,
-    ) -> "Server":
-        """Starts a gRPC server for this body and returns it.
-
-        Args:
-            port: Port to listen on; 0 for any free one.
-            address: Name or IP address to listen on.
-            **limits: `max_sessions`, `max_batch`, `max_message_bytes` and
-                `snapshots` of `keras_split.host.Host`.
-
-        Raises:
-            TransportError: If the port cannot be had.
-        """
-        from keras_split.transports.server import Server
-
-        host = self.host(**limits)
-        codec = codecs.get(self.contract.codec)
-        return Server(host, codec, address, port).start()
-
-    def get_config(self) -> dict[str, Any]:
-        """Body and contract."""
-        return {
-            "name": self.name,
-            "body": keras.saving.serialize_keras_object(self.body),
-            "contract": self.contract.get_config(),
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "ServerModel":
-        """The inverse of `get_config`."""
-        config = dict(config)
-        config["body"] = keras.saving.deserialize_keras_object(
-            config["body"], custom_objects
-        )
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -163,7 +57,7 @@ class ClientModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self.contract = _contract(contract)
+        self.contract = Contract.get(contract)
         self.wiring = wiring
         self.head = head
         self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
@@ -172,7 +66,7 @@ class ClientModel(keras.Model):
             self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
         if wiring["output_names"]:
             self.output_names = list(wiring["output_names"])
-        self._partner = _Partner()
+        self._partner = Partner()
         self._half = ClientHalf(
             head,
             tail,
@@ -562,40 +456,6 @@ class ClientModel(keras.Model):
         return [values.get(name, missing) for name in names]
 
 
-class _Partner:
-    """What a client knows of its server; kept away from Keras' tracking."""
-
-    def __init__(self) -> None:
-        self.strategy = SplitStrategy()
-        self.server: ServerModel | None = None
-        self.tag = ""
-        self._host: Host | None = None
-
-    def use(self, strategy: SplitStrategy | None) -> None:
-        """Takes a new strategy; the session of the old one ends."""
-        self.strategy.close()
-        if strategy is not None:
-            self.strategy = strategy
-
-    @property
-    def reachable(self) -> bool:
-        """Whether there is a server to connect to."""
-        known = self.strategy.address is not None or self.server is not None
-        return known or self.strategy.connected
-
-    def host(self) -> Host | None:
-        """The server in this process, if there is one."""
-        if self._host is None and self.server is not None:
-            self._host = self.server.host()
-        return self._host
-
-
-def _contract(value: Contract | dict[str, Any]) -> Contract:
-    if isinstance(value, Contract):
-        return value
-    return Contract.from_config(value)
-
-
 def _unflatten(structure: Any, flat: list[Any]) -> Any:
     if isinstance(structure, dict):
         return {k: _unflatten(v, flat) for k, v in structure.items()}
@@ -612,6 +472,3 @@ def _optimizer_config(optimizer: Any) -> str:
     inner = config["config"].get("inner_optimizer", config)
     inner["config"]["learning_rate"] = float(optimizer.learning_rate)
     return json.dumps(config)
-
-
-__all__ = ["ClientModel", "ServerModel", "SplitWeights"]
