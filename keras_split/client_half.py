@@ -268,7 +268,8 @@ class ClientHalf:
                 raise
 
         # Eagerly, a list of one comes back as its element.
-        return _list(tf.numpy_function(call, inputs, dtypes))
+        made: list[tf.Tensor] = _list(tf.numpy_function(call, inputs, dtypes))
+        return made
 
     def _exchange_infer(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().infer(
