@@ -31,8 +31,9 @@ def plain():
 def dense():
     """Three dense layers `a`, `b` and `c`: the smallest U shape."""
     x = values = keras.Input((4,), name="values")
-    for name, units in (("a", 5), ("b", 6), ("c", 3)):
-        x = layers.Dense(units, activation="tanh", name=name)(x)
+    x = layers.Dense(5, activation="tanh", name="a")(x)
+    x = layers.Dense(6, activation="tanh", name="b")(x)
+    x = layers.Dense(3, activation="softmax", name="c")(x)
     return keras.Model(values, x)
 
 
@@ -115,6 +116,12 @@ def images(count=26, channels=2, classes=3):
     x = rng.normal(size=(count, 8, 8, channels)).astype("float32")
     order = np.argsort(np.argsort(x.mean(axis=(1, 2, 3))))
     return x, (order * classes // count).astype("int32")
+
+
+def vectors(count=26, size=4, classes=3):
+    """Random vectors and labels that depend on them."""
+    x, y = images(count, 2, classes)
+    return x.reshape(count, -1)[:, :size], y
 
 
 def values_of(model):
