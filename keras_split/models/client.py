@@ -210,6 +210,9 @@ class ClientModel(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
         if getattr(self, "train_function", None) is None or force:
+            # Variables made inside a graph are lost if its first run fails.
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
             super().make_train_function(force)
             plain: Any = self.train_function
             self.train_function: Any = self._guard(plain, log=True)
