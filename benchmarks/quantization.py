@@ -2,6 +2,7 @@
 
     python benchmarks/quantization.py             # rules, over gRPC
     python benchmarks/quantization.py --choose    # granularity and rounding
+    python benchmarks/quantization.py --error     # their error, in a minute
 
 6,000 training images of Fashion-MNIST (those that come with keras_split) and
 all 10,000 test images; a small convolutional network with BatchNorm, cut in
@@ -13,6 +14,7 @@ client and server.
 import argparse
 import itertools
 import os
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -24,6 +26,7 @@ import keras_split
 from keras_split import datasets
 from keras_split.quantization import Quantization
 from keras_split.quantization import Rule
+from keras_split.quantize import simulate
 
 BATCH = 32
 CUT = ["pool1", "pool3"]
@@ -191,10 +194,61 @@ def choose(seeds: int, epochs: int) -> None:
         )
 
 
+def errors() -> None:
+    """Relative error of every rule on the tensors of real steps."""
+    (x, y), _ = load_data()
+    keras.utils.set_random_seed(0)
+    client, _ = keras_split.compile(network(), CUT, quantization="float32")
+    strategy = _Recorder()
+    client.compile(
+        keras.optimizers.Adam(1e-3),
+        "sparse_categorical_crossentropy",
+        strategy=strategy,
+    )
+    client.fit(x, y, batch_size=BATCH, epochs=2, verbose=0)
+    print("| bits | granularity | rounding | smashed data | gradients |")
+    print("| --- | --- | --- | ---: | ---: |")
+    for bits, granularity, rounding in itertools.product(
+        ("int8", "int4", "int2"),
+        ("tensor", "example", "channel"),
+        ("nearest", "stochastic"),
+    ):
+        rule = Rule(bits, granularity, rounding)
+        cells = []
+        for tensors in (strategy.smashed, strategy.gradients):
+            found = []
+            for tensor in tensors[-20:]:
+                rounded = simulate(tensor, rule).numpy()
+                scale = np.sqrt(np.mean(tensor**2))
+                found.append(np.sqrt(np.mean((rounded - tensor) ** 2)) / scale)
+            cells.append(f"{100 * float(np.mean(found)):.2f} %")
+        print(f"| {bits} | {granularity} | {rounding} | {' | '.join(cells)} |")
+
+
+class _Recorder(keras_split.SplitStrategy):
+    """Keeps what went over the first cut, both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.smashed: list[np.ndarray] = []
+        self.gradients: list[np.ndarray] = []
+
+    def forward(self, smashed: Any) -> Any:
+        tensor = smashed[0]
+        self.smashed.append(tensor.codes.reshape(tensor.shape))
+        return super().forward(smashed)
+
+    def backward(self, features_grad: Any, learning_rate: float) -> Any:
+        result = super().backward(features_grad, learning_rate)
+        self.gradients.append(result[0].codes.reshape(result[0].shape))
+        return result
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--error", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument(
@@ -203,7 +257,9 @@ def main() -> None:
         default=["float32", "int8", "int4", "int8+zstd", "int4+zstd"],
     )
     options = parser.parse_args()
-    if options.choose:
+    if options.error:
+        errors()
+    elif options.choose:
         choose(options.seeds, options.epochs)
     else:
         compare(options.seeds, options.epochs, options.rules)
