@@ -130,8 +130,7 @@ class ServerHalf:
             step = self._start(optimizer, smashed)
             penalty, *parts = step.features.result()
             self._parked[key] = step
-            while len(self._parked) > threads.parking_places():
-                self._parked.popitem(last=False)[1].abandon()
+            self._make_room()
             return self._crossings.features.wrap(parts), float(penalty)
 
     def backward(
@@ -214,6 +213,13 @@ class ServerHalf:
             penalty, *made = self._infer(*map(tf.convert_to_tensor, parts))
             made = [part.numpy() for part in made]
             return self._crossings.features.wrap(made), float(penalty)
+
+    def _make_room(self) -> None:
+        """Drops the oldest steps if there are more than may wait."""
+        waiting = sum(len(half._parked) for half in list(_HALVES))
+        surplus = waiting - threads.parking_places()
+        for _ in range(min(surplus, len(self._parked))):
+            self._parked.popitem(last=False)[1].abandon()
 
     def abandon(self, key: str) -> None:
         """Drops the residuals of a step."""

@@ -654,6 +654,32 @@ def test_training_goes_on_when_the_server_is_back(tmp_path):
     assert np.isfinite(history.history["loss"][0])
 
 
+def test_one_thread_for_client_and_server_is_an_error_and_no_deadlock():
+    process = python(
+        """
+        import tensorflow as tf
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        from tests import links
+        client, _ = links.halves()
+        links.compile(client)
+        try:
+            client.fit(*links.batch(8), verbose=0)
+        except ConnectionError as error:
+            print(type(error).__name__, error, sep=": ")
+        """
+    )
+
+    try:
+        output, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+
+    assert output.startswith(
+        "TransportError: Expected 2 or more inter-op threads of TensorFlow, "
+        "for a client and its server in one process. Received: 1. Call "
+    ), errors
+
+
 # -- another backend ---------------------------------------------------------
 
 BACKEND = """

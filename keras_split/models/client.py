@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_split import threads
 from keras_split.client_half import ClientHalf
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
@@ -245,10 +246,13 @@ class ClientModel(keras.Model):
         """Opens a session with the server, unless one is open.
 
         Raises:
-            TransportError: If the server is not there.
+            TransportError: If the server is not there, or if TensorFlow has
+                only one thread for client and server.
             RefusedError: If it was cut from another model, or otherwise.
         """
         if not self.strategy.connected:
+            if self.strategy.address is None:
+                threads.check_room()
             optimizer = getattr(self, "optimizer", None)
             self.strategy.connect(
                 self.contract,
@@ -407,7 +411,8 @@ class ClientModel(keras.Model):
         def guarded(iterator: Any) -> Any:
             self._half.failure = None
             try:
-                return function(iterator)
+                with threads.client_step():
+                    return function(iterator)
             except (tf.errors.OpError, ProtocolError, SplitError) as error:
                 failure = self._half.failure
                 if failure is None:

@@ -1,0 +1,76 @@
+"""Whole models that train at the same time, in one process with the server.
+
+It would be a deadlock if all of TensorFlow's threads waited for each other.
+"""
+
+import threading
+
+import numpy as np
+import pytest
+
+from keras_split import threads
+from keras_split.messages import Forward
+from keras_split.messages import Refusal
+from tests import links
+
+
+@pytest.mark.parametrize("clients", [4, 9])
+def test_many_clients_train_at_the_same_time(clients):
+    _, server = links.halves()
+    histories, steps = [], []
+    with server.serve(port=0) as running:
+        models = [
+            links.compile(links.halves()[0], address=f"grpc://{running.target}")
+            for _ in range(clients)
+        ]
+
+        def train(model):
+            history = model.fit(
+                *links.batch(32),
+                batch_size=8,
+                epochs=3,
+                validation_data=links.batch(8),
+                verbose=0,
+            )
+            histories.append(history.history)
+            steps.append(model.strategy.next_step)
+
+        workers = [
+            threading.Thread(target=train, args=(model,), daemon=True)
+            for model in models
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert not any(worker.is_alive() for worker in workers)
+        for model in models:
+            model.close()
+
+    assert steps == [12] * clients
+    assert np.isfinite([h["loss"] + h["val_loss"] for h in histories]).all()
+    assert all(np.isfinite(value).all() for value in links.state(server))
+
+
+def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
+    places = threads.parking_places()
+    servers = [links.halves()[1] for _ in range(2)]
+
+    for server in servers:
+        host = server.host()
+        smashed = links.smashed(server.contract)
+        for _ in range(places + 2):
+            session = host.handle(links.hello(server.contract)).session
+            reply = host.handle(Forward(session, 0, smashed))
+            assert not isinstance(reply, Refusal)
+
+    waiting = [len(server.half._parked) for server in servers]
+    for server in servers:
+        server.half.abandon_all()
+    assert 0 < sum(waiting) <= places
+
+
+def test_some_threads_stay_free():
+    waiting = threads.parking_places() + threads._client_places()._value
+
+    assert waiting <= threads._pool() - 2
