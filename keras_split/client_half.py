@@ -71,6 +71,9 @@ class ClientHalf:
             if tail is not None
             else None
         )
+        if tail is not None:
+            # Masks come with the skips, as they do in the whole model.
+            tail.supports_masking = True
         self._head = head
         self._tail = tail
         self._skips = list(skips)
@@ -156,6 +159,9 @@ class ClientHalf:
         features_grad = [
             tf.cast(g, tf.float32) / scale for g in grads[: len(features)]
         ]
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            # It skips a step that overflows; the server gets zeros for it.
+            features_grad = [_zeros_unless_finite(g) for g in features_grad]
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         parts = self._callback(
             self._exchange_backward,
@@ -321,6 +327,11 @@ def not_finite(what: str) -> ProtocolError:
         "not taken; lower the learning rate, or look for a broken batch.",
         "not-finite",
     )
+
+
+def _zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
+    finite = tf.reduce_all(tf.math.is_finite(grad))
+    return tf.where(finite, grad, tf.zeros_like(grad))
 
 
 def _check(number: Any) -> list[Any]:

@@ -36,7 +36,7 @@ START_S = 120.0
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=4,
+    default=3,
     show_default=True,
     help="Rounds over the training images.",
 )
