@@ -57,7 +57,7 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
     servers = [links.halves()[1] for _ in range(2)]
 
     for server in servers:
-        host = server.host()
+        host = server.host(max_sessions=places + 2)
         smashed = links.smashed(server.contract)
         for _ in range(places + 2):
             session = host.handle(links.hello(server.contract)).session
