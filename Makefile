@@ -21,7 +21,7 @@ help: ## show this list
 	@echo "make COMMAND, one of:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed-tensorflow ## train a split network on real images, two processes
+demo: $(VENV)/.installed-demo ## train a split network on real images, then on with LiteRT
 	$(RUN) keras-split demo
 
 test: $(VENV)/.installed-dev ## run the tests; those marked slow only with CI=true
@@ -42,7 +42,7 @@ clean: ## remove .venv and what was built
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp a set of extras: newer than pyproject.toml means installed.
-$(VENV)/.installed-tensorflow: EXTRAS := tensorflow
+$(VENV)/.installed-demo: EXTRAS := tensorflow,device
 $(VENV)/.installed-dev: EXTRAS := tensorflow,dev
 $(VENV)/.installed-docs: EXTRAS := docs
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python

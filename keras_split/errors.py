@@ -7,6 +7,7 @@
     ├── CodecError (ValueError)         no such codec, or bytes it cannot decode
     ├── DataError (ValueError)          images, labels, files of no use
     ├── ZooError (ValueError)           no such preset, or options it forbids
+    ├── ExportError (ValueError)        the half cannot become a LiteRT file
     ├── ProtocolError (ValueError)      a message the other party must not send
     │   └── RefusedError                the server refused a message of ours
     └── TransportError (ConnectionError)  the other party cannot be reached
@@ -43,6 +44,10 @@ class DataError(SplitError, ValueError):
 
 class ZooError(SplitError, ValueError):
     """There is no such preset, or it does not allow these options."""
+
+
+class ExportError(SplitError, ValueError):
+    """The phone's half cannot become a LiteRT file."""
 
 
 class ProtocolError(SplitError, ValueError):

@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from keras_split import SplitStrategy
-from keras_split import strategies
+from keras_split import conversation
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def fresh():
     """The same random numbers for each test; no session outlives it."""
     keras.utils.set_random_seed(0)
     yield
-    for strategy in list(strategies._OPEN):
+    for strategy in list(conversation._OPEN):
         strategy.close()
     keras.config.set_dtype_policy("float32")
 
@@ -32,7 +32,7 @@ def serve():
         return SplitStrategy(f"grpc://{servers[-1].target}")
 
     yield start
-    for strategy in list(strategies._OPEN):
+    for strategy in list(conversation._OPEN):
         strategy.close()
     for server in servers:
         server.stop(0)

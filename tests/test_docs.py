@@ -25,7 +25,10 @@ from keras_split_cli.main import cli
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ADDRESS = "127.0.0.1:50051"  # the server's, on every page
-COMMANDS = (("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",))
+COMMANDS = (
+    *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
+    *(("device", "train"), ("device", "evaluate"), ("export",)),
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from keras_split.errors import SplitError
+
 out = Console(highlight=False)
 progress = Console(stderr=True, highlight=False)
 
@@ -23,20 +25,20 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
-def load_keras() -> None:
-    """Imports Keras and TensorFlow without what they say about GPUs.
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps back what libraries write to stderr, unless they fail.
 
-    TensorFlow writes those lines before its own log level counts. If the
-    import fails, they are shown after all.
+    Errors of ours say what it was about already.
     """
-    from keras_split import require_keras
-
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
-            require_keras()
+            yield
+        except SplitError:
+            raise
         except BaseException:
             os.dup2(kept, 2)
             said.seek(0)
@@ -45,6 +47,18 @@ def load_keras() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def load_keras() -> None:
+    """Imports Keras and TensorFlow without what they say about GPUs.
+
+    TensorFlow writes those lines before its own log level counts. If the
+    import fails, they are shown after all.
+    """
+    from keras_split import require_keras
+
+    with quietly():
+        require_keras()
 
 
 def size(nbytes: float) -> str:

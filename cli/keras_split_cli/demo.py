@@ -1,6 +1,7 @@
 """`keras-split demo`: a phone and a server learn real images together."""
 
 import gzip
+import importlib.util
 import json
 import queue
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,10 +21,12 @@ from rich.table import Table
 
 from keras_split import datasets
 from keras_split import zoo
+from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split.quantization import Quantization
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
+from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.console import working
 from keras_split_cli.options import Network
@@ -30,6 +34,16 @@ from keras_split_cli.options import Network
 PRESET = "mobilenet_v2"
 BATCH = 32
 START_S = 120.0
+PHONE_IMAGES = 640
+# The command line where an import of TensorFlow or Keras fails.
+_PHONE = """
+import sys
+
+sys.modules.update(tensorflow=None, keras=None)
+from keras_split_cli.main import main
+
+main()
+"""
 
 
 @click.command()
@@ -59,7 +73,8 @@ def demo(epochs: int, images: int, quantization: str) -> None:
 
     Starts a server process, trains MobileNetV2 on Fashion-MNIST over gRPC
     with this process as the phone, and trains the same network unsplit on
-    the same batches to compare. Takes a few minutes on two cores.
+    the same batches to compare. In the end a third process trains on with
+    LiteRT alone. Takes a few minutes on two cores.
     """
     network = Network(
         preset=PRESET,
@@ -73,6 +88,11 @@ def demo(epochs: int, images: int, quantization: str) -> None:
         quantization=quantization,
         codec="raw",
     )
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise BackendError(
+            "Expected LiteRT, for the demo's phone. Received: no package "
+            "ai_edge_litert. Run: pip install 'keras-split[device]'"
+        )
     out.print(
         "[bold]A phone and a server train MobileNetV2 together.[/]\n"
         "Images and labels stay in this process; only quantized cut-layer "
@@ -83,7 +103,14 @@ def demo(epochs: int, images: int, quantization: str) -> None:
         server = _Server(network)
     with server.running() as target:
         out.print(f"Server process {server.process.pid} listens on {target}.")
-        _Demo(network, target).run(epochs, images)
+        both = _Demo(network, target)
+        both.run(epochs, images)
+        both.continue_on_phone()
+    out.print(
+        "\nNext: keras-split zoo list, and docs/quickstart.md for your own "
+        "model.",
+        soft_wrap=True,
+    )
 
 
 class _Demo:
@@ -110,6 +137,7 @@ class _Demo:
             metrics=["accuracy"],
         )
         preprocess = zoo.resolve(zoo.get(network.preset).preprocess)
+        self._preprocess, self._target = preprocess, target
         train, test = datasets.load("fashion_mnist")
         self.train, self.test = (
             (datasets.to_model_input(x, network.input_shape, preprocess), y)
@@ -147,6 +175,30 @@ class _Demo:
         self.client.close()
         seconds = {name: clock.median_s() for name, clock in clocks.items()}
         _report(scores, seconds, sizes, self.client.contract.quantization)
+
+    def continue_on_phone(self) -> None:
+        """Exports the phone's half and trains on with LiteRT alone."""
+        out.print("\n[bold]The same half on a phone[/]")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "client.tflite")
+            with working("Exporting it to LiteRT"), quietly():
+                self.client.export(
+                    path, batch_size=BATCH, preprocess=self._preprocess
+                )
+            out.print(
+                f"client.tflite: {size(path.stat().st_size)}, LiteRT's own "
+                "operations alone. A process that cannot import TensorFlow "
+                f"or Keras trains it on {PHONE_IMAGES} images:",
+                soft_wrap=True,
+            )
+            subprocess.run(
+                [
+                    *(sys.executable, "-c", _PHONE, "device", "train"),
+                    *(str(path), "--server", self._target, "--epochs", "1"),
+                    *("--images", str(PHONE_IMAGES)),
+                ],
+                check=True,
+            )
 
 
 def _clock() -> Any:
@@ -268,9 +320,7 @@ def _report(
     out.print(table)
     out.print(
         f"\nThe split step takes {seconds['split'] / seconds['unsplit']:.2f} "
-        "times the unsplit one, with both parties on this machine.\n"
-        "Next: keras-split zoo list, and docs/quickstart.md for your own "
-        "model.",
+        "times the unsplit one, with both parties on this machine.",
         soft_wrap=True,
     )
 

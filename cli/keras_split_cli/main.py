@@ -12,6 +12,8 @@ from keras_split.errors import SplitError
 
 COMMANDS = {
     "demo": "Train a split network on real images, in two processes.",
+    "device": "Train with LiteRT alone, where TensorFlow cannot be installed.",
+    "export": "Write the phone's half as a LiteRT file.",
     "serve": "Serve the body of a network to phones.",
     "train": "Train as the phone: head and tail here, the body elsewhere.",
     "zoo": "List the networks that come with splits.",

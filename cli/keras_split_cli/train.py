@@ -4,17 +4,16 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import click
-import numpy as np
-from rich.progress import Progress
 
 from keras_split import datasets
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
-from keras_split_cli.console import progress
 from keras_split_cli.console import size
 from keras_split_cli.console import working
+from keras_split_cli.data import Pair
+from keras_split_cli.data import read_data
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
@@ -22,8 +21,6 @@ from keras_split_cli.options import network_options
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
-
-_Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 @click.command()
@@ -146,42 +143,9 @@ def train(
     client.close()
 
 
-def read_data(
-    data: str, shape: tuple[int, ...], validation_split: float, seed: int
-) -> tuple[_Pair, _Pair | None]:
-    """Training images and validation images, as uint8 where they come so."""
-    if data in datasets.names():
-        return datasets.load(data)
-    if data.endswith(".npz"):
-        train, test = datasets.load_npz(data)
-        if test is not None:
-            return train, test
-        order = np.random.default_rng(seed).permutation(len(train[0]))
-        held = int(len(order) * validation_split)
-        parts = [(train[0][i], train[1][i]) for i in np.split(order, [held])]
-        return parts[1], parts[0] if held else None
-    with Progress(
-        console=progress, transient=True, disable=not progress.is_terminal
-    ) as bar:
-        task = bar.add_task("Reading images", total=None)
-        folder = datasets.load_folder(
-            data,
-            shape,
-            seed,
-            validation_split,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    out.print(
-        f"{len(folder.train[0]):,} training and {len(folder.validation[0]):,} "
-        f"validation images of {', '.join(folder.class_names)}"
-    )
-    held_back = folder.validation if len(folder.validation[0]) else None
-    return folder.train, held_back
-
-
 def _fit(
     client: "ClientModel",
-    images: tuple[_Pair, _Pair | None],
+    images: tuple[Pair, Pair | None],
     shape: tuple[int, ...],
     preprocess: str | None,
     server: str | None,

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_split import threads
 from keras_split.client_half import ClientHalf
+from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
 from keras_split.layers import CutQuantizer
@@ -264,6 +265,48 @@ class ClientModel(keras.Model):
     def close(self) -> None:
         """Ends the session."""
         self.strategy.close()
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "litert",
+        *,
+        mode: str = "train",
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Writes this half as a LiteRT file, and `client.json` beside it.
+
+        Args:
+            filepath: Where to write; ends in `.tflite`.
+            format: `"litert"`; the half of a model is of no use elsewhere.
+            mode: `"train"` for a file with which a phone trains (see
+                `keras_split.litert.export_training` for more options), or
+                `"infer"` for a smaller one that only predicts (see
+                `keras_split.litert.export_inference`).
+            batch_size: Rows of every tensor in the file: 8 to train, 1 to
+                predict, unless given.
+            **options: As in those functions.
+
+        Returns:
+            The content of `client.json`.
+
+        Raises:
+            ExportError: If the half cannot be exported; nothing is written.
+        """
+        if format not in ("litert", "tflite") or mode not in ("train", "infer"):
+            raise ExportError(
+                'Expected format="litert" and mode="train" or "infer". '
+                f"Received: format={format!r}, mode={mode!r}. Save the half "
+                "for Keras with client.save('client.keras')."
+            )
+        from keras_split import litert
+
+        export: Callable[..., dict[str, Any]] = litert.export_training
+        if mode == "infer":
+            export = litert.export_inference
+        options["batch_size"] = batch_size or (8 if mode == "train" else 1)
+        return export(self, filepath, **options)
 
     # -- weights: both halves move together ----------------------------------
 

@@ -1,0 +1,184 @@
+"""`keras-split export`: the phone's half as a LiteRT file."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import click
+import numpy as np
+from rich.table import Table
+
+from keras_split import zoo
+from keras_split.errors import DataError
+from keras_split_cli.console import load_keras
+from keras_split_cli.console import out
+from keras_split_cli.console import quietly
+from keras_split_cli.console import size
+from keras_split_cli.console import working
+from keras_split_cli.data import read_data
+from keras_split_cli.options import Network
+from keras_split_cli.options import load_half
+from keras_split_cli.options import network_options
+
+if TYPE_CHECKING:
+    from keras_split.models import ClientModel
+
+LOSS = "sparse_categorical_crossentropy"
+CALIBRATION = 128
+
+
+@click.command()
+@click.argument("source", metavar="PRESET|CLIENT.KERAS")
+@network_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder for client.tflite and client.json; of a preset also "
+    "client.keras and server.keras, which belong to them.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["train", "infer"]),
+    default="train",
+    show_default=True,
+    help="A file that trains, or a smaller one that only predicts.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Rows of every tensor in the file: 8 to train, 1 to predict.",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["sgd", "adam", "adamw"]),
+    help="What the file trains with; that of a compiled client, or sgd with "
+    "momentum 0.9.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="What the phone starts from; the optimizer's own by default.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "dynamic", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Of the weights, with --mode infer.",
+)
+@click.option(
+    "--calibration",
+    default="fashion_mnist",
+    show_default=True,
+    metavar="FOLDER|FILE.npz|NAME",
+    help="Images that int8 takes its ranges from, with --precision int8.",
+)
+def export(
+    source: str,
+    output: str,
+    mode: str,
+    batch_size: int | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    precision: str,
+    calibration: str,
+    **network: Any,
+) -> None:
+    """Write the phone's half as a LiteRT file.
+
+    client.tflite trains on the device with LiteRT's own operations alone;
+    client.json says how. A phone, a Raspberry Pi or a browser takes the two,
+    the server takes server.keras.
+
+    \b
+    keras-split export mobilenet_v2 --input-size 96 -o halves/
+    keras-split serve halves/server.keras
+    keras-split device train halves/client.tflite \\
+        --server 127.0.0.1:50051 --data photos/
+    """  # noqa: D301 (\b is click's, for lines as they are)
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"Expected a folder. Received: {output!r}, a file.")
+    preset = source if source in zoo.names() else None
+    with working(f"Loading {source}"):
+        load_keras()
+        client, server = _halves(source, preset, network)
+    options: dict[str, Any] = {"mode": mode, "batch_size": batch_size}
+    if mode == "train":
+        options["optimizer"] = _optimizer(client, optimizer, learning_rate)
+        if not client.compiled:
+            options["loss"] = LOSS
+    else:
+        options["precision"] = precision
+        if precision == "int8":
+            options["calibration"] = _images(client, preset, calibration)
+    if preset is not None:
+        options["preprocess"] = zoo.resolve(zoo.get(preset).preprocess)
+    with working("Converting to LiteRT"), quietly():
+        about = client.export(folder / "client.tflite", **options)
+    if server is not None:
+        client.save(folder / "client.keras")
+        server.save(folder / "server.keras")
+    _report(folder, about)
+
+
+def _halves(
+    source: str, preset: str | None, network: dict[str, Any]
+) -> tuple[Any, Any]:
+    if preset is not None:
+        return Network(source, **network).load()
+    return load_half(source, network, "client"), None
+
+
+def _optimizer(
+    client: "ClientModel", name: str | None, learning_rate: float | None
+) -> Any:
+    import keras
+
+    chosen: Any = getattr(client, "optimizer", None)
+    if name == "sgd" or (name is None and chosen is None):
+        chosen = keras.optimizers.SGD(0.01, momentum=0.9)
+    elif name is not None:
+        chosen = keras.optimizers.get(name)
+    if learning_rate is not None:
+        chosen.learning_rate = learning_rate
+    return chosen
+
+
+def _images(client: "ClientModel", preset: str | None, data: str) -> Any:
+    """A few images of each class, as the network wants them."""
+    from keras_split import datasets
+
+    shape = tuple(client.head.inputs[0].shape[1:])
+    (x, y), _ = read_data(data, shape, 0.0, 0)
+    order = np.random.default_rng(0).permutation(len(x))[:CALIBRATION]
+    prepare = zoo.resolve(zoo.get(preset).preprocess) if preset else None
+    return datasets.to_model_input(x[order], shape, prepare)
+
+
+def _report(folder: Path, about: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("signature", "in", "out"):
+        table.add_column(
+            column, justify="left" if column == "signature" else "right"
+        )
+    for name, ends in about["signatures"].items():
+        sizes = [
+            size(sum(_nbytes(tensor) for tensor in ends[direction]))
+            for direction in ("inputs", "outputs")
+        ]
+        table.add_row(name, *sizes)
+    out.print(table)
+    out.print()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".tflite", ".json", ".keras"):
+            out.print(f"{path}  {size(path.stat().st_size)}", soft_wrap=True)
+
+
+def _nbytes(tensor: dict[str, Any]) -> int:
+    items = math.prod(tensor["shape"])
+    return int(items * np.dtype(tensor["dtype"]).itemsize)

@@ -1,0 +1,501 @@
+"""The phone's half: fit, evaluate and predict with LiteRT alone."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from keras_split import datasets
+from keras_split import validation
+from keras_split.conversation import Conversation
+from keras_split.device.averages import Averages
+from keras_split.device.batch import Batch
+from keras_split.device.clock import Clock
+from keras_split.device.clock import Lap
+from keras_split.device.description import Description
+from keras_split.device.half import PhoneHalf
+from keras_split.device.model import Model
+from keras_split.device.state import State
+from keras_split.errors import DataError
+from keras_split.errors import ProtocolError
+from keras_split.messages import Contract
+
+Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+Rate = float | Callable[[int], float]
+Logs = dict[str, float]
+Listener = Callable[[int, Logs], object]
+
+
+class Client:
+    """Trains head and tail of a `client.tflite`; a server has the body.
+
+    It follows the rules of the Keras client: a step that fails or is refused
+    moves nothing on the phone, a step whose loss is not finite is not taken
+    and is logged as NaN, and a lost server ends the session, which the next
+    call opens again. A client is for one thread.
+
+    Args:
+        path: The .tflite that `client.export` wrote, with its .json beside it.
+        address: `"grpc://host:port"` of `keras-split serve`.
+        num_threads: Threads of one operation; LiteRT's choice if not given.
+        connect_timeout_s: How long to wait for the server to be there.
+        reply_timeout_s: How long to wait for each reply.
+
+    Attributes:
+        description: What client.json says.
+        conversation: Speaks with the server.
+        step: Number of the next optimizer step, over all sessions.
+
+    Raises:
+        DataError: If a file is missing or damaged, or the two do not belong
+            together.
+        BackendError: If ai-edge-litert is not installed.
+        ValueError: If the address is not of that form.
+
+    Example:
+        with Client("client.tflite", "grpc://10.0.0.2:50051") as client:
+            data = batches(x, y, client.batch_size)
+            history = client.fit(data, epochs=3)
+            client.save_state("state.npz")
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        address: str,
+        *,
+        num_threads: int | None = None,
+        connect_timeout_s: float = 10.0,
+        reply_timeout_s: float = 600.0,
+    ) -> None:
+        self.path = Path(path)
+        self.conversation = Conversation(
+            address,
+            connect_timeout_s=connect_timeout_s,
+            reply_timeout_s=reply_timeout_s,
+        )
+        self.description = Description.read(path)
+        self.step = 0
+        self._clock = Clock()
+        self._model = Model(path, self.description, num_threads, self._clock)
+        self._half = PhoneHalf(
+            self._model, self.description, self.conversation, self._clock
+        )
+
+    # -- Keras' methods ----------------------------------------------------
+
+    def fit(
+        self,
+        batches: Batches,
+        epochs: int = 1,
+        *,
+        learning_rate: Rate | None = None,
+        validation: Batches | None = None,
+        on_batch: Listener | None = None,
+        on_epoch: Listener | None = None,
+        verbose: bool = True,
+    ) -> dict[str, list[float]]:
+        """Trains for some epochs.
+
+        Args:
+            batches: Gives `(x, y)` or `(x, y, sample_weight)` of 1 to
+                `batch_size` examples. It is gone through once an epoch, so a
+                list, `keras_split.device.batches(...)` or a function that
+                returns an iterator; a generator lasts one epoch. `x` and `y`
+                are arrays, or lists, tuples or dicts of them, as in Keras.
+            epochs: How many.
+            learning_rate: A number, or a function of `step`; by default the
+                one the model was exported with.
+            validation: Batches like these, for `val_loss` and the like.
+            on_batch: Called with the number of the batch in its epoch and
+                the logs of the epoch so far; False ends the training.
+            on_epoch: Called with the number of the epoch and its logs; False
+                ends the training.
+            verbose: Whether a line is printed for each epoch.
+
+        Returns:
+            What `History.history` holds: `loss`, `accuracy`, `val_loss`, ...
+            to one number an epoch. Outputs without a cross-entropy have no
+            accuracy; with several outputs it is `NAME_accuracy`.
+
+        Raises:
+            DataError: If the file is for inference, a batch does not fit, or
+                there are no batches. Steps before it stay.
+            RefusedError: If the server refused the session or a step.
+            TransportError: If the server is not there, or went away.
+            ProtocolError: If the learning rate is none.
+        """
+        self._check_trains()
+        if not isinstance(epochs, int):
+            raise DataError(
+                "Expected fit(batches, epochs). Received: epochs of type "
+                f"{type(epochs).__name__}. For arrays call fit(keras_split."
+                "device.batches(x, y, client.batch_size), epochs=3)."
+            )
+        self.connect()
+        history: dict[str, list[float]] = {}
+        for epoch in range(epochs):
+            began = time.perf_counter()
+            averages = Averages(self.description)
+            stopped = False
+            where = f"epoch {epoch + 1}"
+            for number, item in enumerate(_each(batches, where)):
+                batch = Batch.of(self.description, *_labeled(item))
+                self._train(batch, learning_rate, averages)
+                if (
+                    on_batch is not None
+                    and on_batch(number, averages.logs()) is False
+                ):
+                    stopped = True
+                    break
+            logs = averages.logs()
+            if validation is not None:
+                logs |= {
+                    f"val_{name}": value
+                    for name, value in self.evaluate(validation).items()
+                }
+            for name, value in logs.items():
+                history.setdefault(name, []).append(value)
+            if verbose:
+                took = time.perf_counter() - began
+                print(f"Epoch {epoch + 1}/{epochs}: {took:.1f} s, {line(logs)}")
+            if on_epoch is not None and on_epoch(epoch, logs) is False:
+                stopped = True
+            if stopped:
+                break
+        return history
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        learning_rate: Rate | None = None,
+    ) -> Logs:
+        """Takes one step.
+
+        Args:
+            x: 1 to `batch_size` examples, as in `fit`.
+            y: Their labels.
+            sample_weight: Shape `(batch,)`, or None.
+            learning_rate: As in `fit`.
+
+        Returns:
+            The batch's `loss`, `accuracy`, ... before the step; a loss of
+            NaN if the step was not taken because something was not finite.
+
+        Raises:
+            DataError: As `fit` does.
+            RefusedError: As `fit` does.
+            TransportError: As `fit` does.
+            ProtocolError: As `fit` does.
+        """
+        self._check_trains()
+        batch = Batch.of(self.description, x, y, sample_weight)
+        self.connect()
+        averages = Averages(self.description)
+        self._train(batch, learning_rate, averages)
+        return averages.logs()
+
+    def evaluate(self, batches: Batches) -> Logs:
+        """Loss and accuracy in inference mode; nothing moves.
+
+        Args:
+            batches: As in `fit`.
+
+        Returns:
+            `loss`, `accuracy`, ... of all examples.
+
+        Raises:
+            DataError: As `fit` does.
+            RefusedError: As `fit` does.
+            TransportError: As `fit` does.
+        """
+        self._check_trains()
+        self.connect()
+        averages = Averages(self.description)
+        for item in _each(batches, "evaluate"):
+            batch = Batch.of(self.description, *_labeled(item))
+            try:
+                loss, correct = self._half.evaluate(batch)
+            except ProtocolError as error:
+                if error.reason != "not-finite":
+                    raise
+                averages.add(batch.count, math.nan)
+            else:
+                averages.add(batch.count, loss, correct)
+        return averages.logs()
+
+    def predict(self, x: Any) -> Any:
+        """Predictions in inference mode.
+
+        Args:
+            x: All examples as one array, or a list, tuple or dict of arrays,
+                one an input; or batches, of which labels are passed over.
+
+        Returns:
+            Shape `(examples, ...)`; for several outputs a dict by name.
+
+        Raises:
+            DataError: If a batch does not fit, or there are none.
+            RefusedError: If the server refused the session or a batch.
+            TransportError: If the server is not there, or went away.
+            ProtocolError: If something on the way is not finite.
+        """
+        self.connect()
+        made: list[list[np.ndarray[Any, Any]]] = []
+        for item in self._examples(x):
+            batch = Batch.of(self.description, item, labeled=False)
+            made.append(self._half.predict(batch))
+        if not made:
+            raise _no_batch("predict")
+        outputs = [np.concatenate(parts) for parts in zip(*made, strict=True)]
+        if len(outputs) == 1:
+            return outputs[0]
+        names = [output.name for output in self.description.outputs]
+        return dict(zip(names, outputs, strict=True))
+
+    def preprocess(self, images: Any) -> np.ndarray[Any, Any]:
+        """Makes images of any size what the model takes, with numpy alone.
+
+        Args:
+            images: Shape `(images, height, width)` or `(images, height,
+                width, channels)`, RGB or gray, 0 to 255.
+
+        Returns:
+            Shape `(images, *input)`, float32, scaled as the model was
+            trained; only resized if client.json does not say how.
+
+        Raises:
+            DataError: If these are no images, or the model takes none.
+        """
+        shape = self.description.inputs[0].shape
+        matrix, offset = self.description.matrix, self.description.offset
+        if matrix is None:
+            return datasets.to_model_input(images, shape)
+        weights = np.asarray(matrix, np.float32)
+        added = np.asarray(offset, np.float32)
+
+        def scale(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            scaled: np.ndarray[Any, Any] = x @ weights
+            scaled += added
+            return scaled
+
+        return datasets.to_model_input(images, shape, scale)
+
+    # -- state: both halves move together ----------------------------------
+
+    def get_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Weights, statistics and optimizer slots, by names of client.json.
+
+        Raises:
+            DataError: If the file is for inference.
+        """
+        self._check_trains()
+        return self._model.get_state()
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything that a training continues from, to one .npz.
+
+        If a session is open, the server keeps a snapshot of its half and the
+        file holds its tag. A crash in the middle leaves the old file.
+
+        Raises:
+            DataError: If the file is for inference or cannot be written.
+            RefusedError: If the server refused the snapshot.
+            TransportError: If the server went away.
+        """
+        self._check_trains()
+        tag = ""
+        if self.conversation.connected:
+            tag = self.conversation.snapshot()
+        state = State(self.get_state(), self.step, tag)
+        try:
+            state.write(path, self.description)
+        except DataError:
+            if tag:
+                self.conversation.release(tag)
+            raise
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Brings back what `save_state` wrote, on both sides.
+
+        The training goes on bit for bit as if it had not been interrupted.
+        Whatever fails, the phone's half is as it was.
+
+        Raises:
+            DataError: If the file is missing, damaged or of another model.
+            RefusedError: If the server does not have the snapshot any more.
+            TransportError: If the server is not there.
+        """
+        self._check_trains()
+        state = State.read(path, self.description)
+        if state.tag:
+            self.connect()
+            self.conversation.restore(state.tag, optimizer=True)
+        self._model.set_state(dict(state.arrays))
+        self.step = state.step
+
+    # -- the server --------------------------------------------------------
+
+    @property
+    def contract(self) -> Contract:
+        """What client and server agreed on when the model was cut."""
+        return self.description.contract
+
+    @property
+    def batch_size(self) -> int:
+        """The most examples in a batch, fixed when the model was exported."""
+        return self.description.batch_size
+
+    @property
+    def uplink_bytes(self) -> int:
+        """Bytes sent to the server so far."""
+        return self.conversation.uplink_bytes
+
+    @property
+    def downlink_bytes(self) -> int:
+        """Bytes received from the server so far."""
+        return self.conversation.downlink_bytes
+
+    @property
+    def laps(self) -> dict[str, Lap]:
+        """Calls and seconds of each signature, and of `"server"`."""
+        return dict(self._clock.laps)
+
+    def connect(self) -> None:
+        """Opens a session with the server, unless one is open.
+
+        Raises:
+            TransportError: If the server is not there.
+            RefusedError: If it was cut from another model, or otherwise.
+        """
+        self.conversation.connect(self.contract, self.description.optimizer)
+
+    def close(self) -> None:
+        """Ends the session."""
+        self.conversation.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- one batch ---------------------------------------------------------
+
+    def _train(
+        self, batch: Batch, learning_rate: Rate | None, averages: Averages
+    ) -> None:
+        rate = self._rate(learning_rate)
+        try:
+            loss, correct = self._half.train(batch, self.step, rate)
+        except ProtocolError as error:
+            if error.reason != "not-finite":
+                raise
+            averages.add(batch.count, math.nan)
+        else:
+            self.step += 1
+            averages.add(batch.count, loss, correct)
+
+    def _rate(self, learning_rate: Rate | None) -> float:
+        if learning_rate is None:
+            rate = self.description.learning_rate
+        elif callable(learning_rate):
+            rate = float(learning_rate(self.step))
+        else:
+            rate = float(learning_rate)
+        validation.check_learning_rate(rate)
+        return rate
+
+    def _examples(self, x: Any) -> Iterator[Any]:
+        """Batches of inputs, from arrays or from batches."""
+        names = [spec.name for spec in self.description.inputs]
+        several = (
+            isinstance(x, (list, tuple))
+            and len(x) == len(names)
+            and all(isinstance(value, np.ndarray) for value in x)
+        )
+        if not isinstance(x, (np.ndarray, dict)) and not several:
+            for item in _each(x, "predict"):
+                yield item[0] if isinstance(item, tuple) else item
+            return
+        if isinstance(x, np.ndarray):
+            arrays = [x]
+        elif isinstance(x, dict):
+            arrays = [np.asarray(x[name]) for name in names if name in x]
+        else:
+            arrays = list(x)
+        if not arrays or any(not a.ndim for a in arrays):
+            yield x  # Batch says what is wrong with it
+            return
+        for start in range(0, len(arrays[0]), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            if isinstance(x, dict):
+                yield {name: np.asarray(x[name])[rows] for name in x}
+            else:
+                yield [a[rows] for a in arrays]
+
+    def _check_trains(self) -> None:
+        if not self.description.trains:
+            raise DataError(
+                "Expected a .tflite that trains. Received: "
+                f"{str(self.path)!r}, exported for inference. Only predict "
+                "works with it; export the other with "
+                "client.export('client.tflite')."
+            )
+
+
+def line(logs: Logs) -> str:
+    """Logs as people read them.
+
+    Example:
+    >>> line({"loss": 0.51234, "accuracy": 0.875})
+    'loss 0.5123, accuracy 0.8750'
+    """
+    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+
+
+def _each(batches: Batches, where: str) -> Iterator[Any]:
+    empty = True
+    for item in batches() if callable(batches) else batches:
+        empty = False
+        yield item
+    if empty:
+        raise _no_batch(where)
+
+
+def _labeled(item: Any) -> tuple[Any, ...]:
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+        came = (
+            f"{len(item)} values"
+            if isinstance(item, (tuple, list))
+            else type(item).__name__
+        )
+        raise DataError(
+            "Expected batches of (x, y) or (x, y, sample_weight). Received: "
+            f"{came}. For arrays pass keras_split.device.batches(x, y, "
+            "client.batch_size)."
+        )
+    return tuple(item)
+
+
+def _no_batch(where: str) -> DataError:
+    return DataError(
+        f"Expected at least one batch in {where}. Received: none. A generator "
+        "is used up after one epoch: give a list, keras_split.device."
+        "batches(...) or a function that returns a new iterator."
+    )

@@ -1,0 +1,130 @@
+"""Head and tail of the phone, with the server in between."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from keras_split.conversation import Conversation
+from keras_split.device.batch import Batch
+from keras_split.device.clock import Clock
+from keras_split.device.crossing import Crossing
+from keras_split.device.crossing import not_finite
+from keras_split.device.description import Description
+from keras_split.device.model import Model
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Score = tuple[float, dict[int, float]]
+
+
+class PhoneHalf:
+    """Runs one batch: signatures, messages, signatures.
+
+    What a signature gives is kept under its name, and the next takes from it
+    what it needs; so an edge from head to tail needs no code.
+
+    Args:
+        model: The .tflite.
+        description: Its client.json.
+        conversation: Speaks with the server.
+        clock: Measures the server.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        description: Description,
+        conversation: Conversation,
+        clock: Clock,
+    ) -> None:
+        contract, size = description.contract, description.batch_size
+        rules = contract.quantization
+        self._model = model
+        self._description = description
+        self._conversation = conversation
+        self._clock = clock
+        self._smashed = Crossing(
+            "smashed", contract.smashed, rules.activations, size
+        )
+        self._features = Crossing(
+            "features", contract.features, rules.activations, size
+        )
+        self._features_grad = Crossing(
+            "features_grad", contract.features, rules.gradients, size
+        )
+        self._smashed_grad = Crossing(
+            "smashed_grad", contract.smashed, rules.gradients, size
+        )
+
+    def train(self, batch: Batch, step: int, learning_rate: float) -> Score:
+        """Takes one step; only its last call changes something on the phone.
+
+        Args:
+            batch: Examples and labels.
+            step: Number of the optimizer step.
+            learning_rate: Of both halves.
+
+        Returns:
+            The loss to log, and right answers by number of the output.
+
+        Raises:
+            ProtocolError: With reason `"not-finite"` if the step must not be
+                taken, and was not.
+            RefusedError: If the server refused it.
+            TransportError: If the server went away.
+        """
+        count, run = batch.count, self._model.run
+        known: Arrays = dict(batch.tensors)
+        known["step"] = np.array(step, np.int32)
+        known["learning_rate"] = np.array(learning_rate, np.float32)
+
+        known |= run("head_forward", known)
+        smashed = self._smashed.leave(known, count)
+        with self._clock.measure("server"):
+            features, penalty = self._conversation.forward(smashed)
+
+        known |= self._features.arrive(features, count)
+        known |= run("tail_step", known)
+        loss = float(known["loss"]) + float(known["penalty"]) + penalty
+        if not math.isfinite(loss):
+            raise not_finite("loss")
+        features_grad = self._features_grad.leave(known, count)
+        with self._clock.measure("server"):
+            smashed_grad = self._conversation.backward(
+                features_grad, learning_rate
+            )
+
+        known |= self._smashed_grad.arrive(smashed_grad, count)
+        run("head_backward", known)
+        return loss, self._correct(known)
+
+    def evaluate(self, batch: Batch) -> Score:
+        """Loss and right answers in inference mode; nothing changes."""
+        known, penalty = self._infer(batch)
+        known |= self._model.run("tail_evaluate", known)
+        return float(known["loss"]) + penalty, self._correct(known)
+
+    def predict(self, batch: Batch) -> list[np.ndarray[Any, Any]]:
+        """The predictions of each output, shape `(count, ...)`."""
+        known, _ = self._infer(batch)
+        known |= self._model.run("tail_infer", known)
+        return [
+            known[f"prediction_{i}"][: batch.count]
+            for i in range(len(self._description.outputs))
+        ]
+
+    def _infer(self, batch: Batch) -> tuple[Arrays, float]:
+        """What the tail needs in inference mode, and the body's penalty."""
+        known: Arrays = dict(batch.tensors)
+        known |= self._model.run("head_infer", known)
+        smashed = self._smashed.leave(known, batch.count)
+        with self._clock.measure("server"):
+            features, penalty = self._conversation.infer(smashed)
+        return known | self._features.arrive(features, batch.count), penalty
+
+    def _correct(self, known: Arrays) -> dict[int, float]:
+        return {
+            i: float(known[f"correct_{i}"])
+            for i, output in enumerate(self._description.outputs)
+            if output.accuracy
+        }

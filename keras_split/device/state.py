@@ -1,0 +1,156 @@
+"""The phone's half between two processes: one .npz, never pickled."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_split.device.description import Description
+from keras_split.errors import DataError
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+_PREFIX = "state."
+_BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,  # zipfile, of a compression it does not know
+    RuntimeError,  # zipfile, of an encrypted member
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything that a training continues from.
+
+    Attributes:
+        arrays: Weights, statistics and optimizer slots, by name.
+        step: Number of the next optimizer step.
+        tag: The server's snapshot of the body at that step; empty if no
+            session was open.
+    """
+
+    arrays: Arrays
+    step: int
+    tag: str = ""
+
+    def write(
+        self, path: str | os.PathLike[str], description: Description
+    ) -> None:
+        """Writes one file; a half-written one never takes its place.
+
+        Raises:
+            DataError: If the file cannot be written.
+        """
+        path = Path(path)
+        content = {f"{_PREFIX}{name}": a for name, a in self.arrays.items()}
+        content["fingerprint"] = np.array(description.contract.fingerprint)
+        content["frozen"] = np.array(description.frozen)
+        content["step"] = np.array(self.step, np.int64)
+        content["tag"] = np.array(self.tag)
+        draft = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            try:
+                with draft.open("wb") as file:
+                    np.savez(file, **content)  # type: ignore[arg-type]
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"Expected to write the state to {str(path)!r}. Received: "
+                f"{error}. What was there before is as it was; look at the "
+                "folder and at the free space."
+            ) from error
+
+    @classmethod
+    def read(
+        cls, path: str | os.PathLike[str], description: Description
+    ) -> "State":
+        """Reads a file and checks that it belongs to this model.
+
+        Raises:
+            DataError: If it is missing, damaged, or of another model.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(
+                f"Expected a state that save_state wrote. Received: "
+                f"{str(path)!r}, which is no file. Look at the path."
+            )
+        try:
+            # np.load leaves a file that it opened itself open when it fails.
+            with path.open("rb") as file:
+                loaded = np.load(file, allow_pickle=False)
+                if not isinstance(loaded, np.lib.npyio.NpzFile):
+                    raise ValueError("it is no .npz archive")
+                with loaded:
+                    content = {name: loaded[name] for name in loaded.files}
+            fingerprint = str(content.pop("fingerprint"))
+            frozen = str(content.pop("frozen"))
+            step = int(content.pop("step"))
+            tag = str(content.pop("tag"))
+            if not 0 <= step < 1 << 31:
+                raise ValueError(f"its step is {step}")
+        except (*_BROKEN, TypeError) as error:
+            raise DataError(
+                f"Expected a state that save_state wrote. Received: "
+                f"{str(path)!r}, which cannot be read "
+                f"({type(error).__name__}: {error}). Nothing was changed; "
+                "use an older copy of the file."
+            ) from error
+        _compare(
+            path,
+            "a model of fingerprint",
+            description.contract.fingerprint[:12],
+            fingerprint[:12],
+            description.contract.fingerprint == fingerprint,
+        )
+        _compare(
+            path,
+            "frozen weights of hash",
+            description.frozen[:12],
+            frozen[:12],
+            description.frozen == frozen,
+        )
+        arrays = {
+            name.removeprefix(_PREFIX): value for name, value in content.items()
+        }
+        expected = {
+            spec.name: f"{spec.name}: {spec.dtype} {spec.shape}"
+            for spec in description.state
+        }
+        found = {
+            name: f"{name}: {value.dtype} {value.shape}"
+            for name, value in arrays.items()
+        }
+        differ = [
+            (expected.get(name, "no such tensor"), found.get(name, "none"))
+            for name in {**expected, **found}
+            if expected.get(name) != found.get(name)
+        ]
+        if differ:
+            _compare(path, "a tensor", *differ[0], False)
+        return cls(arrays, step, tag)
+
+
+def _compare(
+    path: Path, what: str, expected: str, received: str, same: bool
+) -> None:
+    if not same:
+        raise DataError(
+            f"Expected a state of this model in {str(path)!r}, with {what} "
+            f"{expected!r}. Received: {received!r}. Nothing was changed; use "
+            "the client.tflite with which the state was saved."
+        )

@@ -1,0 +1,163 @@
+"""What a half sees in use: examples that the int8 ranges are taken from."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_split.crossing import Crossing
+from keras_split.errors import ExportError
+
+if TYPE_CHECKING:
+    from keras_split.models import ClientModel
+
+Observed = dict[str, list[dict[str, Any]]]
+
+
+def observe(
+    client: "ClientModel", calibration: Any, batch_size: int = 1
+) -> Observed:
+    """The inputs of `head_infer` and `tail_infer` for some examples.
+
+    Features come from the server, through the client's strategy, and so with
+    the quantization that they will have in use. A session that was not open
+    before is closed again.
+
+    Args:
+        client: The phone's half.
+        calibration: Inputs of the whole model: an array, or the structure the
+            model takes, or an iterable of batches such as a
+            `tf.data.Dataset`, whose labels are ignored.
+        batch_size: Rows of each of the returned tensors.
+
+    Returns:
+        For each signature one dictionary of tensors by name for each batch.
+        The last batch is filled up with copies of its first example.
+
+    Raises:
+        ExportError: If `calibration` holds no examples.
+        TransportError: If the server is not there.
+    """
+    assert client.tail is not None
+    smashed, features = crossings(client)
+    count = len(client.contract.smashed)
+    wiring = client.wiring
+    flat = flat_inputs(client, calibration)
+    observed: Observed = {"head_infer": [], "tail_infer": []}
+    was_connected = client.strategy.connected
+    client.connect()
+    try:
+        for start in range(0, len(flat[0]), batch_size):
+            x = [_fill(a[start : start + batch_size], batch_size) for a in flat]
+            head_x = {f"x_{i}": x[i] for i in wiring["head_inputs"]}
+            made = keras.tree.flatten(
+                client.head(
+                    [x[i] for i in wiring["head_inputs"]], training=False
+                )
+            )
+            sent = smashed.wrap(smashed.quantize(made[:count]))
+            reply, _ = client.strategy.infer(sent)
+            # In the order of the tail's own inputs.
+            names = part_names("features", features)
+            tail_x = dict(zip(names, features.unwrap(reply), strict=True))
+            for i, position in enumerate(wiring["skips"]):
+                tail_x[f"skip_{i}"] = np.asarray(made[position], np.float32)
+            tail_x |= {f"x_{i}": x[i] for i in wiring["tail_inputs"]}
+            observed["head_infer"].append(head_x)
+            observed["tail_infer"].append(tail_x)
+    finally:
+        if not was_connected:
+            client.close()
+    return observed
+
+
+def crossings(client: "ClientModel") -> tuple[Crossing, Crossing]:
+    """How smashed data leaves the phone, and how features come to it."""
+    assert client.tail is not None
+    contract = client.contract
+    rule = contract.quantization.activations
+    leaves = client.head.outputs[: len(contract.smashed)]
+    arrives = client.tail.inputs[: len(contract.features)]
+    return (
+        Crossing(contract.smashed, rule, [t.dtype for t in leaves]),
+        Crossing(contract.features, rule, [t.dtype for t in arrives]),
+    )
+
+
+def part_names(prefix: str, crossing: Crossing) -> list[str]:
+    """Names of the parts of a crossing, in their order."""
+    kinds = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
+    return [
+        f"{prefix}_{i}_{kind}"
+        for i in range(len(crossing.specs))
+        for kind in kinds
+    ]
+
+
+def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
+    """All examples of some data, one array for each input of the model.
+
+    Raises:
+        ExportError: If there are none.
+    """
+    names = client.wiring["inputs"]
+    batches: list[Any] = [data]
+    if isinstance(data, Iterable) and not isinstance(
+        data, (dict, list, tuple, np.ndarray, tf.Tensor)
+    ):
+        batches = [keras.utils.unpack_x_y_sample_weight(b)[0] for b in data]
+    elif isinstance(data, (list, tuple)) and len(data) != len(names):
+        batches = list(data)
+    rows: list[list[np.ndarray[Any, Any]]] = []
+    for batch in batches:
+        found = (
+            [batch.get(name) for name in names]
+            if isinstance(batch, dict)
+            else keras.tree.flatten(batch)
+        )
+        rows.append([np.asarray(array) for array in found])
+    whole = [
+        len(row) == len(names)
+        and all(map(np.ndim, row))
+        and len({len(array) for array in row}) == 1
+        for row in rows
+    ]
+    if not rows or not all(whole) or not sum(len(row[0]) for row in rows):
+        raise ExportError(
+            "Expected calibration examples: arrays of the model's inputs "
+            f"({', '.join(names)}), or batches of them. Received: "
+            f"{type(data).__name__}, {len(rows)} batches. Pass 100 or more "
+            "real inputs, scaled as for training: calibration=x[:100]."
+        )
+    inputs = model_inputs(client)
+    arrays = []
+    for i, name in enumerate(names):
+        array = np.concatenate([row[i] for row in rows])
+        expected = tuple(inputs[i].shape[1:])
+        if array.shape[1:] != expected:
+            raise ExportError(
+                f"Expected calibration examples of shape {expected} for input "
+                f"{name!r}. Received: {array.shape[1:]}. Scale and resize "
+                "them as the training images."
+            )
+        arrays.append(array.astype(inputs[i].dtype))
+    return arrays
+
+
+def model_inputs(client: "ClientModel") -> dict[int, keras.KerasTensor]:
+    """The whole model's inputs by number, as head or tail reads them."""
+    assert client.tail is not None
+    wiring = client.wiring
+    behind = len(client.contract.features) + len(wiring["skips"])
+    read = zip(wiring["tail_inputs"], client.tail.inputs[behind:], strict=True)
+    return dict(read) | dict(
+        zip(wiring["head_inputs"], client.head.inputs, strict=True)
+    )
+
+
+def _fill(rows: np.ndarray[Any, Any], batch_size: int) -> np.ndarray[Any, Any]:
+    missing = batch_size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])

@@ -1,0 +1,151 @@
+"""Signatures to the bytes of a .tflite, with LiteRT's own operations only."""
+
+import re
+import tempfile
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from keras_split.errors import ExportError
+from keras_split.litert import lowering
+from keras_split.litert.contents import operations
+
+Functions = dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]
+
+_RANDOM = (
+    "Random layers other than Dropout and SpatialDropout do not convert; "
+    "remove them from head and tail, or cut so that the server has them."
+)
+_ADVICE = {
+    "Random": _RANDOM,
+    "TensorList": "Recurrent layers convert with unroll=True.",
+    "While": "Recurrent layers convert with unroll=True.",
+}
+_ELSE = (
+    "Replace the layer by one that docs/on-the-phone.md lists, or cut so "
+    "that the server has it."
+)
+
+
+def convert(
+    module: tf.Module, functions: Functions, layers: Mapping[str, str]
+) -> bytes:
+    """Converts functions to signatures of one model.
+
+    Args:
+        module: Owns the variables that they share.
+        functions: For each signature its function and its inputs.
+        layers: Class names of the layers behind them by name, for messages.
+
+    Raises:
+        ExportError: If LiteRT has no operation for something in them; the
+            message names the layers.
+    """
+    traced = {
+        name: _trace(name, function, specs)
+        for name, (function, specs) in functions.items()
+    }
+    _check_captures(module, traced)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(
+            module,
+            folder,
+            signatures=traced,
+            options=tf.saved_model.SaveOptions(
+                experimental_custom_gradients=False
+            ),
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=list(traced)
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = True
+        try:
+            content: bytes = converter.convert()
+        except Exception as error:  # the converter's own class is private
+            raise _refusal(str(error), traced, layers) from error
+    custom = [name for name in operations(content) if "CUSTOM" in name]
+    if custom:
+        raise ExportError(
+            f"Expected LiteRT's own operations. Received: {custom}. {_ELSE}"
+        )
+    return content
+
+
+def _check_captures(module: tf.Module, traced: Mapping[str, Any]) -> None:
+    """Refuses variables that belong to nobody here, such as seeds."""
+    known = {id(variable.handle) for variable in module.variables}
+    for function in traced.values():
+        for tensor in function.captured_inputs:
+            if tensor.dtype == tf.resource and id(tensor) not in known:
+                found = re.search(r'name="([^"]*?)/?\d*"', repr(tensor))
+                raise ExportError(
+                    "Expected layers that use their weights alone. Received: "
+                    f"one that uses {found.group(1) if found else 'a state'!r}"
+                    f". {_RANDOM}"
+                )
+
+
+def _trace(
+    name: str, function: Callable[..., Any], specs: dict[str, tf.TensorSpec]
+) -> Any:
+    def call(**given: tf.Tensor) -> Any:
+        with lowering.builtin_gradients():
+            return function(**given)
+
+    call.__name__ = name
+    named = {
+        key: tf.TensorSpec(spec.shape, spec.dtype, name=key)
+        for key, spec in specs.items()
+    }
+    return tf.function(call, autograph=False).get_concrete_function(**named)
+
+
+def _refusal(
+    report: str, traced: Mapping[str, Any], layers: Mapping[str, str]
+) -> ExportError:
+    """Names the layers behind what the converter could not convert."""
+    graphs = [function.graph for function in traced.values()]
+    kinds = {o.type for graph in graphs for o in graph.get_operations()}
+    missing = kinds & set(
+        re.findall(r"Flex(\w+)", report)
+        + re.findall(r"\btf\.(\w+)' op is neither", report)
+        + re.findall(r"\btf\.(\w+)\(", report)
+    )
+    if not missing:  # loops fail without a word about their kind
+        missing = kinds & {"While", "StatelessWhile", "TensorListReserve"}
+    if not missing:
+        lines = report.strip().splitlines() or ["nothing"]
+        return ExportError(
+            "Expected a half that LiteRT's converter takes. Received: "
+            f"{lines[-1][:200]}. {_ELSE}"
+        )
+    places = {
+        kind: sorted(
+            {
+                _layer(operation.name, layers)
+                for graph in graphs
+                for operation in graph.get_operations()
+                if operation.type == kind
+            }
+        )
+        for kind in sorted(missing)
+    }
+    listed = "; ".join(f"{k} of {', '.join(v)}" for k, v in places.items())
+    advice = [_ADVICE[a] for a in _ADVICE if any(a in m for m in missing)]
+    return ExportError(
+        "Expected operations that LiteRT has built in. Received: "
+        f"{listed}. {advice[0] if advice else _ELSE}"
+    )
+
+
+def _layer(name: str, layers: Mapping[str, str]) -> str:
+    """The layer in an operation's name, such as `head_1/conv1_1/Conv2D`."""
+    for scope in reversed(name.split("/")[:-1]):
+        # TensorFlow makes scopes unique with a number, gradients get a word.
+        for known in (scope, re.sub(r"(_\d+)?(_grad)?$", "", scope)):
+            if known in layers:
+                return f"{known!r} ({layers[known]})"
+    return repr(name)

@@ -1,0 +1,195 @@
+"""Writes the phone's half as a LiteRT file that trains."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+
+from keras_split.errors import ExportError
+from keras_split.litert.convert import convert
+from keras_split.litert.description import describe
+from keras_split.litert.description import dumps
+from keras_split.litert.description import output_names
+from keras_split.litert.losses import OutputLoss
+from keras_split.litert.optimizers import Update
+from keras_split.litert.state import digest
+from keras_split.litert.training import TrainingSignatures
+
+if TYPE_CHECKING:
+    from keras_split.models import ClientModel
+
+
+def export_training(
+    client: "ClientModel",
+    path: str | os.PathLike[str],
+    *,
+    batch_size: int = 8,
+    optimizer: Any = None,
+    loss: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
+    """Writes `client.tflite`, which trains, and `client.json` beside it.
+
+    Args:
+        client: The phone's half, cut twice.
+        path: Where to write; ends in .tflite.
+        batch_size: Rows of every tensor in the file. A smaller batch is
+            filled up by the phone, without changing what is learned.
+        optimizer: SGD, Adam or AdamW; by default the one of `compile`.
+        loss: By default that of `compile`.
+        preprocess: What the network wants done to images from 0 to 255, for
+            `client.json`.
+
+    Returns:
+        The content of `client.json`.
+
+    Raises:
+        ExportError: If the half cannot be exported; nothing is written.
+    """
+    target = check(client, path, batch_size)
+    chosen = _optimizer(client, optimizer)
+    losses = _losses(client, loss)
+    update = Update(chosen)
+    signatures = TrainingSignatures(client, batch_size, losses, update)
+    content = convert(signatures.module, signatures.functions(), layers(client))
+    states = (signatures.head.state, signatures.tail.state)
+    described = describe(
+        client,
+        content,
+        mode="train",
+        batch_size=batch_size,
+        losses=losses,
+        optimizer=chosen,
+        state=[entry for state in states for entry in state.entries],
+        frozen=digest(v for state in states for v in state.constants),
+        preprocess=preprocess,
+    )
+    return write(target, content, described)
+
+
+def check(
+    client: "ClientModel", path: str | os.PathLike[str], batch_size: int
+) -> Path:
+    """Refuses what cannot be exported whatever the mode; returns the path.
+
+    Raises:
+        ExportError: If so.
+    """
+    target = Path(path)
+    if target.suffix != ".tflite":
+        raise ExportError(
+            "Expected a file name that ends in .tflite. Received: "
+            f"{str(target)!r}."
+        )
+    if batch_size < 1:
+        raise ExportError(
+            f"Expected a batch_size of 1 or more. Received: {batch_size}."
+        )
+    if client.tail is None:
+        raise ExportError(
+            "Expected a model that is cut twice, so that labels stay on the "
+            "phone. Received: one cut. Pass cut=[first, second]."
+        )
+    for segment in (client.head, client.tail):
+        for layer in segment._flatten_layers():
+            if layer.compute_dtype not in (None, "float32"):
+                raise ExportError(
+                    "Expected float32 layers in head and tail. Received: "
+                    f"{layer.name!r} with the policy "
+                    f"{layer.dtype_policy.name!r}. Build the model under "
+                    "keras.config.set_dtype_policy('float32')."
+                )
+    shared = [
+        layer.name
+        for layer in client.tail.layers
+        if layer.variables and layer in client.head.layers
+    ]
+    if shared:
+        raise ExportError(
+            "Expected layers of their own in head and tail. Received: "
+            f"{', '.join(map(repr, shared))} in both, which would need one "
+            "update for two gradients. Give each half a layer of its own."
+        )
+    return target
+
+
+def layers(client: "ClientModel") -> dict[str, str]:
+    """Class names of the layers of head and tail, by name."""
+    return {
+        layer.name: type(layer).__name__
+        for segment in (client.head, client.tail)
+        if segment is not None
+        for layer in segment._flatten_layers(include_self=False)
+    }
+
+
+def write(
+    target: Path, content: bytes, described: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes both files, or neither; returns what a reader of them gets."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files = (
+        (target, content),
+        (target.with_suffix(".json"), dumps(described).encode()),
+    )
+    made: list[tuple[str, Path]] = []
+    try:
+        for final, data in files:
+            handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
+            made.append((name, final))
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)
+        for name, final in made:
+            os.replace(name, final)
+    finally:
+        for name, _ in made:
+            Path(name).unlink(missing_ok=True)
+    about: dict[str, Any] = json.loads(dumps(described))
+    return about
+
+
+def _optimizer(client: "ClientModel", given: Any) -> keras.Optimizer:
+    found = given if given is not None else getattr(client, "optimizer", None)
+    if found is None:
+        raise ExportError(
+            "Expected an optimizer. Received: none. Call client.compile("
+            "optimizer, loss) first, or pass optimizer=."
+        )
+    try:
+        optimizer: keras.Optimizer = keras.optimizers.get(found)
+    except ValueError as error:
+        raise ExportError(
+            f"Expected an optimizer of Keras. Received: {found!r}. Pass "
+            "keras.optimizers.SGD(0.01, momentum=0.9), or a name."
+        ) from error
+    return optimizer
+
+
+def _losses(client: "ClientModel", given: Any) -> list[OutputLoss]:
+    """The loss of each output of the tail."""
+    names = output_names(client)
+    weights: Any = None
+    if given is None and client.compiled:
+        given = client._compile_config.config.get("loss")
+        weights = client._compile_config.config.get("loss_weights")
+    return [
+        OutputLoss(name, loss, 1.0 if weight is None else float(weight))
+        for name, loss, weight in zip(
+            names, _each(names, given), _each(names, weights), strict=True
+        )
+    ]
+
+
+def _each(names: list[str], given: Any) -> list[Any]:
+    """What was given for each output: one for all, by name or in order."""
+    if isinstance(given, dict):
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)) and len(given) == len(names):
+        return list(given)
+    return [given] * len(names)

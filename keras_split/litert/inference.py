@@ -1,0 +1,177 @@
+"""Writes the phone's half as a LiteRT file that only infers."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_split.errors import ExportError
+from keras_split.litert.calibration import crossings
+from keras_split.litert.calibration import model_inputs
+from keras_split.litert.calibration import observe
+from keras_split.litert.calibration import part_names
+from keras_split.litert.convert import convert
+from keras_split.litert.description import describe
+from keras_split.litert.export import check
+from keras_split.litert.export import layers
+from keras_split.litert.export import write
+from keras_split.litert.precision import CUT_SCOPE
+from keras_split.litert.precision import PRECISIONS
+from keras_split.litert.precision import reduce_precision
+
+if TYPE_CHECKING:
+    from keras_split.models import ClientModel
+
+Tensors = dict[str, tf.Tensor]
+Specs = dict[str, tf.TensorSpec]
+
+
+def export_inference(
+    client: "ClientModel",
+    path: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    precision: str = "float32",
+    calibration: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
+    """Writes `client.tflite`, which infers, and `client.json` beside it.
+
+    Weights are constants, and BatchNormalization is folded into the layer
+    before it. Inputs and predictions are float32 at each precision, and so is
+    the cut layer's quantization inside the file: codes are those that
+    `keras_split.quantize` gives to what the head computed.
+
+    Args:
+        client: The phone's half, cut twice.
+        path: Where to write; ends in .tflite.
+        batch_size: Rows of every tensor in the file.
+        precision: `"float32"`; `"float16"` for weights of half the size;
+            `"dynamic"` for int8 weights; `"int8"` for int8 activations too.
+            Operations that LiteRT has only for floats stay float.
+        calibration: For `"int8"`, about 100 inputs of the whole model: an
+            array, the structure that the model takes, or batches such as a
+            `tf.data.Dataset`, whose labels are ignored. The tail's ranges are
+            taken from features that the server computes for them.
+        preprocess: What the network wants done to images from 0 to 255, for
+            `client.json`.
+
+    Returns:
+        The content of `client.json`.
+
+    Raises:
+        ExportError: If the half cannot be exported; nothing is written.
+        BackendError: If ai-edge-quantizer is needed and missing.
+        TransportError: If int8 needs the server and it is not there.
+    """
+    target = check(client, path, batch_size)
+    if precision not in PRECISIONS:
+        raise ExportError(
+            f"Expected a precision: {', '.join(PRECISIONS)}. Received: "
+            f"{precision!r}. Take 'int8' for the smallest file."
+        )
+    if precision == "int8" and calibration is None:
+        raise ExportError(
+            "Expected calibration examples, because int8 needs the range of "
+            "each tensor. Received: calibration=None. Pass about 100 inputs "
+            "(calibration=x[:100]), or take precision='dynamic'."
+        )
+    observed = None
+    if precision == "int8":
+        observed = observe(client, calibration, batch_size)
+    signatures = InferenceSignatures(client, batch_size)
+    content = convert(tf.Module(), signatures.functions(), layers(client))
+    content = reduce_precision(content, precision, observed)
+    described = describe(
+        client,
+        content,
+        mode="infer",
+        batch_size=batch_size,
+        precision=precision,
+        preprocess=preprocess,
+    )
+    return write(target, content, described)
+
+
+class InferenceSignatures:
+    """Head and tail of a client as functions of named tensors, constant.
+
+    Args:
+        client: The `ClientModel`.
+        batch_size: Rows of every tensor.
+    """
+
+    def __init__(self, client: "ClientModel", batch_size: int) -> None:
+        assert client.tail is not None
+        self._head, self._tail = client.head, client.tail
+        self._size = batch_size
+        self._smashed, self._features = crossings(client)
+        self._skips = list(client.wiring["skips"])
+        inputs = model_inputs(client)
+        self._head_inputs = self._inputs(inputs, client.wiring["head_inputs"])
+        self._tail_inputs = self._inputs(inputs, client.wiring["tail_inputs"])
+        # Constants are folded, and do not stay in the file as variables.
+        self._values = [(v, tf.constant(v.numpy())) for v in client.variables]
+
+    def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
+        """Each signature: its function and the specs of its inputs."""
+        return {
+            "head_infer": (self.head_infer, self._head_inputs),
+            "tail_infer": (
+                self.tail_infer,
+                self._parts() | self._skip_specs() | self._tail_inputs,
+            ),
+        }
+
+    def head_infer(self, **given: tf.Tensor) -> Tensors:
+        """Smashed data of a batch, and what stays for the tail."""
+        inputs = [given[name] for name in self._head_inputs]
+        with keras.StatelessScope(self._values):
+            made = keras.tree.flatten(self._head(inputs, training=False))
+        with tf.name_scope(CUT_SCOPE):
+            parts = self._smashed.quantize(made[: len(self._smashed.specs)])
+        names = part_names("smashed", self._smashed)
+        return {
+            **dict(zip(names, parts, strict=True)),
+            **{f"skip_{i}": made[n] for i, n in enumerate(self._skips)},
+        }
+
+    def tail_infer(self, **given: tf.Tensor) -> Tensors:
+        """The model's outputs."""
+        parts = [given[name] for name in self._parts()]
+        with tf.name_scope(CUT_SCOPE):
+            features = self._features.dequantize(parts)
+        names = [*self._skip_specs(), *self._tail_inputs]
+        inputs = [*features, *(given[name] for name in names)]
+        with keras.StatelessScope(self._values):
+            made = keras.tree.flatten(self._tail(inputs, training=False))
+        return {f"prediction_{i}": output for i, output in enumerate(made)}
+
+    def _parts(self) -> Specs:
+        rule = self._features.rule
+        specs: Specs = {}
+        for i, spec in enumerate(self._features.specs):
+            codes = (self._size, rule.codes_per_example(spec.shape))
+            specs[f"features_{i}_codes"] = tf.TensorSpec(codes, rule.code_dtype)
+            if not rule.is_float:
+                rows = rule.scale_rows(self._size, spec.shape)
+                specs[f"features_{i}_scales"] = tf.TensorSpec((rows, 2))
+        return specs
+
+    def _skip_specs(self) -> Specs:
+        leaves = [self._head.outputs[n] for n in self._skips]
+        return {
+            f"skip_{i}": tf.TensorSpec((self._size, *leaf.shape[1:]))
+            for i, leaf in enumerate(leaves)
+        }
+
+    def _inputs(self, inputs: dict[int, Any], numbers: list[int]) -> Specs:
+        return {
+            f"x_{n}": tf.TensorSpec(
+                (self._size, *inputs[n].shape[1:]), inputs[n].dtype
+            )
+            for n in numbers
+        }

@@ -1,0 +1,182 @@
+"""Keras' losses over the real examples of a batch, in LiteRT builtins."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_split.errors import ExportError
+
+_EPSILON = 1e-7  # keras.config.epsilon(), where a probability is clipped
+
+
+class OutputLoss:
+    """The loss of one output.
+
+    Args:
+        name: Name of the output, for messages.
+        loss: What was given to `compile`: a `keras.Loss` or its name.
+        weight: Its weight among the losses of other outputs.
+
+    Attributes:
+        label_dtype: `"int32"` for class numbers, else `"float32"`.
+        accuracy: Whether right answers can be counted.
+
+    Raises:
+        ExportError: If the loss cannot be exported.
+    """
+
+    def __init__(self, name: str, loss: Any, weight: float = 1.0) -> None:
+        self.loss = _standard(name, loss)
+        self.name = keras.utils.get_registered_name(type(self.loss))
+        self.name = str(getattr(self.loss, "name", self.name))
+        self.weight = weight
+        self.sparse = isinstance(
+            self.loss, keras.losses.SparseCategoricalCrossentropy
+        )
+        self.label_dtype = "int32" if self.sparse else "float32"
+        self.accuracy = self.sparse or isinstance(
+            self.loss,
+            keras.losses.CategoricalCrossentropy
+            | keras.losses.BinaryCrossentropy,
+        )
+
+    def label_shape(self, prediction: Sequence[int]) -> tuple[int, ...]:
+        """Shape of one example's label, given that of its prediction."""
+        return tuple(prediction[:-1] if self.sparse else prediction)
+
+    def value(
+        self,
+        labels: tf.Tensor,
+        predictions: tf.Tensor,
+        weights: tf.Tensor,
+        count: tf.Tensor,
+    ) -> tf.Tensor:
+        """The loss of a batch, as Keras computes it for the real examples.
+
+        Args:
+            labels: Shape `(batch, *label_shape)`.
+            predictions: Shape `(batch, ...)`.
+            weights: Sample weights `(batch,)`, 0 for what is not real.
+            count: How many examples are real, a scalar, int32.
+        """
+        values = self._values(labels, predictions)
+        weights = tf.reshape(weights, (-1,) + (1,) * (len(values.shape) - 1))
+        total = tf.reduce_sum(values * weights)
+        positions = float(math.prod(values.shape[1:]))
+        if self.loss.reduction == "sum":
+            loss = total
+        elif self.loss.reduction == "mean_with_sample_weight":
+            loss = total / (tf.reduce_sum(weights) * positions)
+        else:
+            loss = total / (tf.cast(count, tf.float32) * positions)
+        return loss * self.weight
+
+    def correct(
+        self, labels: tf.Tensor, predictions: tf.Tensor, real: tf.Tensor
+    ) -> tf.Tensor:
+        """The number of right answers, as Keras' accuracy counts them."""
+        if self.sparse:
+            right = tf.equal(_best(predictions), labels)
+        elif isinstance(self.loss, keras.losses.BinaryCrossentropy):
+            right = tf.equal(predictions > 0.5, labels > 0.5)
+        else:
+            right = tf.equal(_best(predictions), _best(labels))
+        hits = tf.cast(right, tf.float32)
+        places = list(range(1, len(hits.shape)))
+        return tf.reduce_sum(tf.reduce_mean(hits, places) * real)
+
+    def _values(self, labels: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+        """The loss of each example and position."""
+        if not self.accuracy:
+            # Plain arithmetic; whether it converts is seen later.
+            values: tf.Tensor = self.loss.call(labels, predictions)
+            return values
+        config = self.loss.get_config()
+        # Keras' activations leave the logits with their output, and its
+        # losses prefer them, because they keep what rounding would lose.
+        logits = getattr(predictions, "_keras_logits", None)
+        if config.get("from_logits"):
+            logits = predictions
+        smoothing = config.get("label_smoothing") or 0.0
+        if isinstance(self.loss, keras.losses.BinaryCrossentropy):
+            labels = labels * (1.0 - smoothing) + 0.5 * smoothing
+            return tf.reduce_mean(_binary(labels, predictions, logits), -1)
+        classes = predictions.shape[-1]
+        if self.sparse:
+            labels = tf.one_hot(labels, classes)
+        elif smoothing:
+            labels = labels * (1.0 - smoothing) + smoothing / classes
+        if logits is not None:
+            logs = tf.nn.log_softmax(logits)
+        elif self.sparse:
+            logs = tf.nn.log_softmax(tf.math.log(_clip(predictions)))
+        else:
+            shares = tf.reduce_sum(predictions, -1, keepdims=True)
+            logs = tf.math.log(_clip(predictions / shares))
+        return -tf.reduce_sum(labels * logs, -1)
+
+
+def _binary(
+    labels: tf.Tensor, predictions: tf.Tensor, logits: tf.Tensor | None
+) -> tf.Tensor:
+    if logits is None:
+        yes = tf.math.log(_clip(predictions))
+        no = tf.math.log(1.0 - _clip(predictions))
+        return -(labels * yes + (1.0 - labels) * no)
+    tail = tf.math.log(1.0 + tf.exp(-tf.abs(logits)))
+    return tf.nn.relu(logits) - logits * labels + tail
+
+
+def _standard(name: str, loss: Any) -> keras.Loss:
+    """The loss as an object, checked."""
+    if loss is None:
+        raise ExportError(
+            f"Expected a loss for the output {name!r}. Received: none. Call "
+            "client.compile(optimizer, loss) before client.export, or pass "
+            'mode="infer".'
+        )
+    found = keras.losses.get(loss)
+    if not isinstance(found, keras.Loss):
+        # By name Keras returns a function; its class has the same name.
+        given = getattr(found, "__name__", str(found))
+        wanted = given.replace("_", "")
+        for candidate in vars(keras.losses).values():
+            if (
+                isinstance(candidate, type)
+                and issubclass(candidate, keras.Loss)
+                and candidate.__name__.lower() == wanted
+            ):
+                found = candidate()
+                break
+        else:
+            raise ExportError(
+                f"Expected a keras.Loss for the output {name!r}. Received: "
+                f"the function {given!r}. Pass an object such as "
+                "keras.losses.MeanSquaredError()."
+            )
+    config = found.get_config()
+    problem = ""
+    if found.reduction in (None, "none"):
+        problem = "reduction=None"
+    elif config.get("axis", -1) != -1:
+        problem = f"axis={config['axis']}"
+    elif config.get("ignore_class") is not None:
+        problem = f"ignore_class={config['ignore_class']}"
+    if problem:
+        raise ExportError(
+            f"Expected a loss over the last axis with a reduction. Received: "
+            f"{type(found).__name__}({problem}) for the output {name!r}. "
+            "Give such examples a sample weight of 0 instead."
+        )
+    return found
+
+
+def _best(scores: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(scores, -1, output_type=tf.int32)
+
+
+def _clip(probabilities: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(probabilities, _EPSILON, 1.0 - _EPSILON)

@@ -1,0 +1,137 @@
+"""Keras' optimizers as pure functions of weights, slots and gradients."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_split.errors import ExportError
+
+_KINDS = ("SGD", "Adam", "AdamW")
+
+
+class Updated(NamedTuple):
+    """New values of one weight and of its slots."""
+
+    weight: tf.Tensor
+    slots: list[tf.Tensor]
+
+
+class Update:
+    """The update rule of an optimizer, the same numbers as Keras'.
+
+    Args:
+        optimizer: A Keras `SGD`, `Adam` or `AdamW`.
+
+    Attributes:
+        slots: How many slots each weight has: none for SGD, one with
+            momentum, two for Adam.
+
+    Raises:
+        ExportError: If it is another optimizer, or one that needs to see
+            head and tail at once.
+    """
+
+    def __init__(self, optimizer: keras.Optimizer) -> None:
+        kind = type(optimizer).__name__
+        if kind not in _KINDS:
+            raise ExportError(
+                f"Expected one of the optimizers {', '.join(_KINDS)}. "
+                f"Received: {kind}. Pass client.export(..., optimizer="
+                "keras.optimizers.SGD(0.01, momentum=0.9))."
+            )
+        for option in (
+            "amsgrad",
+            "global_clipnorm",
+            "use_ema",
+            "loss_scale_factor",
+            "gradient_accumulation_steps",
+        ):
+            value = getattr(optimizer, option, None)
+            if value:
+                raise ExportError(
+                    f"Expected {kind} without {option}, which would need "
+                    "head and tail at once or more state. Received: "
+                    f"{option}={value}. Leave it out; clipnorm and clipvalue "
+                    "work weight by weight."
+                )
+        self._optimizer = optimizer
+        self._adam = kind != "SGD"
+        momentum = getattr(optimizer, "momentum", 0.0)
+        self.slots = 2 if self._adam else int(momentum != 0)
+
+    def __call__(
+        self,
+        variable: keras.Variable,
+        weight: tf.Tensor,
+        slots: Sequence[tf.Tensor],
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> Updated:
+        """One update of one weight.
+
+        Args:
+            variable: The Keras variable, for what belongs to it.
+            weight: Its value.
+            slots: Values of its slots, as many as `slots`.
+            gradient: Gradient of the loss.
+            learning_rate: Scalar, float32.
+            step: Number of steps taken before this one, scalar, int32.
+        """
+        optimizer = self._optimizer
+        if optimizer.clipnorm is not None:
+            gradient = _clip_by_norm(gradient, optimizer.clipnorm)
+        elif optimizer.clipvalue is not None:
+            bound = optimizer.clipvalue
+            gradient = tf.clip_by_value(gradient, -bound, bound)
+        decay = optimizer.weight_decay
+        if decay is not None and optimizer._use_weight_decay(variable):
+            weight = weight - weight * decay * learning_rate
+        rule = self._adam_step if self._adam else self._sgd_step
+        weight, new_slots = rule(weight, slots, gradient, learning_rate, step)
+        if variable.constraint is not None:
+            weight = tf.convert_to_tensor(variable.constraint(weight))
+        return Updated(weight, new_slots)
+
+    def _sgd_step(
+        self,
+        weight: tf.Tensor,
+        slots: Sequence[tf.Tensor],
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        if not self.slots:
+            return weight - gradient * learning_rate, []
+        momentum = self._optimizer.momentum
+        velocity = slots[0] * momentum - gradient * learning_rate
+        move = velocity
+        if self._optimizer.nesterov:
+            move = velocity * momentum - gradient * learning_rate
+        return weight + move, [velocity]
+
+    def _adam_step(
+        self,
+        weight: tf.Tensor,
+        slots: Sequence[tf.Tensor],
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        beta1, beta2 = self._optimizer.beta_1, self._optimizer.beta_2
+        taken = tf.cast(step + 1, tf.float32)
+        power1 = tf.pow(tf.constant(beta1, tf.float32), taken)
+        power2 = tf.pow(tf.constant(beta2, tf.float32), taken)
+        rate = learning_rate * tf.sqrt(1.0 - power2) / (1.0 - power1)
+        first, second = slots
+        first = first + (gradient - first) * (1.0 - beta1)
+        second = second + (tf.square(gradient) - second) * (1.0 - beta2)
+        move = first * rate / (tf.sqrt(second) + self._optimizer.epsilon)
+        return weight - move, [first, second]
+
+
+def _clip_by_norm(gradient: tf.Tensor, bound: float) -> tf.Tensor:
+    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient)))
+    return gradient * (bound / tf.maximum(norm, bound))

@@ -1,0 +1,318 @@
+"""The signatures of a file that trains: one training step in three calls."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_split.crossing import Crossing
+from keras_split.litert.losses import OutputLoss
+from keras_split.litert.optimizers import Update
+from keras_split.litert.segment import TracedSegment
+from keras_split.litert.stand_ins import Batch
+
+Tensors = dict[str, tf.Tensor]
+Specs = dict[str, tf.TensorSpec]
+
+_SCALAR = tf.TensorSpec((), tf.float32)
+_COUNT = tf.TensorSpec((), tf.int32)
+_TAIL_SALT = 1000
+
+
+class TrainingSignatures:
+    """Head and tail of a client as functions of named tensors.
+
+    A forward changes nothing, and neither does `tail_step`: it leaves the
+    tail's new state in variables of its own, from where `head_backward`
+    commits it together with the head's. So a step whose server fails leaves
+    no trace, and every call but the last may be repeated.
+
+    Args:
+        client: The `ClientModel`.
+        batch_size: Rows of every tensor.
+        losses: The loss of each output.
+        update: The optimizer's rule.
+
+    Attributes:
+        head: The head and its state.
+        tail: The tail and its state.
+        module: Owns the variables; for saving.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        batch_size: int,
+        losses: list[OutputLoss],
+        update: Update,
+    ) -> None:
+        self._client = client
+        self._size = batch_size
+        self._losses = losses
+        self.head = TracedSegment("head", client.head, update)
+        self.tail = TracedSegment("tail", client.tail, update)
+        self._staged = self.tail.state.staged()
+        self.module = tf.Module()
+        self.module.state = [e.variable for e in self._entries()]
+        self.module.staged = self._staged
+        contract, rules = client.contract, client.contract.quantization
+        self._smashed = Crossing(contract.smashed, rules.activations)
+        self._features = Crossing(contract.features, rules.activations)
+        self._features_grad = Crossing(contract.features, rules.gradients)
+        self._smashed_grad = Crossing(contract.smashed, rules.gradients)
+        wiring = client.wiring
+        self._skips = list(wiring["skips"])
+        self._count = len(contract.smashed)
+        self._head_inputs = self._inputs(
+            client.head.inputs, wiring["head_inputs"]
+        )
+        raw = len(client.tail.inputs) - len(wiring["tail_inputs"])
+        self._tail_inputs = self._inputs(
+            client.tail.inputs[raw:], wiring["tail_inputs"]
+        )
+
+    def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
+        """Each signature: its function and the specs of its inputs."""
+        clock = {"step": _COUNT}
+        count = {"count": _COUNT}
+        rate = {"learning_rate": _SCALAR}
+        features = self._parts("features", self._features)
+        features |= self._skip_specs("skip") | self._tail_inputs
+        state = {
+            e.name: tf.TensorSpec(e.variable.shape, e.variable.dtype)
+            for e in self._entries()
+        }
+        answers = self._labels() | count
+        grads = self._parts("smashed_grad", self._smashed_grad)
+        grads |= self._skip_specs("skip_grad")
+        return {
+            "head_forward": (
+                self.head_forward,
+                self._head_inputs | count | clock,
+            ),
+            "tail_step": (
+                self.tail_step,
+                features | answers | rate | clock,
+            ),
+            "head_backward": (
+                self.head_backward,
+                self._head_inputs | grads | count | rate | clock,
+            ),
+            "head_infer": (self.head_infer, self._head_inputs),
+            "tail_infer": (self.tail_infer, features),
+            "tail_evaluate": (self.tail_evaluate, features | answers),
+            "get_state": (self.get_state, {}),
+            "set_state": (self.set_state, state),
+        }
+
+    def head_forward(self, **given: tf.Tensor) -> Tensors:
+        """Smashed data of a batch."""
+        run = self.head.train(
+            self.head.state.read(),
+            [given[name] for name in self._head_inputs],
+            Batch(self._size, given["count"], given["step"]),
+        )
+        return self._crossing_out(run.outputs) | {"penalty": run.penalty}
+
+    def tail_step(self, **given: tf.Tensor) -> Tensors:
+        """Loss and gradients of the features; the tail's step waits."""
+        features, skips, inputs = self._tail_arguments(given)
+        batch = Batch(self._size, given["count"], given["step"], _TAIL_SALT)
+        read = self.tail.state.read()
+        run = self.tail.train(read, [*features, *skips, *inputs], batch)
+        loss, correct = self._score(given, run.outputs)
+        loss += run.penalty
+        edge = [*features, *skips]
+        trained = read[: len(self.tail.state.trained)]
+        found = tf.gradients(loss, [*edge, *trained])
+        new = self.tail.updated(
+            read,
+            run,
+            found[len(edge) :],
+            given["learning_rate"],
+            given["step"],
+        )
+        for variable, value in zip(self._staged, new, strict=True):
+            variable.assign(value)
+        grads = [
+            tf.zeros_like(t) if g is None else g
+            for t, g in zip(edge, found[: len(edge)], strict=True)
+        ]
+        parts = self._features_grad.quantize(grads[: len(features)])
+        return {
+            "loss": loss,
+            **correct,
+            **_named("features_grad", self._features_grad, parts),
+            **{
+                f"skip_grad_{i}": grad
+                for i, grad in enumerate(grads[len(features) :])
+            },
+        }
+
+    def head_backward(self, **given: tf.Tensor) -> Tensors:
+        """Commits the step: head, tail and their statistics."""
+        batch = Batch(self._size, given["count"], given["step"])
+        read = self.head.state.read()
+        inputs = [given[name] for name in self._head_inputs]
+        run = self.head.train(read, inputs, batch)
+        parts = _parts("smashed_grad", self._smashed_grad, given)
+        grads = self._smashed_grad.dequantize(parts)
+        grads += [given[f"skip_grad_{i}"] for i in range(len(self._skips))]
+        edge = run.outputs[: self._count]
+        edge = edge + [run.outputs[i] for i in self._skips]
+        # What was filled up has no gradient.
+        grads = [g * batch.real(len(g.shape)) for g in grads]
+        found = tf.gradients(
+            [*edge, run.penalty],
+            read[: len(self.head.state.trained)],
+            [*grads, tf.ones(())],
+        )
+        new = self.head.updated(
+            read, run, found, given["learning_rate"], given["step"]
+        )
+        pairs = list(zip(self.head.state.entries, new, strict=True))
+        staged = [tf.identity(v) for v in self._staged]
+        pairs += zip(self.tail.state.entries, staged, strict=True)
+        for entry, value in pairs:
+            entry.variable.assign(value)
+        return {"done": given["step"] + 1}
+
+    def head_infer(self, **given: tf.Tensor) -> Tensors:
+        """Smashed data in inference mode."""
+        inputs = [given[name] for name in self._head_inputs]
+        return self._crossing_out(
+            self.head.infer(self.head.state.read(), inputs)
+        )
+
+    def tail_infer(self, **given: tf.Tensor) -> Tensors:
+        """Predictions from features."""
+        return {
+            f"prediction_{i}": output
+            for i, output in enumerate(self._infer_tail(given))
+        }
+
+    def tail_evaluate(self, **given: tf.Tensor) -> Tensors:
+        """Loss and right answers in inference mode."""
+        loss, correct = self._score(given, self._infer_tail(given))
+        penalty = tf.constant(0.0)
+        for segment in (self.head, self.tail):
+            for entry in segment.state.entries:
+                rule = entry.source.regularizer
+                if entry.kind == "weight" and rule is not None:
+                    penalty += tf.cast(rule(entry.variable), tf.float32)
+        return {"loss": loss + penalty, **correct}
+
+    def get_state(self) -> Tensors:
+        """All that a training changes."""
+        return {
+            # LiteRT needs an operation between a variable and an output.
+            e.name: tf.convert_to_tensor(e.variable)
+            * tf.cast(1, e.variable.dtype)
+            for e in self._entries()
+        }
+
+    def set_state(self, **given: tf.Tensor) -> Tensors:
+        """The inverse of `get_state`."""
+        entries = self._entries()
+        for entry in entries:
+            entry.variable.assign(given[entry.name])
+        return {"done": tf.constant(len(entries))}
+
+    def _entries(self) -> list[Any]:
+        return self.head.state.entries + self.tail.state.entries
+
+    def _infer_tail(self, given: Tensors) -> list[tf.Tensor]:
+        features, skips, inputs = self._tail_arguments(given)
+        return self.tail.infer(
+            self.tail.state.read(), [*features, *skips, *inputs]
+        )
+
+    def _score(
+        self, given: Tensors, outputs: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, Tensors]:
+        """The loss of a batch, and its right answers by output."""
+        count = given["count"]
+        real = tf.reshape(
+            Batch(self._size, count, count).real(1), (self._size,)
+        )
+        total = tf.constant(0.0)
+        correct = {}
+        for i, (rule, output) in enumerate(
+            zip(self._losses, outputs, strict=True)
+        ):
+            labels = given[f"y_{i}"]
+            weights = given[f"sample_weight_{i}"] * real
+            total += rule.value(labels, output, weights, count)
+            if rule.accuracy:
+                correct[f"correct_{i}"] = rule.correct(labels, output, real)
+        return total, correct
+
+    def _tail_arguments(
+        self, given: Tensors
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+        features = self._features.dequantize(
+            _parts("features", self._features, given)
+        )
+        skips = [given[f"skip_{i}"] for i in range(len(self._skips))]
+        return features, skips, [given[name] for name in self._tail_inputs]
+
+    def _crossing_out(self, made: list[tf.Tensor]) -> Tensors:
+        parts = self._smashed.quantize(made[: self._count])
+        named = _named("smashed", self._smashed, parts)
+        for i, position in enumerate(self._skips):
+            named[f"skip_{i}"] = made[position]
+        return named
+
+    def _inputs(self, tensors: list[Any], positions: list[int]) -> Specs:
+        return {
+            f"x_{position}": tf.TensorSpec(
+                (self._size, *tensor.shape[1:]), tensor.dtype
+            )
+            for tensor, position in zip(tensors, positions, strict=True)
+        }
+
+    def _labels(self) -> Specs:
+        specs = {}
+        for i, (rule, output) in enumerate(
+            zip(self._losses, self._client.tail.outputs, strict=True)
+        ):
+            shape = (self._size, *rule.label_shape(output.shape[1:]))
+            specs[f"y_{i}"] = tf.TensorSpec(shape, rule.label_dtype)
+            specs[f"sample_weight_{i}"] = tf.TensorSpec(
+                (self._size,), tf.float32
+            )
+        return specs
+
+    def _skip_specs(self, name: str) -> Specs:
+        outputs = [self._client.head.outputs[i] for i in self._skips]
+        return {
+            f"{name}_{i}": tf.TensorSpec((self._size, *t.shape[1:]), t.dtype)
+            for i, t in enumerate(outputs)
+        }
+
+    def _parts(self, name: str, crossing: Crossing) -> Specs:
+        specs = {}
+        rule = crossing.rule
+        for i, spec in enumerate(crossing.specs):
+            codes = (self._size, rule.codes_per_example(spec.shape))
+            specs[f"{name}_{i}_codes"] = tf.TensorSpec(codes, rule.code_dtype)
+            if rows := rule.scale_rows(self._size, spec.shape):
+                specs[f"{name}_{i}_scales"] = tf.TensorSpec(
+                    (rows, 2), tf.float32
+                )
+        return specs
+
+
+def _part_names(name: str, crossing: Crossing) -> list[str]:
+    ends = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
+    return [
+        f"{name}_{i}_{end}" for i in range(len(crossing.specs)) for end in ends
+    ]
+
+
+def _named(name: str, crossing: Crossing, parts: list[tf.Tensor]) -> Tensors:
+    return dict(zip(_part_names(name, crossing), parts, strict=True))
+
+
+def _parts(name: str, crossing: Crossing, given: Tensors) -> list[tf.Tensor]:
+    return [given[n] for n in _part_names(name, crossing)]

@@ -1,0 +1,78 @@
+"""Random numbers that a phone can repeat.
+
+LiteRT's random operations count on from call to call, so the masks of a
+forward could not be drawn again in its backward, and TensorFlow's stateless
+ones do not convert. These are a function of a seed, a step and a position.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+_LANE = 4096.0  # 12 bits: a product of two lanes is exact in float32
+
+
+def uniform(shape: Sequence[int], seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Uniform numbers in [0, 1), multiples of 2**-24.
+
+    A hash of seed, step and position, one axis after the other: a Feistel
+    network of two 12-bit lanes (Luby and Rackoff, "How to Construct
+    Pseudorandom Permutations from Pseudorandom Functions", 1988), whose round
+    function takes the middle bits of a product. All of it is integer
+    arithmetic below 2**24, which float32 holds exactly, so TensorFlow and
+    LiteRT draw the same numbers on every machine.
+
+    Args:
+        shape: Shape of the result, static.
+        seed: Tells one use of a step's numbers from another.
+        step: Number of the step, a scalar, int32, below 2**24.
+
+    Returns:
+        A float32 tensor of that shape.
+
+    Example:
+    >>> uniform((4,), 0, tf.constant(7)).numpy().round(2)
+    array([...], dtype=float32)
+    """
+    digest = hashlib.sha256(str(seed).encode()).digest()
+    numbers = np.frombuffer(digest, "<u2") % int(_LANE)
+    keys = [float(number) for number in numbers]
+    left, right = _halves(tf.cast(step, tf.float32))
+    left, right = left + keys[0], _mod(right + keys[1])
+    left, right = _rounds(_mod(left), right, keys[2:6])
+    rank = len(shape)
+    left = tf.reshape(left, (1,) * rank)
+    right = tf.reshape(right, (1,) * rank)
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        index = tf.range(float(size), dtype=tf.float32)
+        place = [1] * rank
+        place[axis] = size
+        high, low = _halves(tf.reshape(index, place))
+        left, right = _rounds(_mod(left + high), _mod(right + low), keys[6:10])
+    left, right = _rounds(left, right, keys[10:14])
+    whole = tf.broadcast_to(left * _LANE + right, shape)
+    return whole * 2.0**-24
+
+
+def _rounds(
+    left: tf.Tensor, right: tf.Tensor, keys: Sequence[float]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    for key in keys:
+        square = tf.square(_mod(right + key))
+        middle = _mod(tf.floor(square * 2.0**-6))
+        left, right = right, _mod(left + middle)
+    return left, right
+
+
+def _halves(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The high and the low 12 bits of an integer below 2**24."""
+    high = tf.floor(number / _LANE)
+    return high, number - high * _LANE
+
+
+def _mod(number: tf.Tensor) -> tf.Tensor:
+    return number - tf.floor(number * (1 / _LANE)) * _LANE

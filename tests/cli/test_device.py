@@ -1,0 +1,188 @@
+"""The phone as a command, where TensorFlow and Keras cannot be imported."""
+
+import os
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_split
+
+PHONE = """
+import sys
+
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "tf_keras"):
+            raise ImportError(f"{name} is not on the phone")
+
+
+sys.meta_path.insert(0, Blocked())
+from keras_split_cli.main import main
+
+main(sys.argv[1:])
+"""
+
+
+def call(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", PHONE, "device", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={
+            **os.environ,
+            "COLUMNS": "100",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """`(folder, server)`: client.tflite for two classes, and its body."""
+    folder = tmp_path_factory.mktemp("halves")
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, name="first"),
+            layers.Conv2D(4, 3, activation="relu", name="second"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    client, server = keras_split.compile(model, ["first", "pool"])
+    client.compile(
+        keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy"
+    )
+    client.export(folder / "client.tflite", batch_size=8)
+    rng = np.random.default_rng(0)
+    y = np.arange(44) % 2
+    x = rng.integers(0, 80, (44, 16, 16, 3)) + 160 * y[:, None, None, None]
+    np.savez(folder / "data.npz", x=x.astype(np.uint8), y=y)
+    return folder, server
+
+
+@pytest.fixture
+def served(halves):
+    """`(folder, host:port)`."""
+    folder, server = halves
+    with server.serve(port=0) as running:
+        yield folder, running.target
+
+
+def test_a_phone_trains_stops_goes_on_and_is_evaluated(served, tmp_path):
+    folder, target = served
+    state = tmp_path / "state.npz"
+    common = (folder / "client.tflite", "--server", target, "--state", state)
+    common = (*common, "--data", folder / "data.npz")
+
+    first = call("train", *common, "--epochs", 4)
+    second = call("train", *common, "--epochs", 2, "--learning-rate", 0.01)
+    scores = call("evaluate", *common)
+
+    for result in (first, second, scores):
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+    assert "Epoch 4/4: loss " in first.stdout
+    assert "Going on from" in second.stdout and "step 20" in second.stdout
+    assert "Epoch 5/6: loss " in second.stdout
+    last = second.stdout.splitlines()[-5]
+    assert re.search("val_loss .*val_accuracy", last)
+    for pattern in (
+        r"A step of 8 images took [\d.]+ ms on average: head_forward [\d.]+, "
+        r"tail_step [\d.]+, head_backward [\d.]+, server [\d.]+ \(with",
+        r"An image took .* up and .* down",
+        r"Peak memory [\d.]+ MiB",
+        "Saved the phone's half to ",
+    ):
+        assert re.search(pattern, second.stdout), second.stdout
+    loss = re.search(r"val_loss ([\d.]+)", last).group(1)
+    assert f"4 images: loss {loss}" in scores.stdout
+
+
+def test_it_learns(served):
+    folder, target = served
+
+    result = call(
+        *("train", folder / "client.tflite", "--server", target),
+        *("--data", folder / "data.npz", "--epochs", 10),
+    )
+
+    assert re.findall(" accuracy ([0-9.]+)", result.stdout)[-1] == "1.0000"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_the_help_has_an_example(command):
+    result = call(command, "--help")
+
+    assert result.returncode == 0
+    assert f"keras-split device {command} client.tflite" in result.stdout
+
+
+def test_a_server_that_is_not_there_is_named(halves):
+    folder, _ = halves
+
+    result = call(
+        *("train", folder / "client.tflite", "--server", "127.0.0.1:9"),
+        *("--data", folder / "data.npz"),
+    )
+
+    assert result.returncode == 1
+    assert "Expected a keras_split server at 127.0.0.1:9" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_address_without_a_port_is_a_wrong_call(halves):
+    folder, _ = halves
+
+    result = call("train", folder / "client.tflite", "--server", "here")
+
+    assert result.returncode == 2
+    assert "Expected HOST:PORT. Received: 'here'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "text"),
+    [
+        ("missing.tflite", "data.npz", "in one folder. Received: no file"),
+        ("client.tflite", "many.npz", "Expected labels from 0 to 1"),
+        ("client.tflite", "missing.npz", "There is no such file"),
+    ],
+)
+def test_what_cannot_be_used_is_named(halves, source, data, text):
+    folder, _ = halves
+    np.savez(
+        folder / "many.npz",
+        x=np.zeros((3, 12, 12, 3), np.uint8),
+        y=np.arange(3),
+    )
+
+    result = call(
+        *("train", folder / source, "--server", "127.0.0.1:9"),
+        *("--data", folder / data),
+    )
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: Expected ")
+    assert text in result.stderr
+
+
+def test_a_state_of_another_file_is_refused(served, tmp_path):
+    folder, target = served
+    np.savez(tmp_path / "state.npz", x=np.zeros(3))
+
+    result = call(
+        *("train", folder / "client.tflite", "--server", target),
+        *("--data", folder / "data.npz", "--state", tmp_path / "state.npz"),
+    )
+
+    assert result.returncode == 1
+    assert "Expected a state that save_state wrote" in result.stderr

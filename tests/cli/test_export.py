@@ -1,0 +1,88 @@
+"""`keras-split export`: files for a phone."""
+
+import json
+
+import keras
+import pytest
+from click.testing import CliRunner
+
+import keras_split
+from keras_split_cli import main
+from tests import nets
+
+SMALL = ("--input-size", "32", "--classes", "3")
+
+
+def call(*arguments):
+    return CliRunner().invoke(main.cli, ["export", *map(str, arguments)])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """client.keras of a compiled client."""
+    client, _ = keras_split.compile(
+        nets.built(nets.residual), ["inner", "outer"]
+    )
+    client.compile(
+        keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy"
+    )
+    client.optimizer.build(client.trainable_variables)
+    client.save(tmp_path / "client.keras")
+    return tmp_path / "client.keras"
+
+
+def test_a_preset_gives_both_halves(tmp_path):
+    result = call("mobilenet_v2", *SMALL, "-o", tmp_path / "halves")
+
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in (tmp_path / "halves").iterdir()) == [
+        "client.json",
+        "client.keras",
+        "client.tflite",
+        "server.keras",
+    ]
+    about = json.loads((tmp_path / "halves" / "client.json").read_text())
+    assert about["batch_size"] == 8
+    assert about["optimizer"]["name"] == "SGD"
+    assert about["preprocess"]["offset"] == [-1, -1, -1]
+    server = keras_split.load_model(tmp_path / "halves" / "server.keras")
+    assert server.contract.fingerprint == about["contract"]["fingerprint"]
+    for word in ("head_backward", "KiB", "client.tflite", "server.keras"):
+        assert word in result.output
+
+
+def test_a_client_keeps_its_optimizer(saved, tmp_path):
+    result = call(saved, "-o", tmp_path / "halves", "--batch-size", 2)
+
+    assert result.exit_code == 0, result.output
+    about = json.loads((tmp_path / "halves" / "client.json").read_text())
+    assert about["optimizer"]["name"] == "Adam"
+    assert about["optimizer"]["learning_rate"] == pytest.approx(0.002)
+    assert about["batch_size"] == 2
+    assert not (tmp_path / "halves" / "server.keras").exists()
+
+
+def test_optimizer_and_rate_may_be_chosen(saved, tmp_path):
+    result = call(
+        *(saved, "-o", tmp_path / "halves", "--batch-size", 2),
+        *("--optimizer", "sgd", "--learning-rate", 0.5),
+    )
+
+    assert result.exit_code == 0, result.output
+    about = json.loads((tmp_path / "halves" / "client.json").read_text())
+    assert about["optimizer"]["name"] == "SGD"
+    assert about["optimizer"]["learning_rate"] == 0.5
+
+
+def test_a_file_in_the_way(saved, tmp_path):
+    (tmp_path / "halves").write_text("")
+
+    result = call(saved, "-o", tmp_path / "halves")
+
+    assert result.exit_code != 0
+
+
+def test_nobody(tmp_path):
+    result = call("nobody", "-o", tmp_path)
+
+    assert "Expected a preset" in str(result.exception)

@@ -1,0 +1,41 @@
+"""Files of the net of `tests.links`, exported once for all tests."""
+
+import keras
+import pytest
+
+from keras_split.device import Client
+from tests import links
+
+RATE = 0.1
+
+
+def export(client, path, **options):
+    """Compiles a client as `links.compile` does and exports it."""
+    links.compile(client, keras.optimizers.SGD(RATE, momentum=0.9))
+    client.export(path, **{"batch_size": 8, **options})
+    client.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Files that train, by their quantization."""
+    folder = tmp_path_factory.mktemp("phone")
+    return {
+        name: export(links.halves(name)[0], folder / f"{name}.tflite")
+        for name in ("float32", "int8")
+    }
+
+
+@pytest.fixture
+def phone(files):
+    """A way to open clients that are closed at the end."""
+    opened = []
+
+    def open_(address, name="float32", path=None):
+        opened.append(Client(path or files[name], address, num_threads=1))
+        return opened[-1]
+
+    yield open_
+    for client in opened:
+        client.close()

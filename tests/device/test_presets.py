@@ -1,0 +1,239 @@
+"""All six presets on a phone without TensorFlow, beside the Keras client.
+
+A deep network that was never trained amplifies rounding: Keras itself, with
+its input changed by 1e-7, ends up with other weights after two steps. So the
+phone's own arithmetic is checked with a server that replays what the Keras
+client received, and the whole loop with the real body.
+"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_split import zoo
+from keras_split.codecs import Raw
+from keras_split.host import Host
+from keras_split.litert.contents import operations
+from keras_split.messages import Backward
+from keras_split.messages import Features
+from keras_split.messages import Forward
+from keras_split.messages import SmashedGrad
+from keras_split.strategies import SplitStrategy
+from keras_split.transports.server import Server
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("phone_process.py")
+STEPS, BATCH = 5, 4
+# So small that the steps of an untrained network do not carry it away: with
+# 0.01 Inception v3 moves its first statistics by 30,000.
+RATE = 1e-4
+# Of a tensor's largest update.
+TOLERANCE = 1e-2
+PRESETS = sorted(zoo.names())
+
+
+class Recording(SplitStrategy):
+    """Keeps what went up and what came down."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def forward(self, smashed):
+        reply = super().forward(smashed)
+        self.steps.append([smashed, reply])
+        return reply
+
+    def backward(self, features_grad, learning_rate):
+        reply = super().backward(features_grad, learning_rate)
+        self.steps[-1] += [features_grad, reply]
+        return reply
+
+
+class Replay(Host):
+    """Answers as another server did, and keeps what it is sent."""
+
+    def __init__(self, half, steps):
+        super().__init__(half)
+        self.steps = steps
+        self.received = []
+
+    def handle(self, message):
+        if isinstance(message, Forward):
+            self.received.append([message.tensors])
+            features, penalty = self.steps[message.step][1]
+            return Features(message.step, features, penalty)
+        if isinstance(message, Backward):
+            self.received[-1].append(message.tensors)
+            return SmashedGrad(message.step, self.steps[message.step][3])
+        return super().handle(message)
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory):
+    """A Python with keras_split[device] and nothing else."""
+    folder = tmp_path_factory.mktemp("device")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", f"{ROOT}[device]"],
+        check=True,
+    )
+    return python
+
+
+def build(name, size):
+    client, server = zoo.load(
+        name,
+        input_shape=(size, size, 3),
+        classes=10,
+        seed=0,
+        quantization="float32",
+    )
+    client.compile(
+        keras.optimizers.SGD(RATE, momentum=0.9),
+        "sparse_categorical_crossentropy",
+        strategy=Recording(),
+    )
+    return client, server
+
+
+def draw(size):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(STEPS, BATCH, size, size, 3)).astype("float32")
+    return x, rng.integers(0, 10, (STEPS, BATCH)).astype("int32")
+
+
+def values(model):
+    return {v.path: v.numpy().copy() for v in model.variables}
+
+
+def on_phone(python, folder, target):
+    """Trains in a process of its own; returns losses and state."""
+    subprocess.run(
+        [
+            *(python, SCRIPT, folder / "client.tflite", f"grpc://{target}"),
+            *(folder / "data.npz", folder / "result.npz"),
+        ],
+        check=True,
+        timeout=600,
+    )
+    with np.load(folder / "result.npz") as result:
+        return result["losses"], dict(result)
+
+
+def check_weights(state, about, before, after):
+    """Every tensor is within 1e-2 of its largest update."""
+    rows = [row for row in about["state"] if row["kind"] != "slot"]
+    assert any(row["kind"] == "statistic" for row in rows) or all(
+        "moving" not in path for path in after
+    )
+    for row in rows:
+        path = row["variable"]
+        update = np.abs(after[path] - before[path]).max()
+        error = np.abs(state[row["name"]] - after[path]).max()
+        # The gradient of a bias in front of BatchNormalization is 0, and
+        # what is computed of it is rounding: compared absolutely.
+        assert error <= max(TOLERANCE * update, 1e-5), (path, error, update)
+
+
+def check_sent(received, steps):
+    """Smashed data and gradients went up as from the Keras client."""
+    for ours, theirs in zip(received, steps, strict=True):
+        for sent, expected in zip(ours, theirs[::2], strict=True):
+            for tensor, other in zip(sent, expected, strict=True):
+                scale = np.abs(other.codes).max()
+                error = np.abs(tensor.codes - other.codes).max()
+                assert error <= TOLERANCE * scale, tensor.name
+
+
+def replayed(run, name, size, tmp_path):
+    """Trains in Keras, and on the phone against what Keras received."""
+    client, server = build(name, size)
+    before = values(client)
+    about = client.export(tmp_path / "client.tflite", batch_size=BATCH)
+    found = operations((tmp_path / "client.tflite").read_bytes())
+    assert not [n for n in found if "CUSTOM" in n]
+    x, y = draw(size)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    body = [v.numpy().copy() for v in server.variables]
+    expected = [
+        float(client.train_on_batch(*batch)) for batch in zip(x, y, strict=True)
+    ]
+    steps = client.strategy.steps
+    after = values(client)
+    client.close()
+    host = Replay(server.half, steps)
+
+    with Server(host, Raw(), port=0).start() as running:
+        losses, state = run(tmp_path, running.target)
+
+    np.testing.assert_allclose(losses, expected, rtol=1e-3)
+    check_sent(host.received, steps)
+    check_weights(state, about, before, after)
+    for variable, value in zip(server.variables, body, strict=True):
+        variable.assign(value)
+    return server, expected
+
+
+def in_process(folder, target):
+    from keras_split.device import Client
+
+    with (
+        np.load(folder / "data.npz") as arrays,
+        Client(folder / "client.tflite", f"grpc://{target}") as client,
+    ):
+        losses = [
+            client.train_on_batch(x, y)["loss"]
+            for x, y in zip(arrays["x"], arrays["y"], strict=True)
+        ]
+        return losses, client.get_state()
+
+
+def test_a_preset_trains_as_in_keras(tmp_path):
+    replayed(in_process, "mobilenet_v2", 64, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", PRESETS)
+def test_without_tensorflow_at_96_pixels(name, python, tmp_path):
+    server, expected = replayed(
+        lambda *place: on_phone(python, *place), name, 96, tmp_path
+    )
+
+    with server.serve(port=0) as running:  # the real body
+        losses, state = on_phone(python, tmp_path, running.target)
+
+    # At 96 pixels the body of Inception v3 ends with one pixel an image.
+    assert losses[0] == pytest.approx(expected[0], rel=1e-2)
+    assert np.isfinite(losses).all()
+    assert all(np.isfinite(v).all() for v in state.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", PRESETS)
+def test_without_tensorflow_at_224_pixels(name, python, tmp_path):
+    replayed(lambda *place: on_phone(python, *place), name, 224, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_environment_has_litert_alone(python):
+    found = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.lower()
+
+    assert "ai-edge-litert" in found
+    assert not [
+        n for n in ("tensorflow", "keras==", "torch", "jax") if n in found
+    ]
+    assert sys.version_info[:2] >= (3, 11)

@@ -1,0 +1,102 @@
+"""Compares gradients of the table with TensorFlow's own, here and in LiteRT."""
+
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from keras_split.litert import lowering
+
+few = settings(deadline=None, max_examples=12, derandomize=True)
+small = st.integers(1, 4)
+
+
+def assert_same_gradients(
+    function, *inputs, reference=None, tolerance=1e-10, dtype=tf.float64
+):
+    """`inputs` are shapes, or values; `reference` computes the same."""
+    values = [_value(x, dtype, seed) for seed, x in enumerate(inputs)]
+    lowered = tf.function(_lowered(function), autograph=False)(*values)
+    stock = tf.function(_stock(reference or function), autograph=False)(*values)
+    for ours, theirs in zip(lowered, stock, strict=True):
+        _assert_close(ours, theirs, tolerance)
+
+
+def assert_runs_in_litert(function, *inputs, reference=None, tolerance=1e-4):
+    """The converter may use builtins only; float32."""
+    values = [_value(x, tf.float32, seed) for seed, x in enumerate(inputs)]
+    specs = [
+        tf.TensorSpec(x.shape, tf.float32, name=f"x{i}")
+        for i, x in enumerate(values)
+    ]
+    lowered = _lowered(function)
+
+    def signature(*xs):
+        return {f"g{i}": g for i, g in enumerate(lowered(*xs))}
+
+    concrete = tf.function(signature, autograph=False).get_concrete_function(
+        *specs
+    )
+
+    file = _convert(concrete)
+
+    runner = Interpreter(model_content=file).get_signature_runner("gradients")
+    results = runner(**{f"x{i}": x.numpy() for i, x in enumerate(values)})
+    stock = tf.function(_stock(reference or function), autograph=False)(*values)
+    for i, theirs in enumerate(stock):
+        _assert_close(results[f"g{i}"], theirs, tolerance)
+
+
+def _convert(concrete):
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(
+            tf.Module(),
+            folder,
+            signatures={"gradients": concrete},
+            options=tf.saved_model.SaveOptions(
+                experimental_custom_gradients=False
+            ),
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=["gradients"]
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return converter.convert()
+
+
+def _stock(function):
+    def gradients(*xs):
+        y = function(*xs)
+        return tf.gradients(y, xs, grad_ys=_upstream(y))
+
+    return gradients
+
+
+def _lowered(function):
+    def gradients(*xs):
+        with lowering.builtin_gradients():
+            y = function(*xs)
+            return tf.gradients(y, xs, grad_ys=_upstream(y))
+
+    return gradients
+
+
+def _upstream(y):
+    values = np.random.default_rng(99).standard_normal(y.shape)
+    return tf.constant(values, y.dtype)
+
+
+def _value(x, dtype, seed):
+    if isinstance(x, tuple):
+        x = np.random.default_rng(seed).standard_normal(x)
+    return tf.constant(x, dtype)
+
+
+def _assert_close(ours, theirs, tolerance):
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape
+    error = np.max(np.abs(ours - theirs), initial=0.0)
+    assert error <= tolerance * (np.max(np.abs(theirs), initial=0.0) + 1e-30)

@@ -1,0 +1,246 @@
+"""What is written, what it says, and what is refused."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+
+import keras_split
+from keras_split.errors import ExportError
+from keras_split.litert.contents import operations
+from tests import nets
+
+LOSS = "sparse_categorical_crossentropy"
+SIGNATURES = {
+    "head_forward",
+    "tail_step",
+    "head_backward",
+    "head_infer",
+    "tail_infer",
+    "tail_evaluate",
+    "get_state",
+    "set_state",
+}
+
+
+def client_of(model, cut, **options):
+    client, _ = keras_split.compile(model, cut, **options)
+    client.compile(keras.optimizers.SGD(0.1, momentum=0.9), LOSS)
+    return client
+
+
+@pytest.fixture
+def client():
+    return client_of(nets.built(nets.transfer), ["base/relu1", "base/relu2"])
+
+
+def with_layer(layer, shape=(8, 8, 2)):
+    """A model with `layer` in its head."""
+    image = keras.Input(shape)
+    x = layers.Flatten()(layer(layers.Dense(2, name="first")(image)))
+    x = layers.Dense(4, name="a")(x)
+    x = layers.Dense(4, name="b")(x)
+    return keras.Model(image, layers.Dense(3, activation="softmax")(x))
+
+
+def test_both_files_are_written_and_agree(client, tmp_path):
+    about = client.export(tmp_path / "to" / "client.tflite", batch_size=2)
+
+    content = (tmp_path / "to" / "client.tflite").read_bytes()
+    text = (tmp_path / "to" / "client.json").read_text()
+    assert json.loads(text) == about
+    assert about["tflite_sha256"] == hashlib.sha256(content).hexdigest()
+    assert set(about["signatures"]) == SIGNATURES
+    assert about["contract"]["fingerprint"] == client.contract.fingerprint
+    assert about["optimizer"]["name"] == "SGD"
+    assert about["optimizer"]["learning_rate"] == pytest.approx(0.1)
+    assert sorted(p.name for p in (tmp_path / "to").iterdir()) == [
+        "client.json",
+        "client.tflite",
+    ]
+
+
+def test_signatures_are_described_as_they_are(client, tmp_path):
+    about = client.export(tmp_path / "client.tflite", batch_size=2)
+
+    interpreter = Interpreter(model_path=str(tmp_path / "client.tflite"))
+    runner = interpreter.get_signature_runner("tail_step")
+    details = runner.get_input_details()
+    described = about["signatures"]["tail_step"]["inputs"]
+    assert {row["name"] for row in described} == set(details)
+    for row in described:
+        real = details[row["name"]]
+        assert row["shape"] == list(real["shape"])
+        assert row["dtype"] == np.dtype(real["dtype"]).name
+
+
+def test_operations_are_litert_s_own(client, tmp_path):
+    client.export(tmp_path / "client.tflite", batch_size=2)
+
+    found = operations((tmp_path / "client.tflite").read_bytes())
+
+    assert found["ASSIGN_VARIABLE"] > 0
+    assert not [n for n in found if "CUSTOM" in n or n.startswith("FLEX")]
+
+
+def test_a_client_keeps_training_after_its_export(client, tmp_path):
+    x, y = nets.images(8)
+    client.export(tmp_path / "client.tflite", batch_size=2)
+
+    history = client.fit(x, y, epochs=1, verbose=0)
+
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_optimizer_and_loss_may_be_given(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+
+    about = client.export(
+        tmp_path / "client.tflite", optimizer="adam", loss=LOSS
+    )
+
+    assert about["batch_size"] == 8
+    assert about["optimizer"]["name"] == "Adam"
+    slots = [row for row in about["state"] if row["kind"] == "slot"]
+    weights = [row for row in about["state"] if row["kind"] == "weight"]
+    assert len(slots) == 2 * len(weights) == 8
+
+
+def test_outputs_by_name_keep_their_losses(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.two_by_two), ["a", "flat"])
+    client.compile(
+        "sgd",
+        {"size": "mse", "kind": LOSS},
+        loss_weights={"kind": 2.0, "size": 0.5},
+    )
+
+    about = client.export(tmp_path / "client.tflite", batch_size=2)
+
+    rows = {row["name"]: row for row in about["outputs"]}
+    assert rows["kind"]["loss"] == LOSS
+    assert rows["kind"]["label"] == {"shape": [], "dtype": "int32"}
+    assert rows["size"]["loss"] == "mean_squared_error"
+    assert rows["size"]["loss_weight"] == 0.5
+    assert [row["half"] for row in about["inputs"]] == ["head", "tail"]
+
+
+REFUSED = {
+    "noise": lambda: with_layer(layers.GaussianNoise(0.1, name="noise")),
+    "lstm": lambda: with_layer(layers.LSTM(3, name="lstm"), (6, 2)),
+    "volume": lambda: with_layer(
+        layers.Conv3D(2, 2, name="volume"), (4, 4, 4, 2)
+    ),
+    "mirror": lambda: with_layer(layers.RandomFlip(name="mirror")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_convert_is_named(name, tmp_path, capfd):
+    client = client_of(REFUSED[name](), ["a", "b"])
+
+    with pytest.raises(ExportError, match="built in") as caught:
+        client.export(tmp_path / "client.tflite", batch_size=2)
+
+    assert repr(name) in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_variable_of_nobody_is_refused(tmp_path):
+    counter = tf.Variable(1.0, name="counter")
+
+    @keras.saving.register_keras_serializable("test")
+    class Counting(layers.Layer):
+        def call(self, inputs):
+            return inputs * counter
+
+    client = client_of(with_layer(Counting()), ["a", "b"])
+
+    with pytest.raises(ExportError, match="counter"):
+        client.export(tmp_path / "client.tflite", batch_size=2)
+
+
+def shared():
+    layer = layers.Dense(4, name="twice")
+    x = values = keras.Input((4,))
+    x = layers.Dense(4, name="a")(layer(x))
+    x = layers.Dense(4, name="b")(x)
+    return keras.Model(values, layers.Dense(3)(layer(x)))
+
+
+def active():
+    layer = layers.Dense(4, activity_regularizer="l2", name="busy")
+    return with_layer(layer)
+
+
+@pytest.mark.parametrize(
+    "build, cut, word",
+    [
+        (nets.dense, ["a"], "cut twice"),
+        (shared, ["a", "b"], "'twice' in both"),
+        (active, ["a", "b"], "activity regularizer"),
+    ],
+)
+def test_halves_that_cannot_train_alone(build, cut, word, tmp_path):
+    client = client_of(build(), cut)
+
+    with pytest.raises(ExportError, match="Received") as caught:
+        client.export(tmp_path / "client.tflite", batch_size=2)
+
+    assert word in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_is_refused(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    client = client_of(nets.dense(), ["a", "b"])
+
+    with pytest.raises(ExportError, match="mixed_float16"):
+        client.export(tmp_path / "client.tflite", batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "path, options, word",
+    [
+        ("client.bin", {}, r"\.tflite"),
+        ("client.tflite", {"batch_size": -1}, "batch_size"),
+        ("client.tflite", {"mode": "learn"}, "mode"),
+        ("client.tflite", {"format": "onnx"}, "format"),
+        ("client.tflite", {"optimizer": "nobody"}, "nobody"),
+        ("client.tflite", {"optimizer": "rmsprop"}, "RMSprop"),
+    ],
+)
+def test_wrong_arguments(client, path, options, word, tmp_path):
+    with pytest.raises(ExportError, match=word):
+        client.export(tmp_path / path, **options)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_client_without_loss(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+
+    with pytest.raises(ExportError, match="client.compile"):
+        client.export(tmp_path / "client.tflite", optimizer="sgd")
+
+
+def test_a_failed_write_leaves_the_old_files(client, tmp_path, monkeypatch):
+    path = tmp_path / "client.tflite"
+    client.export(path, batch_size=2)
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    monkeypatch.setattr("os.fdopen", _disk_full)
+
+    with pytest.raises(OSError, match="No space"):
+        client.export(path, batch_size=4)
+
+    after = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    assert before == after
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def _disk_full(handle, mode):
+    raise OSError(28, "No space left on device")

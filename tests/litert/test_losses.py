@@ -1,0 +1,160 @@
+"""Losses against those of Keras: values, gradients, accuracy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_split.errors import ExportError
+from keras_split.litert.losses import OutputLoss
+
+LOSSES = keras.losses
+RNG = np.random.default_rng(0)
+COUNT, SIZE = 3, 5
+CASES = {
+    "sparse": (LOSSES.SparseCategoricalCrossentropy(), "softmax", "class"),
+    "sparse logits": (
+        LOSSES.SparseCategoricalCrossentropy(from_logits=True),
+        None,
+        "class",
+    ),
+    "sparse sum": (
+        LOSSES.SparseCategoricalCrossentropy(reduction="sum"),
+        "softmax",
+        "class",
+    ),
+    "categorical": (LOSSES.CategoricalCrossentropy(), "softmax", "one hot"),
+    "smoothed": (
+        LOSSES.CategoricalCrossentropy(label_smoothing=0.1),
+        "softmax",
+        "one hot",
+    ),
+    "categorical logits": (
+        LOSSES.CategoricalCrossentropy(from_logits=True),
+        None,
+        "one hot",
+    ),
+    "binary": (LOSSES.BinaryCrossentropy(), "sigmoid", "yes or no"),
+    "binary smoothed": (
+        LOSSES.BinaryCrossentropy(label_smoothing=0.2),
+        "sigmoid",
+        "yes or no",
+    ),
+    "binary logits": (
+        LOSSES.BinaryCrossentropy(from_logits=True),
+        None,
+        "yes or no",
+    ),
+    "squared": (LOSSES.MeanSquaredError(), None, "number"),
+    "weighted mean": (
+        LOSSES.MeanSquaredError(reduction="mean_with_sample_weight"),
+        None,
+        "number",
+    ),
+    "absolute": (LOSSES.MeanAbsoluteError(), None, "number"),
+    "huber": (LOSSES.Huber(), None, "number"),
+}
+
+
+def label(kind, shape):
+    if kind == "class":
+        return RNG.integers(0, shape[-1], shape[:-1]).astype("int32")
+    if kind == "one hot":
+        numbers = RNG.integers(0, shape[-1], shape[:-1])
+        return np.eye(shape[-1], dtype="float32")[numbers]
+    if kind == "yes or no":
+        return RNG.integers(0, 2, shape).astype("float32")
+    return RNG.normal(size=shape).astype("float32")
+
+
+def predict(scores, activation):
+    return keras.activations.get(activation)(scores)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["logits", "no logits"])
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_those_of_keras(name, plain):
+    loss, activation, kind = CASES[name]
+    scores = RNG.normal(size=(SIZE, 4)).astype("float32")
+    labels = label(kind, scores.shape)
+    weights = RNG.uniform(0.5, 2, SIZE).astype("float32")
+
+    def run(rows, value):
+        def output(x):
+            made = predict(x, activation)
+            return tf.identity(made) if plain else made
+
+        x = tf.constant(scores[:rows])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            result = value(output(x), rows)
+        return result.numpy(), tape.gradient(result, x).numpy()
+
+    expected, gradient = run(
+        COUNT, lambda p, n: loss(labels[:n], p, sample_weight=weights[:n])
+    )
+    real = np.float32([1] * COUNT + [0] * (SIZE - COUNT))
+    found, ours = run(
+        SIZE,
+        lambda p, _: OutputLoss("y", loss).value(
+            tf.constant(labels), p, weights * real, tf.constant(COUNT)
+        ),
+    )
+
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    np.testing.assert_allclose(ours[:COUNT], gradient, rtol=1e-5, atol=1e-7)
+    assert not ours[COUNT:].any()
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4)])
+@pytest.mark.parametrize(
+    "name, metric",
+    [
+        ("sparse", keras.metrics.SparseCategoricalAccuracy),
+        ("categorical", keras.metrics.CategoricalAccuracy),
+        ("binary", keras.metrics.BinaryAccuracy),
+    ],
+)
+def test_right_answers_are_counted_as_keras_does(name, metric, shape):
+    loss, activation, kind = CASES[name]
+    scores = RNG.normal(size=(SIZE, *shape)).astype("float32")
+    predictions = predict(scores, activation)
+    labels = label(kind, scores.shape)
+    real = np.float32([1] * COUNT + [0] * (SIZE - COUNT))
+    expected = metric()
+    expected.update_state(labels[:COUNT], predictions[:COUNT])
+
+    found = OutputLoss("y", loss).correct(
+        tf.constant(labels), predictions, tf.constant(real)
+    )
+
+    assert float(found) / COUNT == pytest.approx(float(expected.result()))
+
+
+@pytest.mark.parametrize(
+    "name", ["sparse_categorical_crossentropy", "mse", "binary_crossentropy"]
+)
+def test_losses_may_be_named(name):
+    long = {"mse": "mean_squared_error"}.get(name, name)
+
+    assert OutputLoss("y", name).name == long
+
+
+@pytest.mark.parametrize(
+    "loss, word",
+    [
+        (None, "client.compile"),
+        (lambda y, p: 0.0, "MeanSquaredError()"),
+        (LOSSES.MeanSquaredError(reduction=None), "reduction=None"),
+        (LOSSES.CategoricalCrossentropy(axis=1), "axis=1"),
+        (
+            LOSSES.SparseCategoricalCrossentropy(ignore_class=0),
+            "ignore_class=0",
+        ),
+    ],
+)
+def test_others_are_refused(loss, word):
+    with pytest.raises(ExportError, match="Received") as caught:
+        OutputLoss("y", loss)
+
+    assert word in str(caught.value)
