@@ -1,8 +1,11 @@
 """Signatures to the bytes of a .tflite, with LiteRT's own operations only."""
 
+import contextlib
+import logging
 import re
 import tempfile
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +51,7 @@ def convert(
         for name, (function, specs) in functions.items()
     }
     _check_captures(module, traced)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _silent():
         tf.saved_model.save(
             module,
             folder,
@@ -72,6 +75,18 @@ def convert(
             f"Expected LiteRT's own operations. Received: {custom}. {_ELSE}"
         )
     return content
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps back warnings about gradients that nobody will ask for."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _check_captures(module: tf.Module, traced: Mapping[str, Any]) -> None:
