@@ -32,8 +32,11 @@ STEPS, BATCH = 5, 4
 # So small that the steps of an untrained network do not carry it away: with
 # 0.01 Inception v3 moves its first statistics by 30,000.
 RATE = 1e-4
-# Of a tensor's largest update.
+# Of a tensor's largest update. Keras' own head, with the same gradients and an
+# input changed by 1e-7, misses by 7e-2 in Inception v3 at 224 pixels: where its
+# ReLUs and maxima are close to a tie, rounding decides.
 TOLERANCE = 1e-2
+LOOSE = {("inception_v3", 224): 5e-2}
 PRESETS = sorted(zoo.names())
 
 
@@ -127,8 +130,8 @@ def on_phone(python, folder, target):
         return result["losses"], dict(result)
 
 
-def check_weights(state, about, before, after):
-    """Every tensor is within 1e-2 of its largest update."""
+def check_weights(state, about, before, after, tolerance):
+    """Every tensor is within `tolerance` of its largest update."""
     rows = [row for row in about["state"] if row["kind"] != "slot"]
     assert any(row["kind"] == "statistic" for row in rows) or all(
         "moving" not in path for path in after
@@ -139,7 +142,7 @@ def check_weights(state, about, before, after):
         error = np.abs(state[row["name"]] - after[path]).max()
         # The gradient of a bias in front of BatchNormalization is 0, and
         # what is computed of it is rounding: compared absolutely.
-        assert error <= max(TOLERANCE * update, 1e-5), (path, error, update)
+        assert error <= max(tolerance * update, 1e-5), (path, error, update)
 
 
 def check_sent(received, steps):
@@ -175,7 +178,8 @@ def replayed(run, name, size, tmp_path):
 
     np.testing.assert_allclose(losses, expected, rtol=1e-3)
     check_sent(host.received, steps)
-    check_weights(state, about, before, after)
+    tolerance = LOOSE.get((name, size), TOLERANCE)
+    check_weights(state, about, before, after, tolerance)
     for variable, value in zip(server.variables, body, strict=True):
         variable.assign(value)
     return server, expected
