@@ -34,9 +34,9 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_split
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.litert.calibration import crossings
+from keras_split.litert.boundary import Boundary
+from keras_split.litert.boundary import part_names
 from keras_split.litert.calibration import observe
-from keras_split.litert.calibration import part_names
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.qat import quantize_aware
@@ -53,7 +53,8 @@ class Phone:
 
     def __init__(self, client: Any, batch_size: int, **options: Any) -> None:
         self.client, self.batch_size = client, batch_size
-        self.smashed, self.features = crossings(client)
+        boundary = Boundary(client)
+        self.smashed, self.features = boundary.smashed, boundary.features
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "client.tflite"
             export_inference(client, path, batch_size=batch_size, **options)

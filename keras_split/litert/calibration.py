@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split.crossing import Crossing
 from keras_split.errors import ExportError
+from keras_split.litert.boundary import Boundary
+from keras_split.litert.boundary import named
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
@@ -41,10 +42,9 @@ def observe(
         ExportError: If `calibration` holds no examples.
         TransportError: If the server is not there.
     """
-    assert client.tail is not None
-    smashed, features = crossings(client)
-    count = len(client.contract.smashed)
-    wiring = client.wiring
+    boundary = Boundary(client)
+    smashed, features = boundary.smashed, boundary.features
+    count = len(smashed.specs)
     flat = flat_inputs(client, calibration)
     observed: Observed = {"head_infer": [], "tail_infer": []}
     was_connected = client.strategy.connected
@@ -52,49 +52,23 @@ def observe(
     try:
         for start in range(0, len(flat[0]), batch_size):
             x = [_fill(a[start : start + batch_size], batch_size) for a in flat]
-            head_x = {f"x_{i}": x[i] for i in wiring["head_inputs"]}
+            head_x = {f"x_{i}": x[i] for i in boundary.head_inputs}
             made = keras.tree.flatten(
-                client.head(
-                    [x[i] for i in wiring["head_inputs"]], training=False
-                )
+                client.head(list(head_x.values()), training=False)
             )
             sent = smashed.wrap(smashed.quantize(made[:count]))
             reply, _ = client.strategy.infer(sent)
             # In the order of the tail's own inputs.
-            names = part_names("features", features)
-            tail_x = dict(zip(names, features.unwrap(reply), strict=True))
-            for i, position in enumerate(wiring["skips"]):
+            tail_x = named("features", features, features.unwrap(reply))
+            for i, position in enumerate(boundary.skips):
                 tail_x[f"skip_{i}"] = np.asarray(made[position], np.float32)
-            tail_x |= {f"x_{i}": x[i] for i in wiring["tail_inputs"]}
+            tail_x |= {f"x_{i}": x[i] for i in boundary.tail_inputs}
             observed["head_infer"].append(head_x)
             observed["tail_infer"].append(tail_x)
     finally:
         if not was_connected:
             client.close()
     return observed
-
-
-def crossings(client: "ClientModel") -> tuple[Crossing, Crossing]:
-    """How smashed data leaves the phone, and how features come to it."""
-    assert client.tail is not None
-    contract = client.contract
-    rule = contract.quantization.activations
-    leaves = client.head.outputs[: len(contract.smashed)]
-    arrives = client.tail.inputs[: len(contract.features)]
-    return (
-        Crossing(contract.smashed, rule, [t.dtype for t in leaves]),
-        Crossing(contract.features, rule, [t.dtype for t in arrives]),
-    )
-
-
-def part_names(prefix: str, crossing: Crossing) -> list[str]:
-    """Names of the parts of a crossing, in their order."""
-    kinds = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
-    return [
-        f"{prefix}_{i}_{kind}"
-        for i in range(len(crossing.specs))
-        for kind in kinds
-    ]
 
 
 def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
@@ -132,7 +106,7 @@ def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
             f"{type(data).__name__}, {len(rows)} batches. Pass 100 or more "
             "real inputs, scaled as for training: calibration=x[:100]."
         )
-    inputs = model_inputs(client)
+    inputs = Boundary(client).inputs
     arrays = []
     for i, name in enumerate(names):
         array = np.concatenate([row[i] for row in rows])
@@ -145,17 +119,6 @@ def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
             )
         arrays.append(array.astype(inputs[i].dtype))
     return arrays
-
-
-def model_inputs(client: "ClientModel") -> dict[int, keras.KerasTensor]:
-    """The whole model's inputs by number, as head or tail reads them."""
-    assert client.tail is not None
-    wiring = client.wiring
-    behind = len(client.contract.features) + len(wiring["skips"])
-    read = zip(wiring["tail_inputs"], client.tail.inputs[behind:], strict=True)
-    return dict(read) | dict(
-        zip(wiring["head_inputs"], client.head.inputs, strict=True)
-    )
 
 
 def _fill(rows: np.ndarray[Any, Any], batch_size: int) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_split.litert import contents
+from keras_split.litert.boundary import Boundary
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.state import Entry
 from keras_split.messages import PROTOCOL
@@ -124,24 +125,21 @@ def dumps(description: dict[str, Any]) -> str:
 
 
 def _inputs(client: Any) -> list[dict[str, Any]]:
-    wiring = client.wiring
-    raw = len(client.tail.inputs) - len(wiring["tail_inputs"])
-    found: dict[int, dict[str, Any]] = {}
-    for half, tensors, positions in (
-        ("head", client.head.inputs, wiring["head_inputs"]),
-        ("tail", client.tail.inputs[raw:], wiring["tail_inputs"]),
-    ):
-        for tensor, position in zip(tensors, positions, strict=True):
-            if position in found:
-                found[position]["half"] = "both"
-                continue
-            found[position] = {
-                "name": wiring["inputs"][position],
+    boundary = Boundary(client)
+    rows = []
+    for n, tensor in boundary.inputs.items():
+        half = "head" if n in boundary.head_inputs else "tail"
+        if n in boundary.head_inputs and n in boundary.tail_inputs:
+            half = "both"
+        rows.append(
+            {
+                "name": client.wiring["inputs"][n],
                 "shape": list(tensor.shape[1:]),
                 "dtype": str(tensor.dtype),
                 "half": half,
             }
-    return [found[i] for i in sorted(found)]
+        )
+    return rows
 
 
 def _outputs(

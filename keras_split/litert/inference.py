@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
-from keras_split.litert.calibration import crossings
-from keras_split.litert.calibration import model_inputs
+from keras_split.litert.boundary import Boundary
+from keras_split.litert.boundary import Specs
+from keras_split.litert.boundary import Tensors
 from keras_split.litert.calibration import observe
-from keras_split.litert.calibration import part_names
 from keras_split.litert.convert import convert
 from keras_split.litert.description import describe
 from keras_split.litert.export import check
@@ -24,9 +24,6 @@ from keras_split.litert.precision import reduce_precision
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
-
-Tensors = dict[str, tf.Tensor]
-Specs = dict[str, tf.TensorSpec]
 
 
 def export_inference(
@@ -108,70 +105,30 @@ class InferenceSignatures:
         assert client.tail is not None
         self._head, self._tail = client.head, client.tail
         self._size = batch_size
-        self._smashed, self._features = crossings(client)
-        self._skips = list(client.wiring["skips"])
-        inputs = model_inputs(client)
-        self._head_inputs = self._inputs(inputs, client.wiring["head_inputs"])
-        self._tail_inputs = self._inputs(inputs, client.wiring["tail_inputs"])
+        self._boundary = Boundary(client)
         # Constants are folded, and do not stay in the file as variables.
         self._values = [(v, tf.constant(v.numpy())) for v in client.variables]
 
     def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
         """Each signature: its function and the specs of its inputs."""
+        boundary, size = self._boundary, self._size
         return {
-            "head_infer": (self.head_infer, self._head_inputs),
-            "tail_infer": (
-                self.tail_infer,
-                self._parts() | self._skip_specs() | self._tail_inputs,
-            ),
+            "head_infer": (self.head_infer, boundary.head_specs(size)),
+            "tail_infer": (self.tail_infer, boundary.tail_specs(size)),
         }
 
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data of a batch, and what stays for the tail."""
-        inputs = [given[name] for name in self._head_inputs]
+        inputs = [given[f"x_{n}"] for n in self._boundary.head_inputs]
         with keras.StatelessScope(self._values):
             made = keras.tree.flatten(self._head(inputs, training=False))
         with tf.name_scope(CUT_SCOPE):
-            parts = self._smashed.quantize(made[: len(self._smashed.specs)])
-        names = part_names("smashed", self._smashed)
-        return {
-            **dict(zip(names, parts, strict=True)),
-            **{f"skip_{i}": made[n] for i, n in enumerate(self._skips)},
-        }
+            return self._boundary.leaving(made)
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
         """The model's outputs."""
-        parts = [given[name] for name in self._parts()]
         with tf.name_scope(CUT_SCOPE):
-            features = self._features.dequantize(parts)
-        names = [*self._skip_specs(), *self._tail_inputs]
-        inputs = [*features, *(given[name] for name in names)]
+            inputs = self._boundary.arriving(given)
         with keras.StatelessScope(self._values):
             made = keras.tree.flatten(self._tail(inputs, training=False))
         return {f"prediction_{i}": output for i, output in enumerate(made)}
-
-    def _parts(self) -> Specs:
-        rule = self._features.rule
-        specs: Specs = {}
-        for i, spec in enumerate(self._features.specs):
-            codes = (self._size, rule.codes_per_example(spec.shape))
-            specs[f"features_{i}_codes"] = tf.TensorSpec(codes, rule.code_dtype)
-            if not rule.is_float:
-                rows = rule.scale_rows(self._size, spec.shape)
-                specs[f"features_{i}_scales"] = tf.TensorSpec((rows, 2))
-        return specs
-
-    def _skip_specs(self) -> Specs:
-        leaves = [self._head.outputs[n] for n in self._skips]
-        return {
-            f"skip_{i}": tf.TensorSpec((self._size, *leaf.shape[1:]))
-            for i, leaf in enumerate(leaves)
-        }
-
-    def _inputs(self, inputs: dict[int, Any], numbers: list[int]) -> Specs:
-        return {
-            f"x_{n}": tf.TensorSpec(
-                (self._size, *inputs[n].shape[1:]), inputs[n].dtype
-            )
-            for n in numbers
-        }

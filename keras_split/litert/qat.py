@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_split.errors import ExportError
 from keras_split.litert import tf_keras_bridge
-from keras_split.litert.calibration import crossings
+from keras_split.litert.boundary import Boundary
 from keras_split.litert.calibration import observe
 from keras_split.litert.export import check
 from keras_split.litert.fake_quantized import Batch
@@ -112,7 +112,7 @@ def _examples(
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Batches of inputs of head and of tail, as the models take them."""
     assert client.tail is not None
-    _, features = crossings(client)
+    features = Boundary(client).features
     observed = observe(client, data, batch_size)
     parts = len(features.part_dtypes)
     head = [

@@ -5,14 +5,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_split.crossing import Crossing
+from keras_split.litert.boundary import Boundary
+from keras_split.litert.boundary import Specs
+from keras_split.litert.boundary import Tensors
+from keras_split.litert.boundary import named
+from keras_split.litert.boundary import part_names
+from keras_split.litert.boundary import part_specs
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.segment import TracedSegment
 from keras_split.litert.stand_ins import Batch
-
-Tensors = dict[str, tf.Tensor]
-Specs = dict[str, tf.TensorSpec]
 
 _SCALAR = tf.TensorSpec((), tf.float32)
 _COUNT = tf.TensorSpec((), tf.int32)
@@ -55,50 +57,30 @@ class TrainingSignatures:
         self.module = tf.Module()
         self.module.state = [e.variable for e in self._entries()]
         self.module.staged = self._staged
-        contract, rules = client.contract, client.contract.quantization
-        self._smashed = Crossing(contract.smashed, rules.activations)
-        self._features = Crossing(contract.features, rules.activations)
-        self._features_grad = Crossing(contract.features, rules.gradients)
-        self._smashed_grad = Crossing(contract.smashed, rules.gradients)
-        wiring = client.wiring
-        self._skips = list(wiring["skips"])
-        self._count = len(contract.smashed)
-        self._head_inputs = self._inputs(
-            client.head.inputs, wiring["head_inputs"]
-        )
-        raw = len(client.tail.inputs) - len(wiring["tail_inputs"])
-        self._tail_inputs = self._inputs(
-            client.tail.inputs[raw:], wiring["tail_inputs"]
-        )
+        self._boundary = Boundary(client)
 
     def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
         """Each signature: its function and the specs of its inputs."""
         clock = {"step": _COUNT}
         count = {"count": _COUNT}
         rate = {"learning_rate": _SCALAR}
-        features = self._parts("features", self._features)
-        features |= self._skip_specs("skip") | self._tail_inputs
+        boundary, size = self._boundary, self._size
+        inputs, features = boundary.head_specs(size), boundary.tail_specs(size)
         state = {
             e.name: tf.TensorSpec(e.variable.shape, e.variable.dtype)
             for e in self._entries()
         }
         answers = self._labels() | count
-        grads = self._parts("smashed_grad", self._smashed_grad)
-        grads |= self._skip_specs("skip_grad")
+        grads = part_specs("smashed_grad", boundary.smashed_grad, size)
+        grads |= boundary.skip_specs("skip_grad", size)
         return {
-            "head_forward": (
-                self.head_forward,
-                self._head_inputs | count | clock,
-            ),
-            "tail_step": (
-                self.tail_step,
-                features | answers | rate | clock,
-            ),
+            "head_forward": (self.head_forward, inputs | count | clock),
+            "tail_step": (self.tail_step, features | answers | rate | clock),
             "head_backward": (
                 self.head_backward,
-                self._head_inputs | grads | count | rate | clock,
+                inputs | grads | count | rate | clock,
             ),
-            "head_infer": (self.head_infer, self._head_inputs),
+            "head_infer": (self.head_infer, inputs),
             "tail_infer": (self.tail_infer, features),
             "tail_evaluate": (self.tail_evaluate, features | answers),
             "get_state": (self.get_state, {}),
@@ -109,20 +91,22 @@ class TrainingSignatures:
         """Smashed data of a batch."""
         run = self.head.train(
             self.head.state.read(),
-            [given[name] for name in self._head_inputs],
+            self._inputs(given),
             Batch(self._size, given["count"], given["step"]),
         )
-        return self._crossing_out(run.outputs) | {"penalty": run.penalty}
+        return self._boundary.leaving(run.outputs) | {"penalty": run.penalty}
 
     def tail_step(self, **given: tf.Tensor) -> Tensors:
         """Loss and gradients of the features; the tail's step waits."""
-        features, skips, inputs = self._tail_arguments(given)
+        boundary = self._boundary
+        arriving = boundary.arriving(given)
         batch = Batch(self._size, given["count"], given["step"], _TAIL_SALT)
         read = self.tail.state.read()
-        run = self.tail.train(read, [*features, *skips, *inputs], batch)
+        run = self.tail.train(read, arriving, batch)
         loss, correct = self._score(given, run.outputs)
         loss += run.penalty
-        edge = [*features, *skips]
+        count = len(boundary.features.specs)
+        edge = arriving[: count + len(boundary.skips)]
         trained = read[: len(self.tail.state.trained)]
         found = tf.gradients(loss, [*edge, *trained])
         new = self.tail.updated(
@@ -138,28 +122,26 @@ class TrainingSignatures:
             tf.zeros_like(t) if g is None else g
             for t, g in zip(edge, found[: len(edge)], strict=True)
         ]
-        parts = self._features_grad.quantize(grads[: len(features)])
+        crossing = boundary.features_grad
+        parts = crossing.quantize(grads[:count])
         return {
             "loss": loss,
             **correct,
-            **_named("features_grad", self._features_grad, parts),
-            **{
-                f"skip_grad_{i}": grad
-                for i, grad in enumerate(grads[len(features) :])
-            },
+            **named("features_grad", crossing, parts),
+            **{f"skip_grad_{i}": g for i, g in enumerate(grads[count:])},
         }
 
     def head_backward(self, **given: tf.Tensor) -> Tensors:
         """Commits the step: head, tail and their statistics."""
         batch = Batch(self._size, given["count"], given["step"])
         read = self.head.state.read()
-        inputs = [given[name] for name in self._head_inputs]
-        run = self.head.train(read, inputs, batch)
-        parts = _parts("smashed_grad", self._smashed_grad, given)
-        grads = self._smashed_grad.dequantize(parts)
-        grads += [given[f"skip_grad_{i}"] for i in range(len(self._skips))]
-        edge = run.outputs[: self._count]
-        edge = edge + [run.outputs[i] for i in self._skips]
+        run = self.head.train(read, self._inputs(given), batch)
+        crossing, skips = self._boundary.smashed_grad, self._boundary.skips
+        names = part_names("smashed_grad", crossing)
+        grads = crossing.dequantize([given[name] for name in names])
+        grads += [given[f"skip_grad_{i}"] for i in range(len(skips))]
+        edge = run.outputs[: len(crossing.specs)]
+        edge = edge + [run.outputs[i] for i in skips]
         # What was filled up has no gradient.
         grads = [g * batch.real(len(g.shape)) for g in grads]
         found = tf.gradients(
@@ -179,9 +161,9 @@ class TrainingSignatures:
 
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data in inference mode."""
-        inputs = [given[name] for name in self._head_inputs]
-        return self._crossing_out(
-            self.head.infer(self.head.state.read(), inputs)
+        read = self.head.state.read()
+        return self._boundary.leaving(
+            self.head.infer(read, self._inputs(given))
         )
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
@@ -222,10 +204,12 @@ class TrainingSignatures:
         return self.head.state.entries + self.tail.state.entries
 
     def _infer_tail(self, given: Tensors) -> list[tf.Tensor]:
-        features, skips, inputs = self._tail_arguments(given)
         return self.tail.infer(
-            self.tail.state.read(), [*features, *skips, *inputs]
+            self.tail.state.read(), self._boundary.arriving(given)
         )
+
+    def _inputs(self, given: Tensors) -> list[tf.Tensor]:
+        return [given[f"x_{n}"] for n in self._boundary.head_inputs]
 
     def _score(
         self, given: Tensors, outputs: list[tf.Tensor]
@@ -247,30 +231,6 @@ class TrainingSignatures:
                 correct[f"correct_{i}"] = rule.correct(labels, output, real)
         return total, correct
 
-    def _tail_arguments(
-        self, given: Tensors
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
-        features = self._features.dequantize(
-            _parts("features", self._features, given)
-        )
-        skips = [given[f"skip_{i}"] for i in range(len(self._skips))]
-        return features, skips, [given[name] for name in self._tail_inputs]
-
-    def _crossing_out(self, made: list[tf.Tensor]) -> Tensors:
-        parts = self._smashed.quantize(made[: self._count])
-        named = _named("smashed", self._smashed, parts)
-        for i, position in enumerate(self._skips):
-            named[f"skip_{i}"] = made[position]
-        return named
-
-    def _inputs(self, tensors: list[Any], positions: list[int]) -> Specs:
-        return {
-            f"x_{position}": tf.TensorSpec(
-                (self._size, *tensor.shape[1:]), tensor.dtype
-            )
-            for tensor, position in zip(tensors, positions, strict=True)
-        }
-
     def _labels(self) -> Specs:
         specs = {}
         for i, (rule, output) in enumerate(
@@ -282,37 +242,3 @@ class TrainingSignatures:
                 (self._size,), tf.float32
             )
         return specs
-
-    def _skip_specs(self, name: str) -> Specs:
-        outputs = [self._client.head.outputs[i] for i in self._skips]
-        return {
-            f"{name}_{i}": tf.TensorSpec((self._size, *t.shape[1:]), t.dtype)
-            for i, t in enumerate(outputs)
-        }
-
-    def _parts(self, name: str, crossing: Crossing) -> Specs:
-        specs = {}
-        rule = crossing.rule
-        for i, spec in enumerate(crossing.specs):
-            codes = (self._size, rule.codes_per_example(spec.shape))
-            specs[f"{name}_{i}_codes"] = tf.TensorSpec(codes, rule.code_dtype)
-            if rows := rule.scale_rows(self._size, spec.shape):
-                specs[f"{name}_{i}_scales"] = tf.TensorSpec(
-                    (rows, 2), tf.float32
-                )
-        return specs
-
-
-def _part_names(name: str, crossing: Crossing) -> list[str]:
-    ends = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
-    return [
-        f"{name}_{i}_{end}" for i in range(len(crossing.specs)) for end in ends
-    ]
-
-
-def _named(name: str, crossing: Crossing, parts: list[tf.Tensor]) -> Tensors:
-    return dict(zip(_part_names(name, crossing), parts, strict=True))
-
-
-def _parts(name: str, crossing: Crossing, given: Tensors) -> list[tf.Tensor]:
-    return [given[n] for n in _part_names(name, crossing)]

@@ -13,7 +13,9 @@ import keras_split
 from keras_split.errors import BackendError
 from keras_split.errors import ExportError
 from keras_split.errors import TransportError
-from keras_split.litert import calibration as calibrations
+from keras_split.litert.boundary import Boundary
+from keras_split.litert.boundary import part_names
+from keras_split.litert.calibration import observe
 from keras_split.litert.contents import operations
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import CUT_SCOPE
@@ -55,14 +57,15 @@ def _open(path):
 def _run(client, path, x):
     """Smashed data and predictions of a LiteRT half, one batch."""
     runners = _open(path)
-    smashed, features = calibrations.crossings(client)
+    boundary = Boundary(client)
+    smashed, features = boundary.smashed, boundary.features
     made = runners.head(
         **{f"x_{i}": x[i] for i in client.wiring["head_inputs"]}
     )
-    parts = [made[n] for n in calibrations.part_names("smashed", smashed)]
+    parts = [made[n] for n in part_names("smashed", smashed)]
     client.connect()
     reply, _ = client.strategy.infer(smashed.wrap(parts))
-    names = calibrations.part_names("features", features)
+    names = part_names("features", features)
     given = dict(zip(names, features.unwrap(reply), strict=True))
     for name in made:
         if name.startswith("skip"):
@@ -243,7 +246,7 @@ def test_the_description_tells_the_precision(client, tmp_path):
     ],
 )
 def test_calibration_examples_come_in_many_shapes(client, given):
-    observed = calibrations.observe(client, given, batch_size=16)
+    observed = observe(client, given, batch_size=16)
 
     found = [batch["x_0"] for batch in observed["head_infer"]]
     np.testing.assert_array_equal(np.concatenate(found)[: len(X)], X)
@@ -251,7 +254,7 @@ def test_calibration_examples_come_in_many_shapes(client, given):
 
 
 def test_the_last_calibration_batch_is_filled_up(client):
-    observed = calibrations.observe(client, X[:5], batch_size=4)
+    observed = observe(client, X[:5], batch_size=4)
 
     last = observed["head_infer"][1]["x_0"]
     np.testing.assert_array_equal(last, X[[4, 4, 4, 4]])
