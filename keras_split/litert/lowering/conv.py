@@ -24,6 +24,9 @@ _FEW_CHANNELS = 16
 # One product needs every pixel once for each tap; beyond this it costs more
 # memory than it saves time.
 _MOST_PATCH_BYTES = 2**28
+# What one tap of a batch may take before it is convolved image by image: taps
+# are added up, and a sum that leaves the cache costs more than the product.
+_MOST_TAP_BYTES = 2**23
 
 
 def convolve(
@@ -62,6 +65,12 @@ def convolve(
         padding=padding.upper(),
         dilations=dilations,
     )
+    if x.shape[0] > 1 and _overflows_cache(sliding, x, kernel):
+        images = tf.split(x, x.shape[0])
+        return tf.concat(
+            [convolve(i, kernel, strides, padding, dilations) for i in images],
+            0,
+        )
 
     @tf.custom_gradient
     def product(
@@ -76,6 +85,14 @@ def convolve(
         return _convolve(sliding, x, kernel), gradient
 
     return product(x, kernel)
+
+
+def _overflows_cache(sliding: Windows, x: tf.Tensor, kernel: tf.Tensor) -> bool:
+    """Whether a batch is better convolved image by image."""
+    positions = x.shape[0] * sliding.rows.count * sliding.columns.count
+    channels, filters = kernel.shape[2:]
+    nbytes: int = 4 * positions * max(channels, filters)
+    return nbytes > _MOST_TAP_BYTES and bool(channels >= _FEW_CHANNELS)
 
 
 def conv2d(op: tf.Operation, y_grad: tf.Tensor) -> tuple[tf.Tensor, ...]:

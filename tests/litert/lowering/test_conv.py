@@ -169,6 +169,28 @@ def test_convolve_is_conv2d(
     tf.debugging.assert_near(convolve(x, k), reference(x, k), 1e-10, 1e-10)
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+def test_large_batches_are_convolved_image_by_image(strides, monkeypatch):
+    monkeypatch.setattr("keras_split.litert.lowering.conv._MOST_TAP_BYTES", 0)
+
+    @tf.function
+    def split(x, kernel):
+        return lowering.convolve(x, kernel, strides, "SAME")
+
+    x, kernel = tf.ones((3, 6, 5, 16)), tf.ones((3, 3, 16, 2))
+    kinds = [
+        o.type
+        for o in split.get_concrete_function(x, kernel).graph.get_operations()
+    ]
+    assert kinds.count("BatchMatMulV2") + kinds.count("MatMul") == 3 * 9
+    assert_same_gradients(
+        lambda x, k: lowering.convolve(x, k, strides, "SAME"),
+        (3, 6, 5, 16),
+        (3, 3, 16, 2),
+        reference=lambda x, k: tf.nn.conv2d(x, k, strides, "SAME"),
+    )
+
+
 def test_convolve_leaves_groups_to_the_table():
     graph = tf.function(lowering.convolve).get_concrete_function(
         tf.TensorSpec((1, 4, 4, 32)), tf.TensorSpec((3, 3, 16, 32))
