@@ -196,6 +196,8 @@ class _Demo:
                     *(sys.executable, "-c", _PHONE, "device", "train"),
                     *(str(path), "--server", self._target, "--epochs", "1"),
                     *("--images", str(PHONE_IMAGES)),
+                    # Adam starts afresh, with large steps at first.
+                    *("--learning-rate", "1e-4"),
                 ],
                 check=True,
             )

@@ -139,7 +139,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("noise", "lstm"),
+        pytest.param("volume", marks=pytest.mark.slow),
+        pytest.param("mirror", marks=pytest.mark.slow),
+    ],
+)
 def test_what_does_not_convert_is_named(name, tmp_path, capfd):
     client = client_of(REFUSED[name](), ["a", "b"])
 

@@ -113,7 +113,16 @@ def compare(name, quantization, optimizer, tmp_path, tolerance):
 SGD = {"learning_rate": RATE, "momentum": 0.9}
 
 
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("plain", "unet", "two_by_two"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("dense", "residual", "transfer")
+        ),
+    ],
+)
 def test_five_steps_are_those_of_keras(name, tmp_path):
     compare(
         name,
@@ -128,9 +137,9 @@ def test_five_steps_are_those_of_keras(name, tmp_path):
     "dtype, granularity",
     [
         ("int8", "example"),
-        ("int8", "channel"),
-        ("int4", "tensor"),
-        ("float16", "example"),
+        pytest.param("int8", "channel", marks=pytest.mark.slow),
+        pytest.param("int4", "tensor", marks=pytest.mark.slow),
+        pytest.param("float16", "example", marks=pytest.mark.slow),
     ],
 )
 def test_quantization_happens_in_the_file(dtype, granularity, tmp_path):
@@ -146,6 +155,7 @@ def test_quantization_happens_in_the_file(dtype, granularity, tmp_path):
     )
 
 
+@pytest.mark.slow  # test_optimizers.py has the rules
 @pytest.mark.parametrize(
     "optimizer",
     [
