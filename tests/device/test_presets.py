@@ -33,10 +33,11 @@ STEPS, BATCH = 5, 4
 # 0.01 Inception v3 moves its first statistics by 30,000.
 RATE = 1e-4
 # Of a tensor's largest update. Keras' own head, with the same gradients and an
-# input changed by 1e-7, misses by 7e-2 in Inception v3 at 224 pixels: where its
-# ReLUs and maxima are close to a tie, rounding decides.
+# input changed by 1e-7, misses by 7e-2 in Inception v3 at 224 pixels: where the
+# ReLUs and maxima of this stem are close to a tie, rounding decides, and one
+# processor rounds otherwise than the next.
 TOLERANCE = 1e-2
-LOOSE = {("inception_v3", 224): 5e-2}
+LOOSE = {"inception_v3": 5e-2, "inception_resnet_v2": 5e-2}
 PRESETS = sorted(zoo.names())
 
 
@@ -182,7 +183,7 @@ def replayed(run, name, size, tmp_path):
 
     np.testing.assert_allclose(losses, expected, rtol=1e-3)
     check_sent(host.received, steps)
-    tolerance = LOOSE.get((name, size), TOLERANCE)
+    tolerance = LOOSE.get(name, TOLERANCE)
     check_weights(state, about, before, after, tolerance)
     for variable, value in zip(server.variables, body, strict=True):
         variable.assign(value)
