@@ -139,22 +139,38 @@ class Hello(Message):
         optimizer: Config of the body's optimizer as JSON; empty for none.
         loss: Config of the loss as JSON; only when labels go to the server.
         protocol: Version of the protocol that the client speaks.
+        session: The session to go on with after a lost connection; empty for
+            a new one.
+        next_step: Of that session, as the client knows it.
     """
 
     contract: Contract
     optimizer: str = ""
     loss: str = ""
     protocol: int = PROTOCOL
+    session: str = ""
+    next_step: int = 0
 
 
 @dataclass(frozen=True)
 class Welcome(Message):
-    """The server's answer: the session's name, its first step, its limits."""
+    """The server's answer: the session's name, its next step, its limits.
+
+    Attributes:
+        session: Name of the session; who knows it can go on with it.
+        next_step: The first step that the server has not taken yet.
+        max_message_bytes: The largest message that the server takes.
+        notice: What the user should be told.
+        durable_steps: Steps below this one outlive the server.
+        keeps_checkpoints: Whether later steps will, too.
+    """
 
     session: str
     next_step: int = 0
     max_message_bytes: int = 0
     notice: str = ""
+    durable_steps: int = 0
+    keeps_checkpoints: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +215,7 @@ class SmashedGrad(Message):
 
     step: int
     tensors: list[CutTensor]
+    durable_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,7 @@ class LabeledResult(Message):
     loss: float
     predictions: list[CutTensor]
     tensors: list[CutTensor]
+    durable_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -252,6 +270,13 @@ class Release(Message):
 
     session: str
     tag: str
+
+
+@dataclass(frozen=True)
+class Checkpoint(Message):
+    """Asks the server to make the steps so far outlive it."""
+
+    session: str
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ _FIELDS: dict[type[Message], str] = {
     messages.Goodbye: "goodbye",
     messages.Done: "done",
     messages.Refusal: "refusal",
+    messages.Checkpoint: "checkpoint",
 }
 _CLASSES = {name: kind for kind, name in _FIELDS.items()}
 _TENSORS = ("predictions", "tensors", "labels", "sample_weights")

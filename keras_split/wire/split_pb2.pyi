@@ -15,7 +15,7 @@ class Frame(_message.Message):
     def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("hello", "welcome", "forward", "features", "backward", "smashed_grad", "infer", "labeled_step", "labeled_result", "snapshot", "snapshot_taken", "restore", "release", "goodbye", "done", "refusal", "payload_bytes", "payload")
+    __slots__ = ("hello", "welcome", "forward", "features", "backward", "smashed_grad", "infer", "labeled_step", "labeled_result", "snapshot", "snapshot_taken", "restore", "release", "goodbye", "done", "refusal", "checkpoint", "payload_bytes", "payload")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Envelope(_message.Message):
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
@@ -50,9 +51,10 @@ class Envelope(_message.Message):
     goodbye: Goodbye
     done: Done
     refusal: Refusal
+    checkpoint: Checkpoint
     payload_bytes: int
     payload: bytes
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., smashed_grad: _Optional[_Union[SmashedGrad, _Mapping]] = ..., infer: _Optional[_Union[Infer, _Mapping]] = ..., labeled_step: _Optional[_Union[LabeledStep, _Mapping]] = ..., labeled_result: _Optional[_Union[LabeledResult, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshot_taken: _Optional[_Union[SnapshotTaken, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., payload_bytes: _Optional[int] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., smashed_grad: _Optional[_Union[SmashedGrad, _Mapping]] = ..., infer: _Optional[_Union[Infer, _Mapping]] = ..., labeled_step: _Optional[_Union[LabeledStep, _Mapping]] = ..., labeled_result: _Optional[_Union[LabeledResult, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshot_taken: _Optional[_Union[SnapshotTaken, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., payload_bytes: _Optional[int] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("name", "shape", "dtype", "codes_shape", "codes_bytes", "scale_rows")
@@ -109,28 +111,36 @@ class Contract(_message.Message):
     def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., smashed: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., activations: _Optional[_Union[Rule, _Mapping]] = ..., gradients: _Optional[_Union[Rule, _Mapping]] = ..., codec: _Optional[str] = ..., labels_on_server: bool = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "contract", "optimizer", "loss")
+    __slots__ = ("protocol", "contract", "optimizer", "loss", "session", "next_step")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     contract: Contract
     optimizer: str
     loss: str
-    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ...) -> None: ...
+    session: str
+    next_step: int
+    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session", "next_step", "max_message_bytes", "notice")
+    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     session: str
     next_step: int
     max_message_bytes: int
     notice: str
-    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ...) -> None: ...
+    durable_steps: int
+    keeps_checkpoints: bool
+    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ...) -> None: ...
 
 class Forward(_message.Message):
     __slots__ = ("session", "step", "tensors")
@@ -165,12 +175,14 @@ class Backward(_message.Message):
     def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
 
 class SmashedGrad(_message.Message):
-    __slots__ = ("step", "tensors")
+    __slots__ = ("step", "tensors", "durable_steps")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+    durable_steps: int
+    def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ...) -> None: ...
 
 class Infer(_message.Message):
     __slots__ = ("session", "tensors")
@@ -197,16 +209,18 @@ class LabeledStep(_message.Message):
     def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., sample_weights: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
 
 class LabeledResult(_message.Message):
-    __slots__ = ("step", "loss", "predictions", "tensors")
+    __slots__ = ("step", "loss", "predictions", "tensors", "durable_steps")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     predictions: _containers.RepeatedCompositeFieldContainer[Tensor]
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., predictions: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+    durable_steps: int
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., predictions: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("session",)
@@ -255,3 +269,66 @@ class Refusal(_message.Message):
     reason: str
     text: str
     def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    def __init__(self, session: _Optional[str] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes")
+    class RefusalsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DOWNLINK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: str
+    cut: _containers.RepeatedScalarFieldContainer[str]
+    uptime_s: float
+    steps: int
+    uplink_bytes: int
+    downlink_bytes: int
+    sessions: _containers.RepeatedCompositeFieldContainer[SessionStatus]
+    refusals: _containers.ScalarMap[str, int]
+    checkpoint_age_s: float
+    draining: bool
+    memory_bytes: int
+    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class SessionStatus(_message.Message):
+    __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DOWNLINK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IDLE_S_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    client: str
+    peer: str
+    steps: int
+    uplink_bytes: int
+    downlink_bytes: int
+    idle_s: float
+    connected: bool
+    def __init__(self, label: _Optional[str] = ..., client: _Optional[str] = ..., peer: _Optional[str] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., idle_s: _Optional[float] = ..., connected: bool = ...) -> None: ...

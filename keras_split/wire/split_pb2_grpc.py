@@ -44,6 +44,11 @@ class SplitTrainingStub(object):
                 request_serializer=keras__split_dot_wire_dot_split__pb2.Envelope.SerializeToString,
                 response_deserializer=keras__split_dot_wire_dot_split__pb2.Envelope.FromString,
                 _registered_method=True)
+        self.Status = channel.unary_unary(
+                '/keras_split.v1.SplitTraining/Status',
+                request_serializer=keras__split_dot_wire_dot_split__pb2.StatusRequest.SerializeToString,
+                response_deserializer=keras__split_dot_wire_dot_split__pb2.StatusReply.FromString,
+                _registered_method=True)
 
 
 class SplitTrainingServicer(object):
@@ -51,7 +56,7 @@ class SplitTrainingServicer(object):
 
     def Train(self, request_iterator, context):
         """One session: envelopes in lockstep, each cut into frames of at most
-        1 MiB. The session ends with the stream.
+        1 MiB. A session whose stream ends without Goodbye waits to be resumed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -59,6 +64,13 @@ class SplitTrainingServicer(object):
 
     def Exchange(self, request, context):
         """The same conversation for clients that cannot stream: one envelope, whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Status(self, request, context):
+        """What the server is doing, for the person who runs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +88,11 @@ def add_SplitTrainingServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=keras__split_dot_wire_dot_split__pb2.Envelope.FromString,
                     response_serializer=keras__split_dot_wire_dot_split__pb2.Envelope.SerializeToString,
+            ),
+            'Status': grpc.unary_unary_rpc_method_handler(
+                    servicer.Status,
+                    request_deserializer=keras__split_dot_wire_dot_split__pb2.StatusRequest.FromString,
+                    response_serializer=keras__split_dot_wire_dot_split__pb2.StatusReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +149,33 @@ class SplitTraining(object):
             '/keras_split.v1.SplitTraining/Exchange',
             keras__split_dot_wire_dot_split__pb2.Envelope.SerializeToString,
             keras__split_dot_wire_dot_split__pb2.Envelope.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Status(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_split.v1.SplitTraining/Status',
+            keras__split_dot_wire_dot_split__pb2.StatusRequest.SerializeToString,
+            keras__split_dot_wire_dot_split__pb2.StatusReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_split import codecs
 from keras_split.messages import Backward
+from keras_split.messages import Checkpoint
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
@@ -69,7 +70,11 @@ _STEP = _OPEN | {"step": 300}
 SAMPLES = {
     "Hello": Hello(CONTRACT, '{"class_name": "SGD"}', '{"loss": "mse"}'),
     "Hello, old": Hello(CONTRACT, protocol=0),
+    "Hello, again": Hello(CONTRACT, **_OPEN, next_step=300),
     "Welcome": Welcome("feedc0ffee123456", 7, 1 << 20, "Labels travel."),
+    "Welcome, again": Welcome(
+        **_OPEN, next_step=7, durable_steps=5, keeps_checkpoints=True
+    ),
     "Forward, int8": Forward(**_STEP, tensors=[INT8]),
     "Forward, int4 and float32": Forward(**_STEP, tensors=[INT4, FLOAT32]),
     "Features, float32": Features(300, [FLOAT32], penalty=0.125),
@@ -81,6 +86,7 @@ SAMPLES = {
     ),
     "SmashedGrad, int8": SmashedGrad(300, [INT8]),
     "SmashedGrad, halves": SmashedGrad(300, [FLOAT16, BFLOAT16]),
+    "SmashedGrad, durable": SmashedGrad(300, [INT8], durable_steps=200),
     "Infer": Infer(**_OPEN, tensors=[INT8]),
     "LabeledStep": LabeledStep(
         **_STEP,
@@ -97,10 +103,14 @@ SAMPLES = {
         learning_rate=0.1,
     ),
     "LabeledResult": LabeledResult(300, 1.5, [FLOAT32], [INT8]),
+    "LabeledResult, durable": LabeledResult(
+        300, 1.5, [FLOAT32], [INT8], durable_steps=200
+    ),
     "Snapshot": Snapshot(**_OPEN),
     "SnapshotTaken": SnapshotTaken("0011223344556677"),
     "Restore": Restore(**_OPEN, tag="0011223344556677", optimizer=True),
     "Release": Release(**_OPEN, tag="0011223344556677"),
+    "Checkpoint": Checkpoint(**_OPEN),
     "Goodbye": Goodbye(**_OPEN),
     "Done": Done(),
     "Refusal": Refusal("shape", "Expected … Received …"),

@@ -37,12 +37,12 @@ def cut_tensor(name="a", dtype="uint8", rows=2):
 
 TENSORS = [cut_tensor(), cut_tensor("b", "float16", 0)]
 MESSAGES = [
-    messages.Hello(CONTRACT, '{"class_name": "SGD"}', "{}", 7),
-    messages.Welcome("s", 3, 1 << 40, "labels travel"),
+    messages.Hello(CONTRACT, '{"class_name": "SGD"}', "{}", 7, "s", 5),
+    messages.Welcome("s", 3, 1 << 40, "labels travel", 2, True),
     messages.Forward("s", 5, TENSORS),
     messages.Features(-1, TENSORS, 0.25),
     messages.Backward("s", 5, TENSORS, 1e-3),
-    messages.SmashedGrad(5, TENSORS),
+    messages.SmashedGrad(5, TENSORS, 4),
     messages.Infer("s", TENSORS),
     messages.LabeledStep(
         "s",
@@ -57,6 +57,7 @@ MESSAGES = [
     messages.SnapshotTaken("0123456789abcdef"),
     messages.Restore("s", "0123456789abcdef", True),
     messages.Release("s", "0123456789abcdef"),
+    messages.Checkpoint("s"),
     messages.Goodbye("s"),
     messages.Done(),
     messages.Refusal("shape", "Expected. Received."),

@@ -1,0 +1,92 @@
+"""What a server tells of itself: to logs, metrics and whoever listens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a message.
+
+    Attributes:
+        client: Who it is, as its token or its certificate says; empty if the
+            server asks nobody.
+        peer: Where it called from.
+    """
+
+    client: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step that was committed.
+
+    Attributes:
+        session: Label of the session.
+        step: Number of the step in its session.
+        queue_s: How long its backward waited for its turn.
+        compute_s: How long forward and backward took.
+    """
+
+    session: str
+    step: int
+    queue_s: float
+    compute_s: float
+
+
+class Events:
+    """A listener; override what is of interest. None of it may raise.
+
+    A session is named by its label: its name is a secret between client and
+    server, with which the session could be taken over.
+    """
+
+    def opened(self, session: str, caller: Caller) -> None:
+        """A client opened a session."""
+
+    def resumed(self, session: str, caller: Caller, step: int) -> None:
+        """A client came back to its session, whose next step is `step`."""
+
+    def left(self, session: str) -> None:
+        """A connection ended; the session waits for its client."""
+
+    def closed(self, session: str, reason: str) -> None:
+        """A session ended: `"goodbye"`, `"idle"`, `"room"` or `"stopped"`."""
+
+    def committed(self, taken: Taken) -> None:
+        """A step changed the body."""
+
+    def restored(self, session: str, tag: str) -> None:
+        """A client had the body set back to a snapshot."""
+
+    def refused(self, session: str, caller: Caller, reason: str) -> None:
+        """A message was refused; `session` is empty if it has none."""
+
+    def carried(self, session: str, uplink: int, downlink: int) -> None:
+        """So many bytes came from and went to the client of a session."""
+
+    def checkpointed(self, path: str, seconds: float) -> None:
+        """The server's state was written."""
+
+    def loaded(self, path: str, sessions: dict[str, int]) -> None:
+        """A state was read back: the next step of each session in it."""
+
+
+class Everyone(Events):
+    """Tells several listeners."""
+
+    def __init__(self, listeners: Sequence[Events]) -> None:
+        for name in vars(Events):
+            if not name.startswith("_"):
+                setattr(self, name, _each(listeners, name))
+
+
+def _each(listeners: Sequence[Events], name: str):  # type: ignore[no-untyped-def]
+    calls = [getattr(listener, name) for listener in listeners]
+
+    def tell(*values: object) -> None:
+        for call in calls:
+            call(*values)
+
+    return tell
