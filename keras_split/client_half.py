@@ -15,13 +15,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split import validation
 from keras_split.crossing import Crossing
-from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.step_graph import total
 from keras_split.strategies import SplitStrategy
+from keras_split.validation import check_finite
+from keras_split.validation import not_finite
 
 
 class Step(NamedTuple):
@@ -279,13 +279,13 @@ class ClientHalf:
 
     def _exchange_infer(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().infer(
-            _finite(self._smashed.wrap(parts))
+            check_finite(self._smashed.wrap(parts))
         )
         return [np.float32(penalty), *self._features.unwrap(features)]
 
     def _exchange_forward(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().forward(
-            _finite(self._smashed.wrap(parts))
+            check_finite(self._smashed.wrap(parts))
         )
         return [np.float32(penalty), *self._features.unwrap(features)]
 
@@ -294,13 +294,13 @@ class ClientHalf:
     ) -> list[Any]:
         if not np.isfinite(loss):
             raise not_finite("loss")
-        tensors = _finite(self._features_grad.wrap(parts))
+        tensors = check_finite(self._features_grad.wrap(parts))
         grads = self._strategy().backward(tensors, float(rate))
         return self._smashed_grad.unwrap(grads)
 
     def _exchange_labeled(self, rate: Any, *arrays: Any) -> list[Any]:
         parts, labels = self._label_counts
-        smashed = _finite(self._smashed.wrap(arrays[:parts]))
+        smashed = check_finite(self._smashed.wrap(arrays[:parts]))
         reply = self._strategy().labeled_step(
             smashed,
             _plain("labels", arrays[parts : parts + labels]),
@@ -320,15 +320,6 @@ class ClientHalf:
 _list = keras.tree.flatten
 
 
-def not_finite(what: str) -> ProtocolError:
-    """The error of a step that must not be sent."""
-    return ProtocolError(
-        f"Expected a finite {what}. Received: NaN or infinity. The step was "
-        "not taken; lower the learning rate, or look for a broken batch.",
-        "not-finite",
-    )
-
-
 def _zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
     finite = tf.reduce_all(tf.math.is_finite(grad))
     return tf.where(finite, grad, tf.zeros_like(grad))
@@ -338,13 +329,6 @@ def _check(number: Any) -> list[Any]:
     if not np.isfinite(number):
         raise not_finite("step of the phone's half")
     return [number]
-
-
-def _finite(tensors: list[CutTensor]) -> list[CutTensor]:
-    for tensor in tensors:
-        if not validation.is_finite(tensor):
-            raise not_finite(f"{tensor.name!r}")
-    return tensors
 
 
 def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:

@@ -1,4 +1,4 @@
-"""Checks what came over the network before anything is computed with it."""
+"""Checks what comes before anything is computed with it, and what goes."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,10 @@ from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.messages import TensorSpec
 from keras_split.quantization import Rule
+
+# Reasons of a step that was not taken because it would have done harm; the
+# client logs its loss as NaN and goes on.
+NOT_TAKEN = ("not-finite", "norm")
 
 
 def check_contract(theirs: Contract, ours: Contract) -> None:
@@ -119,6 +123,27 @@ def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
                 "infinity. Look for a batch with broken labels.",
                 "not-finite",
             )
+
+
+def check_finite(tensors: list[CutTensor]) -> list[CutTensor]:
+    """Passes on what may be sent.
+
+    Raises:
+        ProtocolError: With reason `"not-finite"`.
+    """
+    for tensor in tensors:
+        if not is_finite(tensor):
+            raise not_finite(f"{tensor.name!r}")
+    return tensors
+
+
+def not_finite(what: str) -> ProtocolError:
+    """The error of a step that must not be sent."""
+    return ProtocolError(
+        f"Expected a finite {what}. Received: NaN or infinity. The step was "
+        "not taken; lower the learning rate, or look for a broken batch.",
+        "not-finite",
+    )
 
 
 def is_finite(tensor: CutTensor) -> bool:

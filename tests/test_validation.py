@@ -211,3 +211,20 @@ def test_labels_that_are_not_finite_are_refused():
         validation.check_labels([labels], 3)
 
     assert info.value.reason == "not-finite"
+
+
+def test_what_is_finite_may_be_sent():
+    tensors = [tensor(spec) for spec in SPECS]
+
+    assert validation.check_finite(tensors) is tensors
+
+
+def test_what_is_not_finite_must_not_be_sent():
+    tensors = [tensor(spec) for spec in SPECS]
+    tensors[1].scales[1, 0] = np.nan
+
+    with pytest.raises(ProtocolError, match="Expected a finite 'b'") as info:
+        validation.check_finite(tensors)
+
+    assert info.value.reason == "not-finite"
+    assert "The step was not taken" in str(info.value)

@@ -57,11 +57,10 @@ class Crossing:
             if not self._rule.is_float:
                 scales = made[f"{self._kind}_{i}_scales"]
                 scales = scales[:count] if self._scales_by_row else scales
-            tensor = CutTensor(spec.name, (count, *spec.shape), codes, scales)
-            if not validation.is_finite(tensor):
-                raise not_finite(f"{spec.name!r}")
-            tensors.append(tensor)
-        return tensors
+            tensors.append(
+                CutTensor(spec.name, (count, *spec.shape), codes, scales)
+            )
+        return validation.check_finite(tensors)
 
     def arrive(
         self, tensors: Sequence[CutTensor], count: int
@@ -95,12 +94,3 @@ def pad(rows: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
     if len(rows) == size:
         return rows
     return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])
-
-
-def not_finite(what: str) -> ProtocolError:
-    """The error of a step that must not be sent."""
-    return ProtocolError(
-        f"Expected a finite {what}. Received: NaN or infinity. The step was "
-        "not taken; lower the learning rate, or look for a broken batch.",
-        "not-finite",
-    )

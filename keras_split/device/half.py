@@ -9,9 +9,9 @@ from keras_split.conversation import Conversation
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.crossing import Crossing
-from keras_split.device.crossing import not_finite
 from keras_split.device.description import Description
 from keras_split.device.model import Model
+from keras_split.validation import not_finite
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Score = tuple[float, dict[int, float]]
