@@ -6,12 +6,12 @@ import secrets
 import shutil
 import tempfile
 import weakref
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_split import npz
 from keras_split.errors import ProtocolError
 
 _Arrays = list[np.ndarray[Any, Any]]
@@ -42,15 +42,7 @@ class Snapshots:
         tag = secrets.token_hex(8)
         arrays = {f"body_{i}": a for i, a in enumerate(body)}
         arrays.update({f"optimizer_{i}": a for i, a in enumerate(optimizer)})
-        draft = self._folder / f"{tag}.partial"
-        try:
-            with draft.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path(tag))
-        finally:
-            draft.unlink(missing_ok=True)
+        npz.write(self._path(tag), arrays)
         kept = sorted(
             self._folder.glob("*.npz"), key=lambda p: p.stat().st_mtime_ns
         )
@@ -73,9 +65,8 @@ class Snapshots:
                 "snapshot",
             )
         try:
-            with np.load(self._path(tag), allow_pickle=False) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = npz.read(self._path(tag))
+        except npz.BrokenError as error:
             raise ProtocolError(
                 f"Expected snapshot {tag!r} to be whole. Received: a file "
                 f"that cannot be read ({error}). Use an older snapshot, or "

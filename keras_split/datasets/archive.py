@@ -1,14 +1,13 @@
 """An .npz archive of images and labels, as numpy writes it."""
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_split import npz
 from keras_split.datasets.images import Labels
 from keras_split.errors import DataError
 
@@ -18,7 +17,6 @@ _LAYOUTS = (
     ("x_train", "y_train"),
     ("x", "y"),
 )
-_BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def load_npz(
@@ -61,14 +59,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             f"Expected an .npz file: {path}. There is no such file. {advice}"
         )
     try:
-        # np.load leaves a file that it opened itself open when it fails.
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a name")
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
-    except _BROKEN as error:
+        return npz.read(path)
+    except npz.BrokenError as error:
         raise DataError(
             f"Expected an .npz file of plain arrays: {path}. It cannot be "
             f"read: {error}. {advice}"

@@ -1,8 +1,6 @@
 """The phone's half between two processes: one .npz, never pickled."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_split import npz
 from keras_split.device.description import Description
 from keras_split.errors import DataError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 _PREFIX = "state."
-_BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,  # zipfile, of a compression it does not know
-    RuntimeError,  # zipfile, of an encrypted member
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +45,8 @@ class State:
         content["frozen"] = np.array(description.frozen)
         content["step"] = np.array(self.step, np.int64)
         content["tag"] = np.array(self.tag)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
-            try:
-                with draft.open("wb") as file:
-                    np.savez(file, **content)  # type: ignore[arg-type]
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(draft, path)
-            finally:
-                draft.unlink(missing_ok=True)
+            npz.write(path, content)
         except OSError as error:
             raise DataError(
                 f"Expected to write the state to {str(path)!r}. Received: "
@@ -90,20 +70,14 @@ class State:
                 f"{str(path)!r}, which is no file. Look at the path."
             )
         try:
-            # np.load leaves a file that it opened itself open when it fails.
-            with path.open("rb") as file:
-                loaded = np.load(file, allow_pickle=False)
-                if not isinstance(loaded, np.lib.npyio.NpzFile):
-                    raise ValueError("it is no .npz archive")
-                with loaded:
-                    content = {name: loaded[name] for name in loaded.files}
+            content = npz.read(path)
             fingerprint = str(content.pop("fingerprint"))
             frozen = str(content.pop("frozen"))
             step = int(content.pop("step"))
             tag = str(content.pop("tag"))
             if not 0 <= step < 1 << 31:
                 raise ValueError(f"its step is {step}")
-        except (*_BROKEN, TypeError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise DataError(
                 f"Expected a state that save_state wrote. Received: "
                 f"{str(path)!r}, which cannot be read "
