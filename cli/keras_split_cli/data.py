@@ -1,7 +1,10 @@
 """The images that a command trains on, from wherever `--data` points."""
 
+from collections.abc import Callable
 from typing import Any
+from typing import TypeVar
 
+import click
 import numpy as np
 from rich.progress import Progress
 
@@ -10,6 +13,33 @@ from keras_split_cli.console import out
 from keras_split_cli.console import progress
 
 Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def data_options(function: _F) -> _F:
+    """Adds `--data` and `--validation-split`, for `read_data`."""
+    for option in reversed(
+        [
+            click.option(
+                "--data",
+                default="fashion_mnist",
+                show_default=True,
+                metavar="FOLDER|FILE.npz|NAME",
+                help="A folder with one sub-folder of images for each class; "
+                "an .npz with x and y; or a built-in data set.",
+            ),
+            click.option(
+                "--validation-split",
+                type=click.FloatRange(0, 1, max_open=True),
+                default=0.1,
+                show_default=True,
+                help="Share of the images held back, where the data set "
+                "brings none.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
 
 
 def read_data(

@@ -16,6 +16,7 @@ from keras_split_cli.console import progress
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.data import Pair
+from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
 
 if TYPE_CHECKING:
@@ -52,22 +53,7 @@ def _options(function: _F) -> _F:
                 metavar="HOST:PORT",
                 help="Where keras-split serve runs.",
             ),
-            click.option(
-                "--data",
-                default="fashion_mnist",
-                show_default=True,
-                metavar="FOLDER|FILE.npz|NAME",
-                help="A folder with one sub-folder of images for each class; "
-                "an .npz with x and y; or a built-in data set.",
-            ),
-            click.option(
-                "--validation-split",
-                type=click.FloatRange(0, 1, max_open=True),
-                default=0.1,
-                show_default=True,
-                help="Share of the images held back, where the data set "
-                "brings none.",
-            ),
+            data_options,
             click.option(
                 "--seed",
                 type=click.IntRange(min=0),

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from rich.table import Table
 
 from keras_split import zoo
 from keras_split.errors import DataError
+from keras_split.errors import ExportError
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 LOSS = "sparse_categorical_crossentropy"
 CALIBRATION = 128
+_ONLY = {
+    "train": ("optimizer", "learning_rate"),
+    "infer": ("precision", "calibration"),
+}
 
 
 @click.command()
@@ -91,8 +97,8 @@ def export(
     """Write the phone's half as a LiteRT file.
 
     client.tflite trains on the device with LiteRT's own operations alone;
-    client.json says how. A phone, a Raspberry Pi or a browser takes the two,
-    the server takes server.keras.
+    client.json says how. A phone or a Raspberry Pi takes the two, the server
+    takes server.keras.
 
     \b
     keras-split export mobilenet_v2 --input-size 96 -o halves/
@@ -100,6 +106,7 @@ def export(
     keras-split device train halves/client.tflite \\
         --server 127.0.0.1:50051 --data photos/
     """  # noqa: D301 (\b is click's, for lines as they are)
+    _check_options(mode)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
@@ -126,6 +133,21 @@ def export(
     _report(folder, about)
 
 
+def _check_options(mode: str) -> None:
+    """Refuses what the other mode alone would look at."""
+    context = click.get_current_context()
+    for other, names in _ONLY.items():
+        for name in names:
+            source = context.get_parameter_source(name)
+            if other != mode and source is ParameterSource.COMMANDLINE:
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(
+                    f"Expected {option} with --mode {other} alone. Received: "
+                    f"--mode {mode}. Leave {option} out, or pass --mode "
+                    f"{other}."
+                )
+
+
 def _halves(
     source: str, preset: str | None, network: dict[str, Any]
 ) -> tuple[Any, Any]:
@@ -145,12 +167,20 @@ def _optimizer(
     elif name is not None:
         chosen = keras.optimizers.get(name)
     if learning_rate is not None:
-        chosen.learning_rate = learning_rate
+        try:
+            chosen.learning_rate = learning_rate
+        except TypeError as error:  # Keras, of an optimizer with a schedule
+            raise ExportError(
+                "Expected an optimizer with a constant learning rate, which "
+                f"--learning-rate can set. Received: {type(chosen).__name__} "
+                "with a LearningRateSchedule. Leave --learning-rate out, or "
+                "pass --optimizer too."
+            ) from error
     return chosen
 
 
 def _images(client: "ClientModel", preset: str | None, data: str) -> Any:
-    """A few images of each class, as the network wants them."""
+    """Images drawn at random, as the network wants them."""
     from keras_split import datasets
 
     shape = tuple(client.head.inputs[0].shape[1:])

@@ -2,14 +2,13 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
 
-import keras_split
+from tests.cli import commands
 
 PHONE = """
 import sys
@@ -29,16 +28,9 @@ main(sys.argv[1:])
 
 
 def call(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", PHONE, "device", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={
-            **os.environ,
-            "COLUMNS": "100",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
+    return commands.python(
+        *("-c", PHONE, "device", *arguments),
+        PYTHONPATH=os.pathsep.join(sys.path),
     )
 
 
@@ -46,19 +38,7 @@ def call(*arguments):
 def halves(tmp_path_factory):
     """`(folder, server)`: client.tflite for two classes, and its body."""
     folder = tmp_path_factory.mktemp("halves")
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((12, 12, 3)),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(4, 3, name="first"),
-            layers.Conv2D(4, 3, activation="relu", name="second"),
-            layers.GlobalAveragePooling2D(name="pool"),
-            layers.Dense(2, activation="softmax"),
-        ]
-    )
-    client, server = keras_split.compile(model, ["first", "pool"])
+    client, server = commands.halves()
     client.compile(
         keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy"
     )

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import keras_split
+from keras_split.errors import ExportError
 from keras_split_cli import main
 from tests import nets
 
@@ -72,6 +73,58 @@ def test_optimizer_and_rate_may_be_chosen(saved, tmp_path):
     about = json.loads((tmp_path / "halves" / "client.json").read_text())
     assert about["optimizer"]["name"] == "SGD"
     assert about["optimizer"]["learning_rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "mode, option, value",
+    [
+        ("train", "--precision", "float32"),
+        ("train", "--precision", "int8"),
+        ("train", "--calibration", "photos"),
+        ("infer", "--optimizer", "sgd"),
+        ("infer", "--learning-rate", 0.1),
+    ],
+)
+def test_an_option_of_the_other_mode_is_a_wrong_call(
+    saved, tmp_path, mode, option, value
+):
+    result = call(
+        *(saved, "-o", tmp_path / "halves", "--mode", mode, option, value)
+    )
+
+    assert result.exit_code == 2
+    message = " ".join(result.output.split())
+    assert f"Expected {option} with --mode" in message
+    assert f"Received: --mode {mode}. Leave {option} out" in message
+    assert not (tmp_path / "halves").exists()
+
+
+def test_the_modes_take_their_own_options(saved, tmp_path):
+    result = call(
+        *(saved, "-o", tmp_path / "halves"),
+        *("--mode", "infer", "--precision", "float32"),
+    )
+
+    assert result.exit_code == 0, result.output
+    about = json.loads((tmp_path / "halves" / "client.json").read_text())
+    assert (about["mode"], about["precision"]) == ("infer", "float32")
+
+
+def test_a_schedule_keeps_its_rates(saved, tmp_path):
+    client = keras_split.load_model(saved)
+    rates = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    client.compile(
+        keras.optimizers.SGD(rates), "sparse_categorical_crossentropy"
+    )
+    client.optimizer.build(client.trainable_variables)
+    client.save(saved)
+
+    result = call(saved, "-o", tmp_path / "halves", "--learning-rate", 0.5)
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ExportError)
+    assert "Received: SGD with a LearningRateSchedule" in str(result.exception)
+    assert not (tmp_path / "halves").exists()
 
 
 def test_a_file_in_the_way(saved, tmp_path):

@@ -11,35 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import keras_split
+from tests.cli import commands
 
 NAMES = ("client", "server")
-QUIET = {**os.environ, "COLUMNS": "100", "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "keras_split_cli", *map(str, arguments)]
+QUIET = {"COLUMNS": "100", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def call(*arguments):
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=QUIET,
-    )
+    return commands.python("-m", "keras_split_cli", *arguments, **QUIET)
 
 
 @contextmanager
 def serving(*arguments):
     """Yields the process and its `"host:port"`."""
     process = subprocess.Popen(
-        command("serve", *arguments, "--port", 0),
+        [sys.executable, "-m", "keras_split_cli", "serve"]
+        + [*map(str, arguments), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=QUIET,
+        env={**os.environ, **QUIET},
     )
     try:
         line = process.stdout.readline()
@@ -54,19 +45,7 @@ def serving(*arguments):
 @pytest.fixture
 def halves(tmp_path):
     """A tiny client.keras and server.keras that were born together."""
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((12, 12, 3)),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(4, 3, name="first"),
-            layers.Conv2D(4, 3, activation="relu", name="second"),
-            layers.GlobalAveragePooling2D(name="pool"),
-            layers.Dense(2, activation="softmax"),
-        ]
-    )
-    client, server = keras_split.compile(model, ["first", "pool"])
+    client, server = commands.halves()
     client.save(tmp_path / "client.keras")
     server.save(tmp_path / "server.keras")
     return tmp_path
