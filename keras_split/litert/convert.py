@@ -123,7 +123,8 @@ def _refusal(
 ) -> ExportError:
     """Names the layers behind what the converter could not convert."""
     graphs = [function.graph for function in traced.values()]
-    kinds = {o.type for graph in graphs for o in graph.get_operations()}
+    found = [(o.type, o.name) for g in graphs for o in g.get_operations()]
+    kinds = {kind for kind, _ in found}
     missing = kinds & set(
         re.findall(r"Flex(\w+)", report)
         + re.findall(r"\btf\.(\w+)' op is neither", report)
@@ -132,20 +133,20 @@ def _refusal(
     if not missing:  # loops fail without a word about their kind
         missing = kinds & {"While", "StatelessWhile", "TensorListReserve"}
     if not missing:
+        # In a function of its own, as Keras' grouped Conv1D; the report names
+        # where that is called.
+        missing = set(re.findall(r"\btf\.(\w+)' op is neither", report))
+        sites = re.findall(r'"([^"@]+)@', report)
+        sites = [s for s in sites if _layer(s, layers) != repr(s)]
+        found = [(kind, site) for kind in missing for site in sites]
+    if not found:
         lines = report.strip().splitlines() or ["nothing"]
         return ExportError(
             "Expected a half that LiteRT's converter takes. Received: "
             f"{lines[-1][:200]}. {_ELSE}"
         )
     places = {
-        kind: sorted(
-            {
-                _layer(operation.name, layers)
-                for graph in graphs
-                for operation in graph.get_operations()
-                if operation.type == kind
-            }
-        )
+        kind: sorted({_layer(n, layers) for k, n in found if k == kind})
         for kind in sorted(missing)
     }
     listed = "; ".join(f"{k} of {', '.join(v)}" for k, v in places.items())

@@ -61,10 +61,10 @@ def stand_ins(model: keras.Model, batch: Batch) -> Iterator[None]:
 
     try:
         for layer in model._flatten_layers():
-            made_by = {"call": type(layer).call}
-            if made_by["call"] is keras.layers.BatchNormalization.call:
+            call = type(layer).call
+            if call is keras.layers.BatchNormalization.call:
                 swap(layer, "call", _normalization(layer, batch))
-            elif made_by["call"] in _DROPOUTS:
+            elif call in _DROPOUTS:
                 swap(layer, "call", _dropout(layer, batch, seeds))
             elif (
                 isinstance(layer, keras.layers.Conv2D)
@@ -86,8 +86,10 @@ def _convolution(layer: Any) -> Callable[..., tf.Tensor]:
     original = layer.convolution_op
 
     def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
-        plain = layer.data_format == "channels_last" and kernel.trainable
-        if not plain:  # constant weights are what LiteRT is fast with
+        # Constant weights are what LiteRT is fast with. Groups Keras would
+        # compile for itself, where no gradient of ours is found.
+        ours = kernel.trainable or layer.groups > 1
+        if layer.data_format != "channels_last" or not ours:
             return original(inputs, kernel)
         return lowering.convolve(
             inputs,

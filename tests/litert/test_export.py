@@ -136,13 +136,16 @@ REFUSED = {
         layers.Conv3D(2, 2, name="volume"), (4, 4, 4, 2)
     ),
     "mirror": lambda: with_layer(layers.RandomFlip(name="mirror")),
+    "groups": lambda: with_layer(
+        layers.Conv1D(4, 2, groups=2, name="groups"), (6, 4)
+    ),
 }
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("noise", "lstm"),
+        *("noise", "lstm", "groups"),
         pytest.param("volume", marks=pytest.mark.slow),
         pytest.param("mirror", marks=pytest.mark.slow),
     ],

@@ -313,3 +313,21 @@ def test_frozen_layers_are_constants(tmp_path):
     )
     other = client.export(tmp_path / "client.tflite", batch_size=2)
     assert other["frozen"] != about["frozen"]
+
+
+def test_frozen_weights_are_stored_once(tmp_path):
+    """Three signatures use them, and each was traced with a copy."""
+    keras.utils.set_random_seed(0)
+    values = keras.Input((8,))
+    stem = keras.layers.Dense(64, activation="relu", name="stem")
+    x = keras.layers.Dense(4, name="a")(stem(values))
+    x = keras.layers.Dense(4, name="b")(x)
+    x = keras.layers.Dense(3, activation="softmax")(x)
+    stem.trainable = False
+    client, _ = keras_split.compile(keras.Model(values, x), ["a", "b"])
+    client.compile("sgd", "sparse_categorical_crossentropy")
+
+    client.export(tmp_path / "client.tflite", batch_size=2)
+
+    content = (tmp_path / "client.tflite").read_bytes()
+    assert content.count(stem.kernel.numpy().T.tobytes()) == 1
