@@ -1,0 +1,120 @@
+"""Who a server lets in: names of clients and their tokens."""
+
+import hashlib
+import hmac
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_split.errors import DataError
+
+_LOG = logging.getLogger("keras_split.server")
+MIN_LENGTH = 16  # shorter ones can be guessed
+
+
+class Tokens:
+    """Knows clients by their tokens, and keeps only digests of these.
+
+    Args:
+        tokens: Token of each client, by the client's name.
+
+    Raises:
+        DataError: If a token is too short, or two clients have the same.
+
+    Example:
+    >>> tokens = Tokens({"alice": "a-token-of-alice"})
+    >>> tokens.who("a-token-of-alice")
+    'alice'
+    >>> tokens
+    Tokens of 1 clients
+    """
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._digests = {name: _digest(t) for name, t in tokens.items()}
+        for name, token in tokens.items():
+            _check(name, token)
+        if len(set(self._digests.values())) != len(tokens):
+            raise DataError(
+                "Expected a token of its own for each client. Received: the "
+                "same one twice. Make a new one, as keras-split certs does."
+            )
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "Tokens":
+        """Reads a file with a line `NAME TOKEN` for each client.
+
+        Empty lines and lines that begin with `#` say nothing. A file that
+        other users of the machine can read is logged as a warning.
+
+        Raises:
+            DataError: If the file cannot be read, or a line is not of that
+                form. The text names the line and never shows it.
+        """
+        try:
+            content = Path(path).read_text("utf-8", "replace")
+        except OSError as error:
+            raise DataError(
+                f"Expected the tokens of clients in the file {path}. "
+                f"Received: {error.strerror}. Look at the path and at who may "
+                "read it."
+            ) from error
+        tokens: dict[str, str] = {}
+        for number, line in enumerate(content.splitlines(), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if len(words) != 2 or words[0] in tokens:
+                wrong = "a name twice" if len(words) == 2 else "something else"
+                raise DataError(
+                    f"Expected NAME TOKEN in line {number} of {path}. "
+                    f"Received: {wrong}. Give each client one line."
+                )
+            tokens[words[0]] = words[1]
+        if not tokens:
+            raise DataError(
+                f"Expected lines NAME TOKEN in {path}. Received: none, so "
+                "nobody could come in. Make some with keras-split certs."
+            )
+        if os.stat(path).st_mode & 0o077:
+            _LOG.warning(
+                "other users of this machine may read the tokens in %s; "
+                "chmod 600 it",
+                path,
+            )
+        return cls(tokens)
+
+    def who(self, token: str) -> str | None:
+        """The client whose token this is; None if nobody's.
+
+        Takes as long for every token: all of them are compared, by digests
+        of the same length.
+        """
+        asked = _digest(token)
+        found = None
+        for name, digest in self._digests.items():
+            if hmac.compare_digest(asked, digest):
+                found = name
+        return found
+
+    def __repr__(self) -> str:
+        return f"Tokens of {len(self._digests)} clients"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _check(name: str, token: str) -> None:
+    if len(token) < MIN_LENGTH:
+        raise DataError(
+            f"Expected a token of {MIN_LENGTH} or more characters for "
+            f"{name!r}. Received: {len(token)}. Make one with keras-split "
+            f"certs --token {name}."
+        )
+    if not (token.isascii() and token.isprintable()):
+        raise DataError(
+            f"Expected a token of visible ASCII characters for {name!r}. "
+            "Received: others, which no client can send. Make one with "
+            f"keras-split certs --token {name}."
+        )
