@@ -36,11 +36,14 @@ class BodyOptimizer:
     Args:
         shared: The graph that it updates the body in.
         lasting: Whether it is the server's own and outlives sessions.
+
+    Attributes:
+        lasting: The same.
     """
 
     def __init__(self, shared: SharedStep, lasting: bool = False) -> None:
         self._shared = shared
-        self._lasting = lasting
+        self.lasting = lasting
         self._slots: Sequence[np.ndarray[Any, Any]] = shared.fresh
 
     @property
@@ -66,7 +69,7 @@ class BodyOptimizer:
 
     def leave(self) -> None:
         """Forgets the slots, when the session ends."""
-        if self._lasting:
+        if self.lasting:
             return
         if self._shared.owner is self:
             self._shared.owner = None

@@ -8,14 +8,19 @@ import atexit
 import logging
 import weakref
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import TypeVar
 
 from keras_split import codecs
+from keras_split.credentials import Credentials
 from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.messages import Backward
+from keras_split.messages import Checkpoint
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
@@ -33,6 +38,8 @@ from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
 from keras_split.messages import SnapshotTaken
 from keras_split.messages import Welcome
+from keras_split.retry import Retry
+from keras_split.sent import SentSteps
 from keras_split.transports import Transport
 from keras_split.transports.grpc import GrpcTransport
 
@@ -40,21 +47,27 @@ if TYPE_CHECKING:
     from keras_split.host import Host
 
 _LOG = logging.getLogger("keras_split")
-_SCHEME = "grpc://"
+_SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
 _M = TypeVar("_M", bound=Message)
+_RETRY = Retry()
 _OPEN: "weakref.WeakSet[Conversation]" = weakref.WeakSet()
 
 
 class Conversation:
     """Speaks with one server: a session after the other, step by step.
 
-    A session is opened by `connect` and ends with `close`, or when the server
-    is lost. Bytes are counted over all of them. It is not for several threads
-    at once.
+    A session is opened by `connect` and ends with `close`. When the
+    connection is lost in between, or the server dies and comes back, the
+    session goes on: every message is sent until it is answered, and steps
+    that the server lost are sent again. Bytes are counted over all of it. It
+    is not for several threads at once.
 
     Args:
-        address: `"grpc://host:port"`; None for a server in this process,
-            which `connect` is then given.
+        address: `"grpc://host:port"`, or `"grpcs://host:port"` for TLS; None
+            for a server in this process, which `connect` is then given.
+        credentials: Certificates and token, for a server that asks for them.
+        retry: What to do when the server does not answer; None to give up
+            at once.
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for each reply.
 
@@ -71,33 +84,33 @@ class Conversation:
         self,
         address: str | None = None,
         *,
+        credentials: Credentials | dict[str, Any] | None = None,
+        retry: Retry | dict[str, Any] | None = _RETRY,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
-        if address is not None:
-            host, _, port = str(address).removeprefix(_SCHEME).rpartition(":")
-            if (
-                not str(address).startswith(_SCHEME)
-                or not host
-                or not port.isdigit()
-            ):
-                raise ValueError(
-                    "Expected an address such as 'grpc://10.0.0.2:50051', or "
-                    f"None to train in this process. Received: {address!r}."
-                )
+        self._target, self._secure = _split(address)
+        if isinstance(credentials, dict):
+            credentials = Credentials.from_config(credentials)
         self.address = address
+        self.credentials = credentials
+        self.retry = Retry.get(retry)
         self.connect_timeout_s = connect_timeout_s
         self.reply_timeout_s = reply_timeout_s
         self.next_step = 0
         self._session = ""
+        self._hello: Hello | None = None
+        self._host: Host | None = None
         self._transport: Transport | None = None
+        self._forward: Forward | None = None
+        self._sent: SentSteps | None = None
         self._before = (0, 0)
         self._unneeded: deque[str] = deque()
 
     @property
     def connected(self) -> bool:
         """Whether a session is open."""
-        return self._transport is not None
+        return self._session != ""
 
     @property
     def uplink_bytes(self) -> int:
@@ -126,18 +139,11 @@ class Conversation:
             loss: Config of the loss, for models that are cut once.
             host: The server in this process, if there is one.
         """
-        if self._transport is not None:
+        if self.connected:
             return
-        transport = self._reach(contract, host)
-        try:
-            hello = Hello(contract, optimizer, loss)
-            welcome = _expect(Welcome, transport.exchange(hello))
-        except SplitError:
-            transport.close()
-            raise
-        self._transport = transport
-        self._session = welcome.session
-        self.next_step = welcome.next_step
+        self._hello = Hello(contract, optimizer, loss)
+        self._host = host
+        welcome = self._open(self._hello)
         if welcome.notice:
             _LOG.warning(welcome.notice)
         _OPEN.add(self)
@@ -146,7 +152,9 @@ class Conversation:
         self, smashed: list[CutTensor]
     ) -> tuple[list[CutTensor], float]:
         """First half of a step: smashed data for features and penalty."""
+        self._check_open()
         message = Forward(self._session, self.next_step, smashed)
+        self._forward = message
         reply = self._send(Features, message)
         return reply.tensors, reply.penalty
 
@@ -154,13 +162,21 @@ class Conversation:
         self, features_grad: list[CutTensor], learning_rate: float
     ) -> list[CutTensor]:
         """Second half: feature gradients for gradients of smashed data."""
-        reply = self._send(
-            SmashedGrad,
-            Backward(
-                self._session, self.next_step, features_grad, learning_rate
-            ),
-        )
-        self.next_step += 1
+        return self.backward_of(self.next_step, features_grad, learning_rate)
+
+    def backward_of(
+        self, step: int, features_grad: list[CutTensor], learning_rate: float
+    ) -> list[CutTensor]:
+        """The same for a step that may have been taken already.
+
+        It is not taken again then; its gradients are those of the first time.
+        """
+        self._check_open()
+        message = Backward(self._session, step, features_grad, learning_rate)
+        reply = self._send(SmashedGrad, message)
+        forward = self._forward
+        if step == self.next_step and forward is not None:
+            self._taken(reply.durable_steps, [forward, message])
         return reply.tensors
 
     def labeled_step(
@@ -171,18 +187,17 @@ class Conversation:
         learning_rate: float,
     ) -> LabeledResult:
         """The whole step of a model that is cut once."""
-        reply = self._send(
-            LabeledResult,
-            LabeledStep(
-                self._session,
-                self.next_step,
-                smashed,
-                labels,
-                sample_weights,
-                learning_rate,
-            ),
+        self._check_open()
+        message = LabeledStep(
+            self._session,
+            self.next_step,
+            smashed,
+            labels,
+            sample_weights,
+            learning_rate,
         )
-        self.next_step += 1
+        reply = self._send(LabeledResult, message)
+        self._taken(reply.durable_steps, [message])
         return reply
 
     def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
@@ -197,6 +212,8 @@ class Conversation:
     def restore(self, tag: str, *, optimizer: bool = False) -> None:
         """Has the server bring a copy back."""
         self._send(Done, Restore(self._session, tag, optimizer))
+        if self._sent is not None:
+            self._sent.clear()  # the server wrote a checkpoint
 
     def release(self, tag: str) -> None:
         """Tells the server that a copy is no longer needed.
@@ -207,21 +224,161 @@ class Conversation:
         self._unneeded.append(tag)
 
     def close(self) -> None:
-        """Ends the session; the next `fit` opens another."""
-        if self._transport is None:
+        """Ends the session; the next `fit` opens another.
+
+        Steps that the server could still lose are made sure of first, which
+        takes as long as `retry` allows if it is not there.
+        """
+        if not self.connected:
             return
+        unsure = self._sent is not None and len(self._sent) > 0
         try:
-            self._send_releases(self._transport)
-            self._transport.exchange(Goodbye(self._session))
-        except SplitError:
-            pass  # it is gone, which is what was wanted
-        self._drop()
+            if unsure:
+                self._send(Done, Goodbye(self._session))
+            elif self._transport is not None:
+                self._send_releases(self._transport)
+                self._transport.exchange(Goodbye(self._session))
+        except SplitError as error:
+            if unsure and getattr(error, "reason", "") != "session":
+                _LOG.warning(
+                    "the last %d steps may be lost on the server: %s",
+                    len(self._sent or ()),
+                    error,
+                )
+        self._forget()
+
+    # -- one message -------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if not self.connected:
+            raise TransportError(
+                "Expected an open session. Received: none. Call fit, "
+                "evaluate or predict, which open one."
+            )
+
+    def _send(self, kind: type[_M], message: Message) -> _M:
+        """Sends a message until it is answered."""
+        self._check_open()
+
+        def attempt() -> _M:
+            try:
+                transport = self._transport or self._resume(message)
+                self._send_releases(transport)
+                # Under another name if the server never heard of the session.
+                named: Any = replace(message, session=self._session)  # type: ignore[call-arg]
+                return _expect(kind, transport.exchange(named))
+            except RefusedError:
+                raise
+            except BaseException:
+                self._hang_up()  # a late reply must not answer the next
+                raise
+
+        try:
+            return self.retry.call(attempt)
+        except TransportError:
+            self._forget()
+            raise
+        except RefusedError as error:
+            if error.reason in ("session", "permission"):
+                self._forget()
+            raise
+
+    def _send_releases(self, transport: Transport) -> None:
+        while self._unneeded:
+            transport.exchange(Release(self._session, self._unneeded[0]))
+            self._unneeded.popleft()
+
+    def _taken(self, durable_steps: int, messages: list[Message]) -> None:
+        """The server has taken a step: keeps what it could still lose."""
+        step = self.next_step
+        self.next_step += 1
+        self._forward = None
+        if self._sent is None:
+            return
+        self._sent.add(step, messages)
+        self._sent.drop_before(durable_steps)
+        if self._sent.full:
+            try:
+                self._send(Done, Checkpoint(self._session))
+            except RefusedError as error:
+                _LOG.warning("nothing more is kept for the server: %s", error)
+            self._sent.clear()
+
+    # -- connections -------------------------------------------------------
+
+    def _open(self, hello: Hello) -> Welcome:
+        """Connects and says hello."""
+        transport = self._reach(hello.contract, self._host)
+        try:
+            welcome = _expect(Welcome, transport.exchange(hello))
+        except BaseException:
+            transport.close()
+            raise
+        self._transport = transport
+        if not hello.session:
+            self._session = welcome.session
+            self.next_step = welcome.next_step
+            if welcome.keeps_checkpoints and self.retry.give_up_s:
+                self._sent = SentSteps(
+                    codecs.get(hello.contract.codec),
+                    self.retry.memory_bytes,
+                    self.retry.disk_bytes,
+                )
+        return welcome
+
+    def _resume(self, message: Message) -> Transport:
+        """Connects anew and sends again what the server has lost."""
+        assert self._hello is not None
+        hello = replace(
+            self._hello, session=self._session, next_step=self.next_step
+        )
+        try:
+            try:
+                welcome = self._open(hello)
+            except RefusedError as error:
+                if error.reason != "session" or self.next_step:
+                    raise
+                welcome = self._open(self._hello)  # nothing is lost
+            self._send_again(welcome.next_step, message)
+        except BaseException:
+            self._hang_up()
+            raise
+        assert self._transport is not None
+        return self._transport
+
+    def _send_again(self, next_step: int, message: Message) -> None:
+        """Brings the server to where it was before `message`."""
+        transport = self._transport
+        assert transport is not None
+        first = self._sent.first if self._sent is not None else None
+        known = self.next_step if first is None else first
+        if not known <= next_step <= self.next_step + 1:
+            raise RefusedError(
+                f"Expected a server that has taken the steps before {known}, "
+                f"and none after {self.next_step}. Received: one whose next "
+                f"step is {next_step}: it went back to an old checkpoint. "
+                "Go on from a saved state of both halves.",
+                "order",
+            )
+        if next_step < self.next_step:
+            _LOG.warning(
+                "The server lost steps %d to %d; they are sent again.",
+                next_step,
+                self.next_step - 1,
+            )
+        for lost in self._sent.since(next_step) if self._sent else ():
+            transport.exchange(lost)
+        taken = next_step > self.next_step
+        if isinstance(message, Backward) and self._forward and not taken:
+            transport.exchange(replace(self._forward, session=self._session))
 
     def _reach(self, contract: Contract, host: "Host | None") -> Transport:
-        if self.address is not None:
+        if self._target:
             return GrpcTransport(
-                self.address.removeprefix(_SCHEME),
+                self._target,
                 codecs.get(contract.codec),
+                secure=self._secure,
+                credentials=self.credentials,
                 connect_timeout_s=self.connect_timeout_s,
                 reply_timeout_s=self.reply_timeout_s,
             )
@@ -235,30 +392,37 @@ class Conversation:
 
         return InProcessTransport(host)
 
-    def _send(self, kind: type[_M], message: Message) -> _M:
-        if self._transport is None:
-            raise TransportError(
-                "Expected an open session. Received: none. Call fit, "
-                "evaluate or predict, which open one."
-            )
-        try:
-            self._send_releases(self._transport)
-            return _expect(kind, self._transport.exchange(message))
-        except TransportError:
-            self._drop()
-            raise
-
-    def _send_releases(self, transport: Transport) -> None:
-        while self._unneeded:
-            tag = self._unneeded.popleft()
-            transport.exchange(Release(self._session, tag))
-
-    def _drop(self) -> None:
+    def _hang_up(self) -> None:
+        """Closes the connection; the session waits on the server."""
         if self._transport is not None:
             self._before = (self.uplink_bytes, self.downlink_bytes)
             self._transport.close()
         self._transport = None
+
+    def _forget(self) -> None:
+        """The session is over, wherever it stands."""
+        self._hang_up()
+        if self._sent is not None:
+            self._sent.clear()
+        self._sent = self._forward = None
+        self._session = ""
         _OPEN.discard(self)
+
+
+def _split(address: str | None) -> tuple[str, bool]:
+    """Target and whether it speaks TLS; no target for this process."""
+    if address is None:
+        return "", False
+    for scheme, secure in _SCHEMES.items():
+        target = str(address).removeprefix(scheme)
+        host, _, port = target.rpartition(":")
+        if str(address).startswith(scheme) and host and port.isdigit():
+            return target, secure
+    raise ValueError(
+        "Expected an address such as 'grpc://127.0.0.1:50051', "
+        "'grpcs://10.0.0.2:50051' for TLS, or None to train in this process. "
+        f"Received: {address!r}."
+    )
 
 
 def _expect(kind: type[_M], reply: Message) -> _M:

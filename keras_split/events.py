@@ -1,5 +1,6 @@
 """What a server tells of itself: to logs, metrics and whoever listens."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,11 @@ class Taken:
     step: int
     queue_s: float
     compute_s: float
+
+
+def label(session: str) -> str:
+    """What a session is called where others can read it: no secret."""
+    return hashlib.sha256(session.encode()).hexdigest()[:8]
 
 
 class Events:

@@ -2,23 +2,39 @@
 
 import logging
 import os
-import secrets
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from keras_split import validation
+from keras_split.checkpointer import Checkpointer
+from keras_split.checkpoints import Checkpoints
+from keras_split.checkpoints import HostState
+from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
+from keras_split.events import Caller
+from keras_split.events import Events
+from keras_split.events import Taken
+from keras_split.events import label
 from keras_split.messages import PROTOCOL
+from keras_split.messages import Checkpoint
 from keras_split.messages import Done
+from keras_split.messages import Forward
 from keras_split.messages import Goodbye
 from keras_split.messages import Hello
+from keras_split.messages import LabeledResult
+from keras_split.messages import LabeledStep
 from keras_split.messages import Message
 from keras_split.messages import Refusal
+from keras_split.messages import Restore
+from keras_split.messages import SmashedGrad
 from keras_split.messages import Welcome
+from keras_split.session import Limits
 from keras_split.session import Session
+from keras_split.session import SessionState
+from keras_split.sessions import Sessions
 from keras_split.snapshots import Snapshots
+from keras_split.turns import Turns
 
 if TYPE_CHECKING:
     from keras_split.body_optimizer import BodyOptimizer
@@ -27,10 +43,14 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("keras_split.server")
 IDLE_S = 3600.0
 _SLACK_BYTES = 1 << 16
+_NOBODY = Caller()
 
 
 class Host:
     """Answers the messages of any number of clients.
+
+    A session outlives its connection and, with checkpoints, the server: a
+    client that comes back goes on with the next step. Clients take turns.
 
     Args:
         half: The body that they share.
@@ -39,7 +59,18 @@ class Host:
         max_sessions: Sessions at the same time.
         max_batch: The largest batch that a message may carry.
         max_message_bytes: A bound on messages, whatever the batch.
-        snapshots: Folder for snapshots; temporary if not given.
+        idle_timeout_s: A session that was silent for so long ends.
+        limits: What gradients are accepted.
+        snapshots: Folder for snapshots; temporary if not given, or inside
+            that for checkpoints.
+        checkpoints: Folder for checkpoints; the server goes on from the last
+            one there. None for a server that forgets.
+        checkpoint_every: Steps from one checkpoint to the next.
+        events: Hears what happens.
+
+    Raises:
+        DataError: If checkpoints are damaged, of another model, or cannot be
+            written.
     """
 
     def __init__(
@@ -50,73 +81,201 @@ class Host:
         max_sessions: int = 64,
         max_batch: int = 1024,
         max_message_bytes: int = 1 << 29,
+        idle_timeout_s: float = IDLE_S,
+        limits: Limits | None = None,
         snapshots: str | os.PathLike[str] | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 100,
+        events: Events | None = None,
     ) -> None:
+        self.events = events or Events()
         self._half = half
         self._optimizer = optimizer
-        self._max_sessions = max_sessions
+        self._limits = limits
+        if snapshots is None and checkpoints is not None:
+            snapshots = os.path.join(checkpoints, "snapshots")
         self._snapshots = Snapshots(snapshots)
-        self._sessions: dict[str, tuple[Session, threading.Lock]] = {}
-        self._last_seen: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._sessions = Sessions(max_sessions, idle_timeout_s, self._ended)
+        self._turns = Turns()
+        self._stopping = False
         contract = half.contract
         whole = max(contract.bytes_per_sample(max_batch))
         self.max_message_bytes = min(
             int(whole * max_batch) + _SLACK_BYTES, max_message_bytes
         )
+        self._checkpointer: Checkpointer | None = None
+        if checkpoints is not None:
+            self._begin(Checkpoints(checkpoints), checkpoint_every)
 
-    def handle(self, message: Message) -> Message:
+    def handle(self, message: Message, caller: Caller = _NOBODY) -> Message:
         """Answers a message; what is wrong with it becomes a `Refusal`."""
         try:
-            return self._answer(message)
+            return self._answer(message, caller)
         except ProtocolError as error:
-            return Refusal(error.reason, str(error))
+            refusal = Refusal(error.reason, str(error))
         except SplitError as error:
-            return Refusal("refused", str(error))
+            refusal = Refusal("refused", str(error))
         except Exception as error:
             _LOG.exception("a message could not be answered")
-            return Refusal(
+            refusal = Refusal(
                 "internal",
                 f"Expected to answer a {type(message).__name__}. Received: "
                 f"{type(error).__name__} on the server; its log has the "
                 "traceback. Nothing was changed.",
             )
+        name = getattr(message, "session", "")
+        self.events.refused(label(name) if name else "", caller, refusal.reason)
+        return refusal
 
-    def close(self, session: str) -> None:
+    def leave(self, session: str) -> None:
+        """A stream of a session ended; the session waits for its client."""
+        left = self._sessions.leave(session)
+        if left is not None:
+            left.rest()
+            self.events.left(label(session))
+
+    def close(self, session: str, reason: str = "goodbye") -> None:
         """Forgets a session, finished or not."""
-        with self._lock:
-            entry = self._sessions.pop(session, None)
-            self._last_seen.pop(session, None)
-        if entry is not None:
-            entry[0].close()
+        found = self._sessions.pop(session)
+        if found is not None:
+            self._ended(found, reason)
+
+    def drain(self, grace_s: float) -> None:
+        """Lets steps in flight finish, and no other step begin.
+
+        Args:
+            grace_s: How long to wait for them, in seconds.
+        """
+        self._stopping = True
+        end = time.monotonic() + grace_s
+        while time.monotonic() < end and any(
+            session.in_flight for session in self._sessions
+        ):
+            time.sleep(0.02)
 
     def close_all(self) -> None:
-        """Forgets every session."""
-        for name in list(self._sessions):
-            self.close(name)
+        """Writes a last checkpoint and forgets every session."""
+        self._stopping = True
+        with self._turns.take(""):
+            if self._checkpointer is not None:
+                self._checkpointer.wait()
+                if self._checkpointer.steps_since:
+                    self._checkpointer.try_now()
+            for session in self._sessions:
+                self.close(session.name, "stopped")
 
-    def _answer(self, message: Message) -> Message:
-        if isinstance(message, Hello):
-            return self._welcome(message)
-        name = getattr(message, "session", "")
-        with self._lock:
-            entry = self._sessions.get(name)
-            if entry is not None:
-                self._last_seen[name] = time.monotonic()
-        if entry is None:
-            raise ProtocolError(
-                f"Expected a session that is open. Received: {name!r}. Say "
-                "hello first; the server may have been restarted.",
-                "session",
+    def _begin(self, checkpoints: Checkpoints, every: int) -> None:
+        """Goes on from the last checkpoint, or writes the first one."""
+        self._checkpointer = Checkpointer(
+            checkpoints, every, self._state, self.events
+        )
+        loaded = checkpoints.load(self._half.contract.fingerprint)
+        if loaded is None:
+            if not self._checkpointer.try_now():
+                raise DataError(
+                    f"Expected to write checkpoints to {checkpoints.folder}. "
+                    "Received: an error; the log has it. Choose another "
+                    "folder, or free some space."
+                )
+            return
+        state, path = loaded
+        self._half.set_weights(state.body)
+        if self._optimizer is not None and state.slots:
+            self._optimizer.set_weights(state.slots)
+        for start in state.sessions:
+            self._sessions.add(self._session(start), streams=0)
+        self._checkpointer.loaded(state)
+        self.events.loaded(
+            str(path), {label(s.name): s.next_step for s in state.sessions}
+        )
+
+    def _state(self) -> HostState:
+        with self._half.lock:
+            shared = self._optimizer
+            return HostState(
+                self._half.contract.fingerprint,
+                self._half.weights(),
+                shared.weights() if shared is not None else (),
+                [session.state() for session in self._sessions],
             )
-        if isinstance(message, Goodbye):
-            self.close(name)
-            return Done()
-        session, turn = entry
-        with turn:
-            return session.handle(message)
 
-    def _welcome(self, hello: Hello) -> Message:
+    def _session(self, start: SessionState) -> Session:
+        optimizer = self._optimizer or self._half.optimizer(
+            start.optimizer, start.loss
+        )
+        return Session(
+            start, self._half, optimizer, self._snapshots, self._limits
+        )
+
+    def _ended(self, session: Session, reason: str) -> None:
+        session.close()
+        self.events.closed(label(session.name), reason)
+
+    def _answer(self, message: Message, caller: Caller) -> Message:
+        if isinstance(message, Hello):
+            return self._welcome(message, caller)
+        session = self._sessions.find(getattr(message, "session", ""), caller)
+        with self._turns.take(caller.client or session.name) as queue_s:
+            if isinstance(message, (Forward, LabeledStep)):
+                self._check_open()
+            if isinstance(message, Goodbye):
+                self._make_durable()
+                self.close(session.name)
+                return Done()
+            if isinstance(message, Checkpoint):
+                self._make_durable()
+                return Done()
+            before = session.next_step
+            reply = session.handle(message)
+            if isinstance(message, Restore):
+                self._restored(session, message.tag)
+            if session.next_step > before:
+                self._stepped(session, queue_s)
+            if isinstance(reply, (SmashedGrad, LabeledResult)):
+                reply = self._with_durable(reply, session)
+            return reply
+
+    def _stepped(self, session: Session, queue_s: float) -> None:
+        self.events.committed(
+            Taken(
+                label(session.name),
+                session.next_step - 1,
+                queue_s,
+                session.compute_s,
+            )
+        )
+        if self._checkpointer is not None:
+            self._checkpointer.stepped(session)
+
+    def _restored(self, session: Session, tag: str) -> None:
+        self.events.restored(label(session.name), tag)
+        if self._checkpointer is not None:
+            self._checkpointer.try_now()
+
+    def _with_durable(
+        self, reply: SmashedGrad | LabeledResult, session: Session
+    ) -> Message:
+        if self._checkpointer is None:
+            return reply
+        values = vars(reply) | {
+            "durable_steps": self._checkpointer.durable_steps(session)
+        }
+        return type(reply)(**values)
+
+    def _make_durable(self) -> None:
+        if self._checkpointer is not None and self._checkpointer.steps_since:
+            self._checkpointer.now()
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise ProtocolError(
+                "Expected a server that goes on. Received: one that is about "
+                "to stop. Wait until it is back.",
+                "stopping",
+            )
+
+    def _welcome(self, hello: Hello, caller: Caller) -> Message:
+        self._check_open()
         if hello.protocol != PROTOCOL:
             raise ProtocolError(
                 f"Expected protocol version {PROTOCOL}. Received: "
@@ -125,29 +284,36 @@ class Host:
                 "protocol",
             )
         validation.check_contract(hello.contract, self._half.contract)
-        self._drop_idle()
+        if hello.session:
+            session = self._sessions.join(hello.session, caller)
+            self.events.resumed(label(session.name), caller, session.next_step)
+            return self._welcomed(session)
         self._half.refresh()
-        optimizer = self._optimizer or self._half.optimizer(
-            hello.optimizer, hello.loss
+        session = self._session(
+            SessionState(
+                self._sessions.name(),
+                caller.client,
+                hello.optimizer,
+                hello.loss,
+            )
         )
-        name = secrets.token_hex(8)
-        session = Session(name, self._half, optimizer, self._snapshots)
-        with self._lock:
-            if len(self._sessions) >= self._max_sessions:
-                raise ProtocolError(
-                    f"Expected fewer than {self._max_sessions} sessions at "
-                    "a time. Received: one more. Try again later.",
-                    "busy",
-                )
-            self._sessions[name] = (session, threading.Lock())
-            self._last_seen[name] = time.monotonic()
+        self._sessions.check_room()
+        self._sessions.add(session)
+        self.events.opened(label(session.name), caller)
+        return self._welcomed(session)
+
+    def _welcomed(self, session: Session) -> Welcome:
         notice = ""
         if self._half.contract.labels_on_server:
             notice = "This model is cut once: labels travel to the server."
-        return Welcome(name, 0, self.max_message_bytes, notice)
-
-    def _drop_idle(self) -> None:
-        now = time.monotonic()
-        for name, seen in list(self._last_seen.items()):
-            if now - seen > IDLE_S:
-                self.close(name)
+        durable = 0
+        if self._checkpointer is not None:
+            durable = self._checkpointer.durable_steps(session)
+        return Welcome(
+            session.name,
+            session.next_step,
+            self.max_message_bytes,
+            notice,
+            durable,
+            self._checkpointer is not None,
+        )

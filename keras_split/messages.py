@@ -302,3 +302,14 @@ class Refusal(Message):
 
     reason: str
     text: str = field(default="")
+
+
+def payload_bytes(message: Message) -> int:
+    """Bytes of the codes and scales that a message carries."""
+    return sum(
+        tensor.nbytes
+        for value in vars(message).values()
+        if isinstance(value, list)
+        for tensor in value
+        if isinstance(tensor, CutTensor)
+    )

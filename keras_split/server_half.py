@@ -214,6 +214,12 @@ class ServerHalf:
             made = [part.numpy() for part in made]
             return self._crossings.features.wrap(made), float(penalty)
 
+    def norm(self, features_grad: Sequence[CutTensor]) -> float:
+        """The norm of all gradients of the features together."""
+        arrays = self._crossings.features_grad.read(features_grad)
+        squares = [np.sum(np.square(a, dtype=np.float64)) for a in arrays]
+        return float(np.sqrt(np.sum(squares)))
+
     def _make_room(self) -> None:
         """Drops the oldest steps if there are more than may wait."""
         waiting = sum(len(half._parked) for half in list(_HALVES))

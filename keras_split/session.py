@@ -1,10 +1,17 @@
 """One client's run with one server, seen from the server."""
 
 import logging
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
+import numpy as np
+
+from keras_split import clipping
 from keras_split import validation
 from keras_split.errors import ProtocolError
 from keras_split.messages import Backward
@@ -30,6 +37,44 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("keras_split.server")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a session accepts, beside what the contract says.
+
+    Attributes:
+        max_grad_norm: Gradients of the features with a larger norm are
+            refused.
+        clip_grad_norm: Those with a larger norm are scaled down to it; None
+            for as they are.
+    """
+
+    max_grad_norm: float = 1e6
+    clip_grad_norm: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What outlives the server of a session.
+
+    Attributes:
+        name: Name of the session.
+        client: Whose it is.
+        optimizer: Config of its optimizer, as in `Hello`.
+        loss: Config of its loss, as in `Hello`.
+        next_step: The first step that was not taken yet.
+        reply: The answer to the last one, in case it is asked for again.
+        slots: Variables of the optimizer; none if the server has one for all.
+    """
+
+    name: str
+    client: str = ""
+    optimizer: str = ""
+    loss: str = ""
+    next_step: int = 0
+    reply: Message | None = None
+    slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
+
+
 class Session:
     """Follows the steps of one client.
 
@@ -38,28 +83,63 @@ class Session:
     before the body sees it.
 
     Args:
-        name: Name of the session, chosen by the server.
+        start: A new session has a name, a client and configs; one that comes
+            back has the rest.
         half: The body.
         optimizer: Updates the body for this client.
         snapshots: Where copies of the body are kept.
+        limits: What it accepts.
+
+    Attributes:
+        name: Its name, chosen by the server.
+        client: Whose it is.
+        next_step: The first step that was not taken yet.
+        compute_s: What the step took so far, forward and backward.
     """
 
     def __init__(
         self,
-        name: str,
+        start: SessionState,
         half: "ServerHalf",
         optimizer: "BodyOptimizer",
         snapshots: Snapshots,
+        limits: Limits | None = None,
     ) -> None:
-        self.name = name
-        self.next_step = 0
+        self.name = start.name
+        self.client = start.client
+        self.next_step = start.next_step
+        self.compute_s = 0.0
+        self._start = start
+        self._limits = limits or Limits()
         self._half = half
         self._contract = half.contract
         self._optimizer = optimizer
         self._snapshots = snapshots
         self._smashed: list[CutTensor] = []
         self._smashed_step = -1
-        self._last_reply: Message | None = None
+        self._last_reply = start.reply
+        if start.slots:
+            with half.lock:
+                optimizer.set_weights(start.slots)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a forward waits for its backward."""
+        return self._smashed_step == self.next_step
+
+    def state(self) -> SessionState:
+        """What outlives the server; the body's lock must be held."""
+        slots = () if self._optimizer.lasting else self._optimizer.weights()
+        return replace(
+            self._start,
+            next_step=self.next_step,
+            reply=self._last_reply,
+            slots=slots,
+        )
+
+    def rest(self) -> None:
+        """Frees what a step in flight holds; its backward brings it back."""
+        self._half.abandon(self.name)
 
     def handle(self, message: Message) -> Message:
         """Answers one message.
@@ -106,9 +186,11 @@ class Session:
             )
         self._expect(message.step)
         self._check_smashed(message.tensors)
+        began = time.perf_counter()
         tensors, penalty = self._half.forward(
             self.name, message.tensors, self._optimizer
         )
+        self.compute_s = time.perf_counter() - began
         self._smashed, self._smashed_step = message.tensors, message.step
         return Features(message.step, self._sound(tensors), penalty)
 
@@ -134,13 +216,15 @@ class Session:
                 "shape",
             )
         validation.check_learning_rate(message.learning_rate)
+        began = time.perf_counter()
         tensors = self._half.backward(
             self.name,
             self._smashed,
-            message.tensors,
+            self._clipped(message.tensors),
             self._optimizer,
             message.learning_rate,
         )
+        self.compute_s += time.perf_counter() - began
         return self._committed(SmashedGrad(message.step, tensors))
 
     def _labeled(self, message: LabeledStep) -> Message:
@@ -158,6 +242,7 @@ class Session:
             [*message.labels, *message.sample_weights], batch
         )
         validation.check_learning_rate(message.learning_rate)
+        began = time.perf_counter()
         loss, predictions, tensors = self._half.labeled_step(
             message.tensors,
             message.labels,
@@ -165,6 +250,7 @@ class Session:
             self._optimizer,
             message.learning_rate,
         )
+        self.compute_s = time.perf_counter() - began
         return self._committed(
             LabeledResult(message.step, loss, predictions, tensors)
         )
@@ -189,6 +275,19 @@ class Session:
             self._contract.smashed,
             self._contract.quantization.activations,
         )
+
+    def _clipped(self, tensors: list[CutTensor]) -> list[CutTensor]:
+        limits = self._limits
+        smallest = min(
+            limits.max_grad_norm, limits.clip_grad_norm or float("inf")
+        )
+        if clipping.bound(tensors) <= smallest:
+            return tensors
+        norm = self._half.norm(tensors)
+        clipping.check_norm(norm, limits.max_grad_norm)
+        if norm <= smallest:
+            return tensors
+        return clipping.scaled(tensors, smallest / norm)
 
     def _sound(self, features: list[CutTensor]) -> list[CutTensor]:
         for tensor in features:

@@ -29,7 +29,7 @@ def serve():
 
     def start(server, **limits):
         servers.append(server.serve(port=0, **limits))
-        return SplitStrategy(f"grpc://{servers[-1].target}")
+        return SplitStrategy(f"grpc://{servers[-1].target}", retry=None)
 
     yield start
     for strategy in list(conversation._OPEN):

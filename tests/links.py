@@ -51,13 +51,13 @@ def batch(size=8, seed=0, classes=3):
     return x.astype("float32"), y
 
 
-def compile(client, optimizer=None, address=None, **options):
+def compile(client, optimizer=None, address=None, retry=None, **options):
     """Compiles a client for the classes of `batch`."""
     client.compile(
         optimizer if optimizer is not None else keras.optimizers.SGD(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        strategy=SplitStrategy(address, reply_timeout_s=60),
+        strategy=SplitStrategy(address, retry=retry, reply_timeout_s=60),
         **options,
     )
     return client

@@ -1,13 +1,13 @@
 import json
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from keras_split import host as hosts
 from keras_split.host import Host
 from keras_split.messages import Done
 from keras_split.messages import Features
@@ -181,10 +181,10 @@ def test_one_session_more_than_allowed_is_refused(server):
     assert isinstance(accepted, Welcome)
 
 
-def test_a_session_that_was_idle_for_an_hour_makes_room(server, monkeypatch):
-    host = Host(server.half, max_sessions=1)
+def test_a_session_that_was_silent_for_too_long_makes_room(server):
+    host = Host(server.half, max_sessions=1, idle_timeout_s=0.05)
     forgotten = enter(host, server)
-    monkeypatch.setattr(hosts, "IDLE_S", -1.0)
+    time.sleep(0.1)
 
     accepted = host.handle(links.hello(server.contract))
 
@@ -200,8 +200,9 @@ def test_a_session_that_is_not_open_is_refused(host, server):
 
     assert refusal == Refusal(
         "session",
-        f"Expected a session that is open. Received: {name!r}. Say hello "
-        "first; the server may have been restarted.",
+        "Expected a session that is open. Received: one that is not. Say "
+        "hello first; the server may have been restarted, or the session was "
+        "silent for too long.",
     )
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keras_split import clipping
 from keras_split.errors import ProtocolError
 from keras_split.messages import Backward
 from keras_split.messages import CutTensor
@@ -17,7 +18,9 @@ from keras_split.messages import Release
 from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
+from keras_split.session import Limits
 from keras_split.session import Session
+from keras_split.session import SessionState
 from keras_split.snapshots import Snapshots
 from tests import links
 
@@ -34,10 +37,18 @@ def session(server, tmp_path):
     session.close()
 
 
-def open_session(server, folder, name="s", optimizer=links.MOMENTUM):
+def open_session(
+    server, folder, name="s", optimizer=links.MOMENTUM, limits=None
+):
     """A session that starts at the state that every test starts at."""
     half = server.half
-    return Session(name, half, half.optimizer(optimizer), Snapshots(folder))
+    return Session(
+        SessionState(name),
+        half,
+        half.optimizer(optimizer),
+        Snapshots(folder),
+        limits,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -371,7 +382,8 @@ def test_diverged_features_are_refused_and_the_session_goes_on(server, session):
     assert "Lower the learning rate and restore its weights." in str(error)
 
 
-def test_a_step_whose_gradients_overflow_is_refused(server, session):
+def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
+    session = open_session(server, tmp_path, limits=Limits(float("inf")))
     before = links.state(server) + session._optimizer.weights()
     session.handle(forward(server))
     huge = backward(server, value=3e38)
@@ -382,6 +394,43 @@ def test_a_step_whose_gradients_overflow_is_refused(server, session):
 
     assert error.reason == "not-finite"
     assert links.same(after, before)
+
+
+def test_gradients_of_an_absurd_size_are_refused(server, session):
+    before = links.state(server) + session._optimizer.weights()
+    session.handle(forward(server))
+
+    error = refusal(session, backward(server, value=1e20))
+
+    assert error.reason == "norm"
+    assert "at most 1e+06. Received:" in str(error)
+    assert links.same(
+        links.state(server) + session._optimizer.weights(), before
+    )
+    links.take_step(session.handle, "s", server.contract)
+    assert session.next_step == 1
+
+
+def test_gradients_can_be_clipped_to_a_norm(server, tmp_path):
+    """Clipped to half their norm they do what half of them does."""
+    norm = clipping.bound(backward(server).tensors)
+    half = replace(
+        backward(server), tensors=clipping.scaled(backward(server).tensors, 0.5)
+    )
+    made = []
+    before = links.state(server)
+    for message, limits in (
+        (backward(server), Limits(clip_grad_norm=norm / 2)),
+        (half, None),
+    ):
+        server.half.set_weights(before)
+        session = open_session(server, tmp_path, limits=limits)
+        session.handle(forward(server))
+        reply = session.handle(message)
+        made.append(links.parts(reply.tensors) + links.state(server))
+
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_labels_are_refused_where_a_model_is_cut_twice(server, session):
@@ -425,7 +474,9 @@ def labeled_session(labeled, tmp_path):
     client, server = labeled
     before = server.half.weights()
     optimizer = server.half.optimizer(links.SGD, client._loss_config())
-    yield Session("s", server.half, optimizer, Snapshots(tmp_path))
+    yield Session(
+        SessionState("s"), server.half, optimizer, Snapshots(tmp_path)
+    )
     server.half.set_weights(before)
 
 

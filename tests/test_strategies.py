@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_split.credentials import Credentials
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
@@ -13,6 +14,7 @@ from keras_split.messages import Hello
 from keras_split.messages import Refusal
 from keras_split.messages import SnapshotTaken
 from keras_split.messages import Welcome
+from keras_split.retry import Retry
 from keras_split.strategies import SplitStrategy
 from keras_split.transports import Transport
 from tests import links
@@ -37,7 +39,7 @@ class Watched(SplitStrategy):
     """A strategy whose transport is recorded."""
 
     def __init__(self, answer=None):
-        super().__init__()
+        super().__init__(retry=None)
         self.recorded = None
         self._answer = answer
 
@@ -223,7 +225,7 @@ def test_a_client_without_a_server_says_what_to_pass():
     + ["grpc://:1", "grpc://host:http", "", 50051],
 )
 def test_an_address_that_is_none_is_an_error(address):
-    with pytest.raises(ValueError, match="such as 'grpc://10.0.0.2:50051'"):
+    with pytest.raises(ValueError, match="such as 'grpc://127.0.0.1:50051'"):
         SplitStrategy(address)
 
 
@@ -234,7 +236,11 @@ def test_an_address_is_kept(address):
 
 def test_a_config_survives_json():
     strategy = SplitStrategy(
-        "grpc://host:1", connect_timeout_s=2.5, reply_timeout_s=3.5
+        "grpcs://host:1",
+        credentials=Credentials("ca.pem", token_file="token"),
+        retry=Retry(give_up_s=7),
+        connect_timeout_s=2.5,
+        reply_timeout_s=3.5,
     )
 
     config = json.loads(

@@ -11,6 +11,8 @@ import numpy as np
 from rich.progress import Progress
 
 from keras_split.errors import DataError
+from keras_split_cli.connection import Connection
+from keras_split_cli.connection import server_option
 from keras_split_cli.console import out
 from keras_split_cli.console import progress
 from keras_split_cli.console import quietly
@@ -47,12 +49,7 @@ def _options(function: _F) -> _F:
     for option in reversed(
         [
             click.argument("source", metavar="CLIENT.TFLITE"),
-            click.option(
-                "--server",
-                required=True,
-                metavar="HOST:PORT",
-                help="Where keras-split serve runs.",
-            ),
+            server_option(required=True),
             data_options,
             click.option(
                 "--seed",
@@ -109,6 +106,7 @@ def train(
     epochs: int,
     learning_rate: float | None,
     state: str | None,
+    **connection: Any,
 ) -> None:
     """Train the phone's half of CLIENT.TFLITE; the server trains the body.
 
@@ -120,12 +118,13 @@ def train(
         --data photos/ --epochs 5 --state state.npz
 
     Called again with the same --state it goes on where it stopped. For that
-    the server keeps a copy of its half; start it with --snapshots FOLDER so
-    that the copy outlives it.
+    the server keeps a copy of its half; start it with --checkpoints FOLDER so
+    that the copy outlives it. A lost connection, or a server that is started
+    again, is waited for.
     """  # noqa: D301 (\b is click's, for lines as they are)
     from keras_split.device.client import line
 
-    client = _open(source, server, threads)
+    client = _open(source, Connection.take(server, connection), threads)
     pairs = _read(client, data, validation_split, seed, images)
     try:
         batches = _batches(client, pairs[0], seed)
@@ -175,6 +174,7 @@ def evaluate(
     images: int | None,
     threads: int | None,
     state: str | None,
+    **connection: Any,
 ) -> None:
     """Loss and accuracy on the images that train holds back.
 
@@ -188,7 +188,7 @@ def evaluate(
     """  # noqa: D301 (\b is click's, for lines as they are)
     from keras_split.device.client import line
 
-    client = _open(source, server, threads)
+    client = _open(source, Connection.take(server, connection), threads)
     trained, held_back = _read(client, data, validation_split, seed, images)
     try:
         batches = _batches(client, held_back or trained, None)
@@ -279,17 +279,18 @@ def _counted(batches: "Batches", advance: Callable[..., None]) -> Any:
         advance(number)
 
 
-def _open(source: str, server: str, threads: int | None) -> "Client":
+def _open(source: str, connection: Connection, threads: int | None) -> "Client":
     from keras_split.device import Client
 
-    host, _, port = server.rpartition(":")
-    if not host or not port.isdigit():
-        raise click.BadParameter(
-            f"Expected HOST:PORT. Received: {server!r}.",
-            param_hint="'--server'",
-        )
+    assert connection.address is not None
     with quietly():  # LiteRT tells of its delegate, which the first run makes
-        client = Client(source, f"grpc://{server}", num_threads=threads)
+        client = Client(
+            source,
+            connection.address,
+            num_threads=threads,
+            credentials=connection.credentials,
+            retry=connection.retry,
+        )
         client.get_state()
     inputs = client.description.inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 3:

@@ -11,10 +11,12 @@ from keras_split import __version__
 from keras_split.errors import SplitError
 
 COMMANDS = {
+    "certs": "Make certificates and tokens for a server and its clients.",
     "demo": "Train a split network on real images, in two processes.",
     "device": "Train with LiteRT alone, where TensorFlow cannot be installed.",
     "export": "Write the phone's half as a LiteRT file.",
     "serve": "Serve the body of a network to phones.",
+    "status": "Watch what a server is doing.",
     "train": "Train as the phone: head and tail here, the body elsewhere.",
     "zoo": "List the networks that come with splits.",
 }

@@ -1,6 +1,5 @@
 """`keras-split serve`: the server's side."""
 
-import logging
 import signal
 import threading
 from typing import Any
@@ -15,49 +14,21 @@ from keras_split_cli.console import working
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.server_options import listening
+from keras_split_cli.server_options import server_options
+from keras_split_cli.server_options import serving
+
+_GRACE_S = 30.0  # for steps in flight; a phone may be slow
 
 
 @click.command()
 @click.argument("source", metavar="PRESET|SERVER.KERAS")
 @network_options
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on. Nothing is encrypted yet: leave it at "
-    "loopback, or put the port behind a tunnel.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=50051,
-    show_default=True,
-    help="Port to listen on; 0 for any free one.",
-)
+@server_options
 @click.option(
     "--optimizer",
     help="Update the body with this optimizer of Keras (sgd, adam, ...) "
     "instead of the one each client asks for.",
-)
-@click.option(
-    "--max-sessions",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Phones at the same time.",
-)
-@click.option(
-    "--max-batch",
-    type=click.IntRange(min=1),
-    default=1024,
-    show_default=True,
-    help="Largest batch that a phone may send.",
-)
-@click.option(
-    "--snapshots",
-    type=click.Path(file_okay=False),
-    help="Folder for the copies of the body that checkpoints of phones refer "
-    "to; without it they go when the server stops.",
 )
 @click.option(
     "--save",
@@ -66,14 +37,12 @@ from keras_split_cli.options import network_options
 )
 def serve(
     source: str,
-    host: str,
-    port: int,
     optimizer: str | None,
-    max_sessions: int,
-    max_batch: int,
-    snapshots: str | None,
     save: str | None,
-    **network: Any,
+    metrics_port: int | None,
+    audit_log: str | None,
+    log_format: str,
+    **options: Any,
 ) -> None:
     """Serve the body of a network to phones.
 
@@ -83,44 +52,50 @@ def serve(
 
     \b
     keras-split serve mobilenet_v2 --input-size 96 --seed 1
-    keras-split serve server.keras --port 50052 --save trained.keras
+    keras-split serve server.keras --checkpoints state/ --save trained.keras
 
-    Stop it with Ctrl-C.
+    With --checkpoints it goes on where it was, whatever stopped it, and
+    phones that were training go on with it.
+
+    Beyond this machine it listens with TLS only, unless --insecure is said:
+
+    \b
+    keras-split certs --host server.example --client phone
+    keras-split serve server.keras --host 0.0.0.0 --checkpoints state/ \\
+        --tls-cert server.pem --tls-key server.key --tokens tokens.txt
+
+    Ctrl-C or SIGTERM stops it: steps in flight are finished and a last
+    checkpoint is written.
     """  # noqa: D301 (\b is click's, for lines as they are)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
     if save is not None and not save.endswith(".keras"):
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
     memory.keep()
-    with working(f"Loading {source}"):
-        load_keras()
-        model = load_half(source, network, SERVER)
-        if optimizer is not None:
-            model.compile(optimizer)
-        server = model.serve(
-            port,
-            host,
-            max_sessions=max_sessions,
-            max_batch=max_batch,
-            snapshots=snapshots,
+    with listening(metrics_port, audit_log, log_format) as (listeners, metrics):
+        settings = serving(options)
+        with working(f"Loading {source}"):
+            load_keras()
+            model = load_half(source, options, SERVER)
+            if optimizer is not None:
+                model.compile(optimizer)
+            server = model.serve(listeners=listeners, **settings)
+        contract = model.contract
+        out.print(
+            f"Serving {source} on {server.target}\n"
+            f"cut at {', '.join(contract.cut)}; {contract.quantization} on "
+            f"the link; fingerprint {contract.fingerprint[:12]}",
+            soft_wrap=True,
         )
-    contract = model.contract
-    out.print(
-        f"Serving {source} on {server.target}\n"
-        f"cut at {', '.join(contract.cut)}; {contract.quantization} on the "
-        f"link; fingerprint {contract.fingerprint[:12]}",
-        soft_wrap=True,
-    )
-    if contract.labels_on_server:
-        out.print("This model is cut once: labels travel to the server.")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
-    server.stop()
+        if contract.labels_on_server:
+            out.print("This model is cut once: labels travel to the server.")
+        if metrics is not None:
+            out.print(f"Metrics: http://127.0.0.1:{metrics}/metrics")
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        stopped.wait()
+        server.stop(_GRACE_S)
     if save is not None:
         model.save(save)
         out.print(f"Saved the body to {save}")

@@ -8,11 +8,14 @@ import click
 from keras_split import datasets
 from keras_split import zoo
 from keras_split.errors import DataError
+from keras_split_cli.connection import Connection
+from keras_split_cli.connection import server_option
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import size
 from keras_split_cli.console import working
 from keras_split_cli.data import Pair
+from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
@@ -26,20 +29,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
-@click.option(
-    "--server",
-    metavar="HOST:PORT",
-    help="Where keras-split serve runs. Without it the body is trained in "
-    "this process.",
-)
-@click.option(
-    "--data",
-    default="fashion_mnist",
-    show_default=True,
-    metavar="FOLDER|FILE.npz|NAME",
-    help="A folder with one sub-folder of images for each class; an .npz "
-    "with x and y; or a built-in data set.",
-)
+@server_option(required=False)
+@data_options
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=3, show_default=True
 )
@@ -58,11 +49,11 @@ if TYPE_CHECKING:
     help="The optimizer's own by default.",
 )
 @click.option(
-    "--validation-split",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.1,
-    show_default=True,
-    help="Share of the images held back, where the data set brings none.",
+    "--resume",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Keep the state of both halves in this folder after each epoch, and "
+    "go on from there if it has one.",
 )
 @click.option(
     "--save",
@@ -78,6 +69,7 @@ def train(
     optimizer: str,
     learning_rate: float | None,
     validation_split: float,
+    resume: str | None,
     save: str | None,
     **network: Any,
 ) -> None:
@@ -93,16 +85,17 @@ def train(
 
     Folders are laid out as photos/CLASS/IMAGE.jpg; the number of classes is
     the number of folders.
+
+    A lost connection or a server that is started again is waited for. With
+    --resume a training that was killed goes on with the next epoch, and ends
+    with the weights that it would have had; start the server with
+    --checkpoints, so that it keeps its half.
     """  # noqa: D301 (\b is click's, for lines as they are)
     if save is not None and not save.endswith(".keras"):
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
-    if server is not None and not server.rpartition(":")[2].isdigit():
-        raise click.BadParameter(
-            f"Expected HOST:PORT. Received: {server!r}.",
-            param_hint="'--server'",
-        )
+    connection = Connection.take(server, network)
     preset = source if source in zoo.names() else None
     if preset is None and not source.endswith(".keras"):
         zoo.get(source)  # says which presets there are
@@ -119,23 +112,25 @@ def train(
     if shape is None:
         shape = tuple(client.head.inputs[0].shape[1:])
         images = read_data(data, shape, validation_split, network["seed"])
-    _fit(
+    trained = _fit(
         client,
         images,
         shape,
         zoo.get(preset).preprocess if preset else None,
-        server,
+        connection,
         optimizer,
         learning_rate,
         epochs,
         batch_size,
+        network["seed"],
+        resume,
     )
     strategy = client.strategy
-    samples = epochs * len(images[0][0])
+    samples = trained * len(images[0][0])
     out.print(
         f"Sent {size(strategy.uplink_bytes)} and received "
         f"{size(strategy.downlink_bytes)} for {samples:,} training images"
-        + (f" and {epochs} validations." if images[1] else ".")
+        + (f" and {trained} validations." if images[1] else ".")
     )
     if save is not None:
         client.save(save)
@@ -148,15 +143,20 @@ def _fit(
     images: tuple[Pair, Pair | None],
     shape: tuple[int, ...],
     preprocess: str | None,
-    server: str | None,
+    connection: Connection,
     optimizer: str,
     learning_rate: float | None,
     epochs: int,
     batch_size: int,
-) -> None:
+    seed: int,
+    resume: str | None,
+) -> int:
+    """Trains; returns how many epochs, which may be fewer than asked for."""
     import keras
 
+    from keras_split.models.resume import Resume
     from keras_split.strategies import SplitStrategy
+    from keras_split_cli.batches import Batches
 
     function = zoo.resolve(preprocess) if preprocess else None
     pairs = [
@@ -183,14 +183,28 @@ def _fit(
         chosen,
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        strategy=SplitStrategy(f"grpc://{server}") if server else None,
+        strategy=SplitStrategy(
+            connection.address,
+            credentials=connection.credentials,
+            retry=connection.retry,
+        ),
     )
-    client.fit(
-        *pairs[0],
-        batch_size=batch_size,
+    batches = Batches(*pairs[0], batch_size, seed)
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=batches.shuffle)]
+    if resume is not None:
+        callbacks.append(Resume(resume))
+    history = client.fit(
+        batches,
         epochs=epochs,
         validation_data=pairs[1] if len(pairs) > 1 else None,
+        validation_batch_size=batch_size,
+        shuffle=False,  # Batches has an order of its own
+        callbacks=callbacks,
     )
+    done = len(history.epoch)
+    if done < epochs:
+        out.print(f"{epochs - done} of {epochs} epochs were done before.")
+    return done
 
 
 def _classes(client: "ClientModel") -> int | None:

@@ -1,5 +1,6 @@
 """The phone's half: fit, evaluate and predict with LiteRT alone."""
 
+import logging
 import math
 import os
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from keras_split import datasets
 from keras_split import validation
 from keras_split.conversation import Conversation
+from keras_split.credentials import Credentials
 from keras_split.device.averages import Averages
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
@@ -26,11 +28,14 @@ from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
+from keras_split.retry import Retry
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Rate = float | Callable[[int], float]
 Logs = dict[str, float]
 Listener = Callable[[int, Logs], object]
+_LOG = logging.getLogger("keras_split")
+_RETRY = Retry()
 
 
 class Client:
@@ -38,20 +43,24 @@ class Client:
 
     It follows the rules of the Keras client: a step that fails or is refused
     moves nothing on the phone, a step whose loss is not finite is not taken
-    and is logged as NaN, and a lost server ends the session, which the next
-    call opens again. A client is for one thread.
+    and is logged as NaN, a lost connection is opened again and no step taken
+    twice, and an interrupted step is finished by the next. A client is for
+    one thread.
 
     Args:
         path: The .tflite that `client.export` wrote, with its .json beside it.
-        address: `"grpc://host:port"` of `keras-split serve`.
+        address: `"grpc://host:port"` of `keras-split serve`, or
+            `"grpcs://host:port"` for TLS.
         num_threads: Threads of one operation; LiteRT's choice if not given.
+        credentials: Certificates and token, for a server that asks for them.
+        retry: How long to try when the server does not answer; None to give
+            up at once.
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for each reply.
 
     Attributes:
         description: What client.json says.
         conversation: Speaks with the server.
-        step: Number of the next optimizer step, over all sessions.
 
     Raises:
         DataError: If a file is missing or damaged, or the two do not belong
@@ -72,17 +81,21 @@ class Client:
         address: str,
         *,
         num_threads: int | None = None,
+        credentials: Credentials | None = None,
+        retry: Retry | None = _RETRY,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
         self.path = Path(path)
         self.conversation = Conversation(
             address,
+            credentials=credentials,
+            retry=retry,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
         self.description = Description.read(path)
-        self.step = 0
+        self._tags: dict[str, str] = {}  # of the files written so far
         self._clock = Clock()
         self._model = Model(path, self.description, num_threads, self._clock)
         self._half = PhoneHalf(
@@ -300,6 +313,7 @@ class Client:
             DataError: If the file is for inference.
         """
         self._check_trains()
+        self._half.finish()
         return self._model.get_state()
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
@@ -314,6 +328,7 @@ class Client:
             TransportError: If the server went away.
         """
         self._check_trains()
+        self._half.finish()
         tag = ""
         if self.conversation.connected:
             tag = self.conversation.snapshot()
@@ -324,6 +339,11 @@ class Client:
             if tag:
                 self.conversation.release(tag)
             raise
+        before = self._tags.pop(str(path), "")
+        if before:
+            self.conversation.release(before)
+        if tag:
+            self._tags[str(path)] = tag
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
         """Brings back what `save_state` wrote, on both sides.
@@ -338,11 +358,17 @@ class Client:
         """
         self._check_trains()
         state = State.read(path, self.description)
+        self._half.finish()
         if state.tag:
             self.connect()
             self.conversation.restore(state.tag, optimizer=True)
         self._model.set_state(dict(state.arrays))
-        self.step = state.step
+        self._half.step = state.step
+
+    @property
+    def step(self) -> int:
+        """Number of the next optimizer step, over all sessions."""
+        return self._half.step
 
     # -- the server --------------------------------------------------------
 
@@ -401,14 +427,16 @@ class Client:
         self, batch: Batch, learning_rate: Rate | None, averages: Averages
     ) -> None:
         rate = self._rate(learning_rate)
+        self._half.finish()
         try:
-            loss, correct = self._half.train(batch, self.step, rate)
+            loss, correct = self._half.train(batch, rate)
         except ProtocolError as error:
-            if error.reason != "not-finite":
+            if error.reason not in validation.NOT_TAKEN:
                 raise
+            if error.reason == "norm":
+                _LOG.warning("%s", error)
             averages.add(batch.count, math.nan)
         else:
-            self.step += 1
             averages.add(batch.count, loss, correct)
 
     def _rate(self, learning_rate: Rate | None) -> float:

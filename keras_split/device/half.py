@@ -1,6 +1,7 @@
 """Head and tail of the phone, with the server in between."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,24 @@ from keras_split.device.clock import Clock
 from keras_split.device.crossing import Crossing
 from keras_split.device.description import Description
 from keras_split.device.model import Model
+from keras_split.errors import SplitError
+from keras_split.messages import CutTensor
 from keras_split.validation import not_finite
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Score = tuple[float, dict[int, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A step whose gradients may be on their way to the server."""
+
+    number: int  # in the session
+    known: Arrays
+    features_grad: list[CutTensor]
+    learning_rate: float
+    count: int
+    loss: float
 
 
 class PhoneHalf:
@@ -28,6 +43,9 @@ class PhoneHalf:
         description: Its client.json.
         conversation: Speaks with the server.
         clock: Measures the server.
+
+    Attributes:
+        step: Number of the next optimizer step.
     """
 
     def __init__(
@@ -43,6 +61,8 @@ class PhoneHalf:
         self._description = description
         self._conversation = conversation
         self._clock = clock
+        self.step = 0
+        self._begun: _Begun | None = None
         self._smashed = Crossing(
             "smashed", contract.smashed, rules.activations, size
         )
@@ -56,12 +76,11 @@ class PhoneHalf:
             "smashed_grad", contract.smashed, rules.gradients, size
         )
 
-    def train(self, batch: Batch, step: int, learning_rate: float) -> Score:
+    def train(self, batch: Batch, learning_rate: float) -> Score:
         """Takes one step; only its last call changes something on the phone.
 
         Args:
             batch: Examples and labels.
-            step: Number of the optimizer step.
             learning_rate: Of both halves.
 
         Returns:
@@ -75,7 +94,7 @@ class PhoneHalf:
         """
         count, run = batch.count, self._model.run
         known: Arrays = dict(batch.tensors)
-        known["step"] = np.array(step, np.int32)
+        known["step"] = np.array(self.step, np.int32)
         known["learning_rate"] = np.array(learning_rate, np.float32)
 
         known |= run("head_forward", known)
@@ -88,15 +107,43 @@ class PhoneHalf:
         loss = float(known["loss"]) + float(known["penalty"]) + penalty
         if not math.isfinite(loss):
             raise not_finite("loss")
-        features_grad = self._features_grad.leave(known, count)
-        with self._clock.measure("server"):
-            smashed_grad = self._conversation.backward(
-                features_grad, learning_rate
-            )
+        self._begun = _Begun(
+            self._conversation.next_step,
+            known,
+            self._features_grad.leave(known, count),
+            learning_rate,
+            count,
+            loss,
+        )
+        score = self.finish()
+        assert score is not None
+        return score
 
-        known |= self._smashed_grad.arrive(smashed_grad, count)
-        run("head_backward", known)
-        return loss, self._correct(known)
+    def finish(self) -> Score | None:
+        """Second half of a step, also of one that was interrupted there.
+
+        The server takes it once, so both halves are at the same step after.
+
+        Returns:
+            Its score; None if no step is open.
+        """
+        begun = self._begun
+        if begun is None:
+            return None
+        try:
+            with self._clock.measure("server"):
+                smashed_grad = self._conversation.backward_of(
+                    begun.number, begun.features_grad, begun.learning_rate
+                )
+            arrived = self._smashed_grad.arrive(smashed_grad, begun.count)
+        except SplitError:
+            self._begun = None  # the server is lost, or did not take it
+            raise
+        # Before the call: an interrupt comes when it is over.
+        self._begun = None
+        self.step += 1
+        self._model.run("head_backward", begun.known | arrived)
+        return begun.loss, self._correct(begun.known)
 
     def evaluate(self, batch: Batch) -> Score:
         """Loss and right answers in inference mode; nothing changes."""

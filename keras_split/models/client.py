@@ -1,9 +1,9 @@
 """The phone's half as a Keras model."""
 
 import json
+import logging
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split import threads
+from keras_split import validation
 from keras_split.client_half import ClientHalf
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
@@ -20,8 +21,7 @@ from keras_split.messages import Contract
 from keras_split.models.partner import Partner
 from keras_split.strategies import SplitStrategy
 
-if TYPE_CHECKING:
-    pass
+_LOG = logging.getLogger("keras_split")
 
 
 class SplitWeights(list[Any]):
@@ -333,8 +333,13 @@ class ClientModel(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         """Puts the tag of a server snapshot into the file."""
         if self.strategy.connected:
-            tag = self.strategy.snapshot()
+            self._partner.tag = tag = self.strategy.snapshot()
             store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
+
+    @property
+    def snapshot_tag(self) -> str:
+        """The server's snapshot in the file that was last saved or loaded."""
+        return self._partner.tag
 
     def load_own_variables(self, store: Any) -> None:
         """Reads the tag that `save_own_variables` wrote."""
@@ -461,7 +466,9 @@ class ClientModel(keras.Model):
                 if failure is None:
                     raise
                 reason = getattr(failure, "reason", "")
-                if log and reason == "not-finite":
+                if log and reason in validation.NOT_TAKEN:
+                    if reason == "norm":
+                        _LOG.warning("%s", failure)
                     for metric in self.metrics:
                         if metric.name == "loss":
                             metric.update_state(float("nan"))

@@ -1,17 +1,21 @@
 """The server's half as a Keras model."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 
 from keras_split import codecs
+from keras_split.events import Events
+from keras_split.events import Everyone
 from keras_split.host import Host
 from keras_split.layers import CutQuantizer
 from keras_split.messages import Contract
 from keras_split.server_half import ServerHalf
 
 if TYPE_CHECKING:
+    from keras_split.transports.security import Security
     from keras_split.transports.server import Server
 
 
@@ -77,6 +81,10 @@ class ServerModel(keras.Model):
         self,
         port: int = 50051,
         address: str = "127.0.0.1",
+        *,
+        listeners: Sequence[Events] = (),
+        security: "Security | None" = None,
+        insecure: bool = False,
         **limits: Any,
     ) -> "Server":
         """Starts a gRPC server for this body and returns it.
@@ -84,17 +92,34 @@ class ServerModel(keras.Model):
         Args:
             port: Port to listen on; 0 for any free one.
             address: Name or IP address to listen on.
-            **limits: `max_sessions`, `max_batch`, `max_message_bytes` and
-                `snapshots` of `keras_split.host.Host`.
+            listeners: Hear what happens; see `keras_split.observe`.
+            security: Certificates and tokens; without them anyone who can
+                reach the port may train.
+            insecure: Whether to listen beyond this machine without TLS.
+            **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
+                `idle_timeout_s`, `limits`, `snapshots`, `checkpoints` and
+                `checkpoint_every` of `keras_split.host.Host`.
 
         Raises:
-            TransportError: If the port cannot be had.
+            TransportError: If the port cannot be had, or others could reach
+                it without TLS.
+            DataError: If checkpoints are damaged, or of another model.
         """
+        from keras_split.observe.tally import Tally
         from keras_split.transports.server import Server
 
-        host = self.host(**limits)
-        codec = codecs.get(self.contract.codec)
-        return Server(host, codec, address, port).start()
+        tally = Tally(self.contract.fingerprint, self.contract.cut)
+        host = self.host(events=Everyone([tally, *listeners]), **limits)
+        return Server(
+            host,
+            codecs.get(self.contract.codec),
+            address,
+            port,
+            security=security,
+            insecure=insecure,
+            status=tally.status,
+            max_streams=limits.get("max_sessions", 64),
+        ).start()
 
     def get_config(self) -> dict[str, Any]:
         """Body and contract."""

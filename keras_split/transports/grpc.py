@@ -9,30 +9,26 @@ from typing import Any
 import grpc
 
 from keras_split.codecs import Codec
+from keras_split.credentials import Credentials
 from keras_split.errors import TransportError
 from keras_split.messages import Message
+from keras_split.transports.channel import metadata
+from keras_split.transports.channel import open_channel
+from keras_split.transports.channel import refusal
 from keras_split.transports.transport import Transport
 from keras_split.wire import convert
 from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
 from keras_split.wire import split_pb2_grpc
 
-OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Room for whole tensors in flight: an echo of 2.4 MB 10.2 -> 7.7 ms.
-    ("grpc.http2.lookahead_bytes", 8 << 20),
-    # A peer that vanished without a word is noticed within half a minute.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-)
 REPLY_LIMIT_BYTES = 1 << 31
 
 
 class GrpcTransport(Transport):
     """Talks to a server over one bidirectional stream.
+
+    After an exchange that broke off, whatever the reason, it only raises: its
+    reply may still be on the way, and would be taken for the next one.
 
     Args:
         address: `"host:port"`.
@@ -40,8 +36,11 @@ class GrpcTransport(Transport):
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for a reply. The first reply of a
             large body takes a minute: the server traces its graph.
+        secure: Whether to speak TLS.
+        credentials: What to show the server, and how to know it.
 
     Raises:
+        DataError: If a file of the credentials is of no use.
         TransportError: If the server is not there in time.
     """
 
@@ -52,44 +51,54 @@ class GrpcTransport(Transport):
         *,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
+        secure: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
         self._address = address
         self._codec = codec
         self._reply_timeout_s = reply_timeout_s
+        self._whole = True
         self._outgoing: queue.SimpleQueue[pb.Frame | None] = queue.SimpleQueue()
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
-        ready = grpc.channel_ready_future(self._channel)
-        try:
-            ready.result(timeout=connect_timeout_s)
-        except grpc.FutureTimeoutError as error:
-            ready.cancel()
-            self._channel.close()
-            raise TransportError(
-                f"Expected a keras_split server at {address}. Received: no "
-                f"connection within {connect_timeout_s:g} s. Start it with "
-                "keras-split serve, and look at the host and the port."
-            ) from error
+        calling = metadata(credentials)
+        self._channel = open_channel(
+            address,
+            secure=secure,
+            credentials=credentials,
+            timeout_s=connect_timeout_s,
+        )
         stub = split_pb2_grpc.SplitTrainingStub(self._channel)
-        self._call = stub.Train(iter(self._outgoing.get, None))
+        self._call = stub.Train(
+            iter(self._outgoing.get, None), metadata=calling
+        )
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._receive, daemon=True).start()
         self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
 
     def _exchange(self, message: Message) -> Message:
         began = time.monotonic()
+        if not self._whole:
+            raise TransportError(
+                f"Expected a connection to {self._address} that is whole. "
+                "Received: one on which an exchange broke off. Open a new one."
+            )
         envelope, payload = convert.to_wire(message, self._codec)
+        self._whole = False  # until the reply is here
         for frame in frames.split(envelope, payload):
             self.uplink_bytes += frame.ByteSize()
             self._outgoing.put(frame)
         try:
             reply, content = next(self._envelopes)
         except (StopIteration, grpc.RpcError, queue.Empty) as error:
-            raise TransportError(
+            refused = None
+            if isinstance(error, grpc.RpcError):
+                refused = refusal(error, self._address)
+            raise refused or TransportError(
                 f"Expected a reply from {self._address} to {_what(message)}. "
                 f"Received: {_cause(error)} after "
                 f"{time.monotonic() - began:.1f} s. The server went away or "
                 "stalled; look at its log, start it again and call fit again."
             ) from error
+        self._whole = True
         if content is None:
             raise TransportError(
                 f"Expected a reply of at most {REPLY_LIMIT_BYTES:,} bytes. "
@@ -100,6 +109,7 @@ class GrpcTransport(Transport):
 
     def close(self) -> None:
         """Ends the stream and closes the connection."""
+        self._whole = False
         self._outgoing.put(None)
         self._call.cancel()
         self._channel.close()

@@ -1,8 +1,8 @@
 """Server and phone in one process: messages are handed over as they are."""
 
-from keras_split import messages
 from keras_split.host import Host
 from keras_split.messages import Message
+from keras_split.messages import payload_bytes
 from keras_split.transports.transport import Transport
 
 
@@ -18,19 +18,9 @@ class InProcessTransport(Transport):
 
     def _exchange(self, message: Message) -> Message:
         reply = self._host.handle(message)
-        self.uplink_bytes += _payload_bytes(message)
-        self.downlink_bytes += _payload_bytes(reply)
+        self.uplink_bytes += payload_bytes(message)
+        self.downlink_bytes += payload_bytes(reply)
         return reply
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _payload_bytes(message: Message) -> int:
-    return sum(
-        tensor.nbytes
-        for value in vars(message).values()
-        if isinstance(value, list)
-        for tensor in value
-        if isinstance(tensor, messages.CutTensor)
-    )

@@ -1,13 +1,9 @@
 """A gRPC server in front of one body."""
 
 import logging
-import threading
 from collections.abc import Callable
-from collections.abc import Iterator
-from concurrent import futures
 from types import TracebackType
 from typing import Any
-from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health
@@ -16,21 +12,24 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keras_split.codecs import Codec
-from keras_split.errors import ProtocolError
 from keras_split.errors import TransportError
 from keras_split.host import Host
-from keras_split.messages import Message
-from keras_split.messages import Refusal
-from keras_split.messages import Welcome
-from keras_split.wire import convert
+from keras_split.status import ServerStatus
+from keras_split.transports.address import is_loopback
+from keras_split.transports.executor import DaemonThreads
+from keras_split.transports.gate import Gate
+from keras_split.transports.limits import StreamLimits
+from keras_split.transports.security import Doorkeeper
+from keras_split.transports.security import Security
+from keras_split.transports.servicer import SERVICE
+from keras_split.transports.servicer import TRAINING
+from keras_split.transports.servicer import Servicer
+from keras_split.transports.watchdog import Watchdog
 from keras_split.wire import frames
-from keras_split.wire import split_pb2 as pb
-from keras_split.wire import split_pb2_grpc
 
-_T = TypeVar("_T")
 _LOG = logging.getLogger("keras_split.server")
-_SPARE = 4  # threads for health, reflection and unary calls
-_SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
+_GUESTS = 8  # calls of health, reflection and status at the same time
+_SPARE = 16  # and those that are just being told that there is no room
 
 
 class Server:
@@ -45,10 +44,17 @@ class Server:
         codec: Packs the codes, as the contract says.
         address: Name or IP address to listen on; loopback by default.
         port: Port to listen on; 0 for any free one.
-        max_streams: Clients at the same time.
+        security: Certificates and tokens; by default nothing is encrypted
+            and nobody is asked.
+        insecure: Whether to listen on other addresses than loopback although
+            nothing is encrypted.
+        status: Says what the server is doing, for `keras-split status`.
+        **limits: Fields of `StreamLimits`, such as `max_streams`.
 
     Raises:
-        TransportError: If the port cannot be had.
+        DataError: If a file of `security` is of no use.
+        TransportError: If the port cannot be had, or others could read along
+            there.
     """
 
     def __init__(
@@ -58,36 +64,44 @@ class Server:
         address: str = "127.0.0.1",
         port: int = 50051,
         *,
-        max_streams: int = 64,
+        security: Security | None = None,
+        insecure: bool = False,
+        status: Callable[[], ServerStatus] | None = None,
+        **limits: Any,
     ) -> None:
-        limit = host.max_message_bytes + frames.CHUNK_BYTES
+        security = security or Security()
+        credentials = security.server_credentials()
+        if credentials is None:
+            _check_open(address, insecure)
         self._host = host
+        bounds = StreamLimits(**limits)
+        self._watchdog = Watchdog(bounds.watch_period_s)
+        doorkeeper = Doorkeeper(security.read_tokens(), host.events)
+        gate = Gate(_GUESTS, bounds.hello_timeout_s, self._watchdog, TRAINING)
         self._server = grpc.server(
-            _Threads(),
-            # A client too many hears so at once.
-            maximum_concurrent_rpcs=max_streams + _SPARE,
-            options=(
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", limit),
-                ("grpc.http2.lookahead_bytes", 8 << 20),
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ),
+            DaemonThreads(),
+            interceptors=(doorkeeper, gate),
+            maximum_concurrent_rpcs=bounds.max_streams + _GUESTS + _SPARE,
+            options=_options(host.max_message_bytes + frames.CHUNK_BYTES),
         )
-        split_pb2_grpc.add_SplitTrainingServicer_to_server(
-            _Servicer(host, codec), self._server
+        servicer = Servicer(
+            host, codec, bounds, self._watchdog, doorkeeper, status
         )
+        self._server.add_generic_rpc_handlers((servicer.handlers(),))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME),
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME),
             self._server,
         )
         self.target = f"{address}:{port}"
         try:
-            self.port = self._server.add_insecure_port(self.target)
+            if credentials is None:
+                self.port = self._server.add_insecure_port(self.target)
+            else:
+                self.port = self._server.add_secure_port(
+                    self.target, credentials
+                )
         except RuntimeError as error:
             raise TransportError(
                 f"Expected to listen on {self.target}. Received: "
@@ -98,8 +112,9 @@ class Server:
 
     def start(self) -> "Server":
         """Starts to answer; returns at once."""
-        for service in ("", _SERVICE):
+        for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._watchdog.start()
         self._server.start()
         return self
 
@@ -108,11 +123,18 @@ class Server:
         self._server.wait_for_termination()
 
     def stop(self, grace_s: float = 1.0) -> None:
-        """Stops to answer; steps in flight get `grace_s` to end."""
+        """Stops to answer; steps in flight get `grace_s` to end.
+
+        First the health service says so, then no step is begun any more, and
+        connections are closed when those in flight have ended.
+        """
         self._health.enter_graceful_shutdown()
-        # Not for ever: after a request that is no protobuf, gRPC 1.85 may
-        # count its call as open for good.
-        self._server.stop(grace_s).wait(grace_s + 2.0)
+        self._host.drain(grace_s)
+        # Nothing is in flight now but last replies and clients that wait for
+        # nothing. Not for ever, whatever gRPC believes to be open.
+        last_s = min(grace_s, 0.5)
+        self._server.stop(last_s).wait(last_s + 2.0)
+        self._watchdog.stop()
         self._host.close_all()
 
     def __enter__(self) -> "Server":
@@ -127,88 +149,39 @@ class Server:
         self.stop()
 
 
-class _Threads(futures.Executor):
-    """One thread for each call, which does not keep the process alive.
-
-    gRPC's usual pool is joined at exit, and waits for ever for streams whose
-    clients are still there.
-    """
-
-    def submit(
-        self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any
-    ) -> "futures.Future[_T]":
-        future: futures.Future[_T] = futures.Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
+def _check_open(address: str, insecure: bool) -> None:
+    """Whether to listen without TLS there."""
+    if is_loopback(address):
+        return
+    if not insecure:
+        raise TransportError(
+            f"Expected TLS to listen on {address}, which other machines can "
+            "reach. Received: no certificate, so everybody between could "
+            "read and change the data. Give --tls-cert and --tls-key "
+            "(keras-split certs makes some), listen on 127.0.0.1, or say "
+            "--insecure if that is what you want."
+        )
+    _LOG.warning(
+        "listening on %s without TLS: whoever can reach it, or is between, "
+        "can read and change what is sent, tokens as well",
+        address,
+    )
 
 
-class _Servicer(split_pb2_grpc.SplitTrainingServicer):
-    def __init__(self, host: Host, codec: Codec) -> None:
-        self._host = host
-        self._codec = codec
-
-    def Train(
-        self, request_iterator: Iterator[pb.Frame], context: Any
-    ) -> Iterator[pb.Frame]:
-        """One session; it ends with its stream."""
-        sessions: list[str] = []
-        peer = context.peer()
-        try:
-            limit = self._host.max_message_bytes
-            for envelope, payload in frames.join(request_iterator, limit):
-                message = self._read(envelope, payload)
-                reply = self._answer(message)
-                if isinstance(reply, Welcome):
-                    sessions.append(reply.session)
-                    _LOG.info("%s opened session %s", peer, reply.session)
-                elif isinstance(reply, Refusal):
-                    _LOG.warning(
-                        "refused %s (%s): %s", peer, reply.reason, reply.text
-                    )
-                yield from frames.split(*self._write(reply))
-        except ProtocolError as error:  # the stream cannot be followed
-            _LOG.warning("refused %s (%s): %s", peer, error.reason, error)
-            refusal = Refusal(error.reason, str(error))
-            yield from frames.split(*self._write(refusal))
-        except grpc.RpcError:
-            pass  # the client went away
-        finally:
-            for session in sessions:
-                self._host.close(session)
-                _LOG.info("%s closed session %s", peer, session)
-
-    def Exchange(self, request: pb.Envelope, context: Any) -> pb.Envelope:
-        """One message of a client that cannot stream."""
-        reply = self._answer(self._read(request, request.payload))
-        envelope, payload = self._write(reply)
-        envelope.payload = b"".join(payload)
-        return envelope
-
-    def _read(self, envelope: pb.Envelope, payload: Any) -> Message | Refusal:
-        limit = self._host.max_message_bytes
-        try:
-            if payload is None:
-                raise ProtocolError(
-                    f"Expected a message of at most {limit:,} bytes. "
-                    f"Received: {envelope.payload_bytes:,} bytes. Use a "
-                    "smaller batch, or raise the server's --max-batch.",
-                    "size",
-                )
-            return convert.from_wire(envelope, payload, self._codec, limit)
-        except ProtocolError as error:
-            return Refusal(error.reason, str(error))
-
-    def _answer(self, message: Message) -> Message:
-        if isinstance(message, Refusal):
-            return message
-        return self._host.handle(message)
-
-    def _write(self, reply: Message) -> tuple[pb.Envelope, list[Any]]:
-        return convert.to_wire(reply, self._codec)
+def _options(longest_bytes: int) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", longest_bytes),
+        ("grpc.http2.lookahead_bytes", 8 << 20),
+        ("grpc.max_metadata_size", 8 << 10),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 600_000),
+        # A client that vanished is noticed within half a minute; one that
+        # pings all the time is not listened to.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 3),
+    )

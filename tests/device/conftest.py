@@ -33,7 +33,9 @@ def phone(files):
     opened = []
 
     def open_(address, name="float32", path=None):
-        opened.append(Client(path or files[name], address, num_threads=1))
+        opened.append(
+            Client(path or files[name], address, num_threads=1, retry=None)
+        )
         return opened[-1]
 
     yield open_

@@ -364,11 +364,13 @@ def test_a_refused_step_leaves_no_trace(phone, monkeypatch):
             subject.train_on_batch(x, y)
             if refused:
                 before, body = subject.get_state(), links.state(server)
-                backward = subject.conversation.backward
+                backward = subject.conversation.backward_of
                 monkeypatch.setattr(
                     subject.conversation,
-                    "backward",
-                    lambda grads, rate, send=backward: send(grads, -1.0),
+                    "backward_of",
+                    lambda step, grads, rate, send=backward: send(
+                        step, grads, -1.0
+                    ),
                 )
                 with pytest.raises(RefusedError, match="learning rate"):
                     subject.train_on_batch(x, y)
@@ -381,7 +383,7 @@ def test_a_refused_step_leaves_no_trace(phone, monkeypatch):
     assert links.same(*ends)
 
 
-@pytest.mark.parametrize("when", ["forward", "backward"])
+@pytest.mark.parametrize("when", ["forward", "backward_of"])
 def test_a_server_that_dies_in_a_step_leaves_no_trace_and_is_found_again(
     phone, when
 ):

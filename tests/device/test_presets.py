@@ -17,6 +17,7 @@ import pytest
 
 from keras_split import zoo
 from keras_split.codecs import Raw
+from keras_split.events import Caller
 from keras_split.host import Host
 from keras_split.litert.contents import operations
 from keras_split.messages import Backward
@@ -67,7 +68,7 @@ class Replay(Host):
         self.steps = steps
         self.received = []
 
-    def handle(self, message):
+    def handle(self, message, caller=None):
         if isinstance(message, Forward):
             self.received.append([message.tensors])
             features, penalty = self.steps[message.step][1]
@@ -75,7 +76,7 @@ class Replay(Host):
         if isinstance(message, Backward):
             self.received[-1].append(message.tensors)
             return SmashedGrad(message.step, self.steps[message.step][3])
-        return super().handle(message)
+        return super().handle(message, caller or Caller())
 
 
 @pytest.fixture(scope="session")

@@ -16,22 +16,7 @@ from keras_split.messages import Snapshot
 from keras_split.transports import grpc as transports
 from keras_split.transports.server import Server
 from tests import links
-
-
-class Scripted:
-    """A host without a body: does what it is told to with each message."""
-
-    max_message_bytes = 1 << 20
-
-    def __init__(self, answer):
-        self.handle = answer
-        self.closed = []
-
-    def close(self, session):
-        self.closed.append(session)
-
-    def close_all(self):
-        pass
+from tests.transports.scripted import Scripted
 
 
 @pytest.fixture
@@ -211,3 +196,57 @@ def test_a_closed_transport_leaves_no_thread(start):
             break
         time.sleep(0.05)
     assert not left
+
+
+def test_after_a_reply_that_did_not_come_it_gives_no_other(start):
+    answer = threading.Event()
+    server = start(lambda m: answer.wait(20) and Refusal("late", m.session))
+
+    with links.wire(server.target, reply_timeout_s=0.5) as transport:
+        with pytest.raises(TransportError, match="nothing after 0.5 s"):
+            transport.exchange(Snapshot("first"))
+        answer.set()
+        with pytest.raises(TransportError) as info:
+            transport.exchange(Snapshot("second"))
+
+    assert str(info.value) == (
+        f"Expected a connection to {server.target} that is whole. Received: "
+        "one on which an exchange broke off. Open a new one."
+    )
+
+
+class Interrupted:
+    """A queue in whose first wait somebody presses Ctrl-C."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.put = queue.put
+        self.get = self.interrupt
+
+    def interrupt(self, timeout):
+        self.get = self.queue.get
+        raise KeyboardInterrupt
+
+
+def test_after_an_interrupt_no_reply_is_taken_for_that_of_the_next_message(
+    start,
+):
+    server = start(lambda m: Refusal("reply", m.session))
+
+    with links.wire(server.target) as transport:
+        transport._arrived = Interrupted(transport._arrived)
+        with pytest.raises(KeyboardInterrupt):
+            transport.exchange(Snapshot("first"))
+
+        with pytest.raises(TransportError, match="an exchange broke off"):
+            transport.exchange(Snapshot("second"))
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_connection_whole(start):
+    server = start(lambda m: Done())
+
+    with links.wire(server.target) as transport:
+        with pytest.raises(TypeError):
+            transport.exchange(Snapshot(session=7))
+
+        assert transport.exchange(Snapshot("s")) == Done()

@@ -12,8 +12,10 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from keras_split import codecs
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
+from keras_split.messages import Done
 from keras_split.messages import Forward
 from keras_split.messages import Goodbye
+from keras_split.messages import Hello
 from keras_split.messages import Infer
 from keras_split.messages import Snapshot
 from keras_split.messages import Welcome
@@ -23,6 +25,7 @@ from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
 from keras_split.wire import split_pb2_grpc
 from tests import links
+from tests.transports.scripted import Scripted
 
 RAW = codecs.get("raw")
 SERVICE = "keras_split.v1.SplitTraining"
@@ -200,20 +203,22 @@ def test_reflection_knows_the_messages(channel):
     assert b"LabeledStep" in described
 
 
-def test_a_session_ends_with_its_stream(server, running):
-    host = running._host
+def test_a_session_is_left_when_its_stream_ends_and_can_be_resumed(
+    server, running
+):
+    left = threading.Event()
+    running._host.events.left = lambda session: left.set()
     with links.wire(running.target) as wire:
         session = wire.exchange(links.hello(server.contract)).session
-        wire.exchange(Forward(session, 0, links.smashed(server.contract)))
-        assert session in host._sessions
+        links.take_step(wire.exchange, session, server.contract)
+        wire.exchange(Forward(session, 1, links.smashed(server.contract)))
+    assert left.wait(20)
 
-    for _ in range(200):
-        if session not in host._sessions and not server.half._parked:
-            break
-        threading.Event().wait(0.05)
+    with links.wire(running.target) as wire:
+        again = Hello(server.contract, links.SGD, session=session, next_step=1)
+        welcome = wire.exchange(again)
 
-    assert session not in host._sessions
-    assert not server.half._parked
+    assert (welcome.session, welcome.next_step) == (session, 1)
 
 
 def test_a_stream_that_breaks_off_is_told_so_and_leaves_the_server_whole(
@@ -240,9 +245,15 @@ def test_bytes_that_are_no_message_end_their_stream_alone(
     server, running, channel, garbage
 ):
     call = channel.stream_stream(f"/{SERVICE}/Train")
-    with pytest.raises(grpc.RpcError):
-        list(call(iter([garbage]), timeout=30))
 
+    [raw] = call(iter([garbage]), timeout=30)
+
+    refusal = pb.Frame.FromString(raw).envelope.refusal
+    assert refusal.reason == "unreadable"
+    assert refusal.text == (
+        f"Expected a Frame of protobuf. Received: {len(garbage)} bytes that "
+        "are none. Look at the version of the stubs."
+    )
     with links.wire(running.target) as wire:
         assert isinstance(wire.exchange(links.hello(server.contract)), Welcome)
 
@@ -302,7 +313,7 @@ def test_a_port_in_use_is_named(running):
 
 def test_an_address_of_another_machine_is_named(running):
     with pytest.raises(TransportError, match="not of this machine"):
-        Server(running._host, RAW, address="192.0.2.1", port=0)
+        Server(running._host, RAW, address="192.0.2.1", port=0, insecure=True)
 
 
 def test_a_server_that_stopped_answers_no_more(server):
@@ -340,7 +351,7 @@ def test_one_stream_more_than_allowed_is_refused_at_once(server):
     with Server(host, RAW, port=0, max_streams=1).start() as running:
         wires = [links.wire(running.target, reply_timeout_s=20)]
         opened = []
-        with pytest.raises(TransportError, match="RESOURCE_EXHAUSTED"):
+        with pytest.raises(RefusedError, match="RESOURCE_EXHAUSTED") as info:
             for _ in range(10):
                 wires.append(links.wire(running.target, reply_timeout_s=20))
                 wire = wires[-1].__enter__()
@@ -349,4 +360,58 @@ def test_one_stream_more_than_allowed_is_refused_at_once(server):
         for wire in opened:
             wire.close()
 
-    assert len(opened) >= 2
+    assert len(opened) == 2
+    assert info.value.reason == "busy"
+
+
+def test_a_stop_tells_the_health_service_then_drains_then_closes():
+    order = []
+    host = Scripted(lambda m: Done())
+    running = Server(host, RAW, port=0).start()
+    real = running._health.enter_graceful_shutdown, running._server.stop
+    running._health.enter_graceful_shutdown = lambda: (
+        order.append("not serving"),
+        real[0](),
+    )
+    host.drain = lambda grace_s: order.append(f"drain {grace_s}")
+    host.close_all = lambda: order.append("close sessions")
+
+    class Stopping:
+        def stop(self, grace_s):
+            order.append("stop")
+            return real[1](grace_s)
+
+    running._server = Stopping()
+    running.stop(3.0)
+
+    assert order == ["not serving", "drain 3.0", "stop", "close sessions"]
+
+
+def test_a_step_in_flight_ends_before_the_server_does(server):
+    """Its client gets the reply, although the server was told to stop."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Scripted):
+        def drain(self, grace_s):
+            go_on.set()
+            finished.wait(grace_s)
+
+    finished = threading.Event()
+
+    def answer(message):
+        begun.set()
+        go_on.wait(20)
+        finished.set()
+        return Done()
+
+    running = Server(Slow(answer), RAW, port=0).start()
+    with links.wire(running.target, reply_timeout_s=20) as wire:
+        stopper = threading.Thread(
+            target=lambda: begun.wait() and running.stop(5)
+        )
+        stopper.start()
+
+        reply = wire.exchange(Snapshot("s"))
+
+    stopper.join()
+    assert reply == Done()

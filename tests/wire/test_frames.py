@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from keras_split.errors import ProtocolError
@@ -123,3 +125,88 @@ def test_a_payload_that_is_only_announced_costs_no_more_than_the_limit():
 
     with pytest.raises(ProtocolError, match="end of the stream"):
         list(frames.join([frame], LIMIT))
+
+
+def test_memory_grows_with_what_came_and_not_with_what_was_announced():
+    announced = 1 << 28
+    sent = [pb.Frame(envelope=envelope(announced))]
+    sent += [pb.Frame(chunk=bytes(frames.CHUNK_BYTES))] * 4
+    stream = frames.join(iter(sent), announced)
+
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match="Received: 4,194,304"):
+        next(stream)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 16 << 20
+
+
+def test_room_is_asked_for_each_piece_before_it_is_kept():
+    asked = []
+    long = bytes(2 * frames.CHUNK_BYTES + 5)
+
+    list(
+        frames.join(cut(long) + cut(b"b"), LIMIT, lambda n: not asked.append(n))
+    )
+
+    chunk = frames.CHUNK_BYTES
+    assert asked[::3] == [chunk, 1]
+    assert chunk < asked[1] < chunk + 200
+    assert 5 < asked[2] < 205
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_a_payload_without_room_is_read_past(pieces):
+    left = pieces
+
+    def take(nbytes):
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    sent = cut(bytes(3 * frames.CHUNK_BYTES)) + cut(b"")
+
+    received = list(frames.join(sent, LIMIT, take))
+
+    assert received[0][1] is None
+    assert received[0][0].payload_bytes == 3 * frames.CHUNK_BYTES
+    assert len(received) == 2
+
+
+def test_nothing_is_held_while_the_next_message_is_waited_for():
+    held = []
+
+    def sent():
+        yield from cut(bytes(8 << 20))
+        held.append(tracemalloc.get_traced_memory()[0])
+        yield from cut(b"next")
+
+    tracemalloc.start()
+    for arrived in frames.join(sent(), LIMIT):
+        del arrived
+    tracemalloc.stop()
+
+    assert held[0] < 4 << 20
+
+
+def test_tiny_chunks_take_the_room_that_they_really_need():
+    asked = 0
+
+    def take(nbytes):
+        nonlocal asked
+        asked += nbytes
+        return True
+
+    def sent():
+        yield pb.Frame(envelope=envelope(20_000))
+        for _ in range(10_000):
+            yield pb.Frame(chunk=b"xy")
+
+    tracemalloc.start()
+    for _ in frames.join(sent(), LIMIT, take):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < asked

@@ -1,0 +1,121 @@
+"""Options of every command that calls a server, and what they mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from typing import TypeVar
+
+import click
+
+from keras_split.credentials import Credentials
+from keras_split.retry import Retry
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FILE = click.Path(dir_okay=False)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a server is reached.
+
+    Attributes:
+        address: `"grpc://..."` or `"grpcs://..."`; None for no server.
+        credentials: What it is shown.
+        retry: How long to try when it does not answer.
+    """
+
+    address: str | None
+    credentials: Credentials
+    retry: Retry
+
+    @classmethod
+    def take(
+        cls,
+        server: str | None,
+        options: dict[str, Any],
+        name: str = "--server",
+    ) -> "Connection":
+        """Takes the options out of a command's and looks at the address.
+
+        Raises:
+            click.BadParameter: If the address is none.
+        """
+        tls = options.pop("tls")
+        credentials = Credentials(
+            options.pop("tls_ca"),
+            options.pop("tls_cert"),
+            options.pop("tls_key"),
+            options.pop("token_file"),
+        )
+        retry = Retry(give_up_s=options.pop("retry", Retry.give_up_s))
+        if server is None:
+            return cls(None, credentials, retry)
+        scheme, _, target = server.rpartition("://")
+        host, _, port = target.rpartition(":")
+        if (
+            scheme not in ("", "grpc", "grpcs")
+            or not host
+            or not port.isdigit()
+        ):
+            raise click.BadParameter(
+                f"Expected HOST:PORT, or grpcs://HOST:PORT for TLS. Received: "
+                f"{server!r}.",
+                param_hint=repr(name),
+            )
+        secure = tls or credentials.ca_file or credentials.cert_file
+        scheme = "grpcs" if secure else scheme or "grpc"
+        return cls(f"{scheme}://{target}", credentials, retry)
+
+
+def server_option(required: bool) -> Callable[[_F], _F]:
+    """Adds `--server` and how long to try to reach it."""
+
+    def add(function: _F) -> _F:
+        function = click.option(
+            "--retry",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            default=Retry.give_up_s,
+            show_default=True,
+            help="How long to try again when the server does not answer; it "
+            "goes on with the step where it was.",
+        )(tls_options(function))
+        return click.option(
+            "--server",
+            required=required,
+            metavar="HOST:PORT",
+            help="Where keras-split serve runs."
+            + ("" if required else " Without it the body is trained here."),
+        )(function)
+
+    return add
+
+
+def tls_options(function: _F) -> _F:
+    """Adds what a server that does not trust everyone is shown."""
+    for option in reversed(
+        [
+            click.option("--tls", is_flag=True, help="The server speaks TLS."),
+            click.option(
+                "--tls-ca",
+                type=_FILE,
+                help="Certificates (PEM) of those who may vouch for the "
+                "server; the usual authorities by default. Means --tls.",
+            ),
+            click.option(
+                "--tls-cert",
+                type=_FILE,
+                help="A certificate (PEM) to show the server. Means --tls.",
+            ),
+            click.option(
+                "--tls-key", type=_FILE, help="Its private key (PEM)."
+            ),
+            click.option(
+                "--token-file",
+                type=_FILE,
+                help="File with a token to show the server.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function

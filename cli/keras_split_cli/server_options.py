@@ -1,0 +1,190 @@
+"""Options of `serve` beside the network: where, for whom, and what is seen."""
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+from typing import TypeVar
+
+import click
+
+from keras_split.events import Events
+from keras_split.session import Limits
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FILE = click.Path(dir_okay=False)
+_FOLDER = click.Path(file_okay=False)
+
+_LISTENING = [
+    click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        help="Address to listen on. Others than loopback need TLS.",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=50051,
+        show_default=True,
+        help="Port to listen on; 0 for any free one.",
+    ),
+    click.option(
+        "--tls-cert", type=_FILE, help="The server's certificate (PEM)."
+    ),
+    click.option("--tls-key", type=_FILE, help="Its private key (PEM)."),
+    click.option(
+        "--client-ca",
+        type=_FILE,
+        help="Ask phones for a certificate that this CA signed.",
+    ),
+    click.option(
+        "--tokens",
+        type=_FILE,
+        help="Ask phones for a token of this file, with a line NAME TOKEN "
+        "for each.",
+    ),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        help="Listen beyond this machine without TLS.",
+    ),
+]
+_BOUNDS = [
+    click.option(
+        "--max-sessions",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="Phones at the same time.",
+    ),
+    click.option(
+        "--max-batch",
+        type=click.IntRange(min=1),
+        default=1024,
+        show_default=True,
+        help="Largest batch that a phone may send.",
+    ),
+    click.option(
+        "--idle-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        default=3600.0,
+        show_default=True,
+        help="End sessions that were silent for so long.",
+    ),
+    click.option(
+        "--max-grad-norm",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1e6,
+        show_default=True,
+        help="Refuse gradients of the features with a larger norm.",
+    ),
+    click.option(
+        "--clip-grad-norm",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Scale gradients of the features down to this norm.",
+    ),
+]
+_KEEPING = [
+    click.option(
+        "--checkpoints",
+        type=_FOLDER,
+        metavar="FOLDER",
+        help="Write body, optimizers and sessions to this folder, and go on "
+        "from the last checkpoint there.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=click.IntRange(min=1),
+        metavar="STEPS",
+        default=100,
+        show_default=True,
+        help="Steps from one checkpoint to the next.",
+    ),
+    click.option(
+        "--snapshots",
+        type=_FOLDER,
+        metavar="FOLDER",
+        help="Folder for the copies of the body that checkpoints of phones "
+        "refer to; by default inside --checkpoints, or gone when the server "
+        "stops.",
+    ),
+]
+_SEEING = [
+    click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Answer Prometheus on this port of loopback.",
+    ),
+    click.option(
+        "--audit-log",
+        type=_FILE,
+        metavar="FILE",
+        help="Append who came, what they did and what was refused to this "
+        "file, as JSON lines; never what they sent.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="How the log on stderr is written.",
+    ),
+]
+
+
+def server_options(function: _F) -> _F:
+    """Adds them all."""
+    for option in reversed([*_LISTENING, *_BOUNDS, *_KEEPING, *_SEEING]):
+        function = option(function)
+    return function
+
+
+def serving(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes what `ServerModel.serve` needs out of a command's options."""
+    from keras_split.transports.security import Security
+
+    take = options.pop
+    return {
+        "address": take("host"),
+        "port": take("port"),
+        "insecure": take("insecure"),
+        "security": Security(
+            take("tls_cert"),
+            take("tls_key"),
+            take("client_ca"),
+            take("tokens"),
+        ),
+        "max_sessions": take("max_sessions"),
+        "max_batch": take("max_batch"),
+        "idle_timeout_s": take("idle_timeout"),
+        "limits": Limits(take("max_grad_norm"), take("clip_grad_norm")),
+        "checkpoints": take("checkpoints"),
+        "checkpoint_every": take("checkpoint_every"),
+        "snapshots": take("snapshots"),
+    }
+
+
+@contextlib.contextmanager
+def listening(
+    metrics_port: int | None, audit_log: str | None, log_format: str
+) -> Iterator[tuple[list[Events], int | None]]:
+    """Logs, counts and audits; gives listeners and the metrics' port."""
+    from keras_split.observe import Audit
+    from keras_split.observe import Log
+    from keras_split.observe import Metrics
+    from keras_split.observe import logs
+
+    logs.configure(log_format)
+    with contextlib.ExitStack() as stack:
+        listeners: list[Events] = [Log()]
+        port = None
+        if audit_log is not None:
+            listeners.append(stack.enter_context(Audit(audit_log)))
+        if metrics_port is not None:
+            metrics = Metrics()
+            listeners.append(metrics)
+            port = stack.enter_context(metrics.serve(metrics_port)).port
+        yield listeners, port

@@ -1,0 +1,207 @@
+"""`keras-split status`: what a server is doing."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.console import RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from keras_split.errors import TransportError
+from keras_split.status import ServerStatus
+from keras_split.status import SessionStatus
+from keras_split_cli.connection import Connection
+from keras_split_cli.connection import tls_options
+from keras_split_cli.console import out
+from keras_split_cli.console import size
+
+_TOP = ("steps", "steps/s", "uplink", "downlink", "memory", "uptime")
+
+
+@click.command()
+@click.argument("address", metavar="HOST:PORT")
+@tls_options
+@click.option("--once", is_flag=True, help="Print it once.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to ask.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Once, for programs.")
+def status(
+    address: str,
+    once: bool,
+    every: float,
+    as_json: bool,
+    **connection: Any,
+) -> None:
+    """Show what a server is doing: sessions, steps, bytes, refusals.
+
+    A live table on a terminal; elsewhere it is printed once.
+
+    \b
+    keras-split status 127.0.0.1:50051
+    keras-split status gpu.example.org:50051 --tls-ca ca.pem --json
+
+    End it with Ctrl-C.
+    """  # noqa: D301 (\b is click's, for lines as they are)
+    from keras_split.transports.status import fetch
+
+    reached = Connection.take(address, connection, "HOST:PORT")
+
+    def ask() -> ServerStatus:
+        assert reached.address is not None
+        return fetch(reached.address, credentials=reached.credentials)
+
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(ask())))
+    elif once or not out.is_terminal:
+        out.print(table(ask()))
+    else:
+        try:
+            _watch(ask, every)
+        except KeyboardInterrupt:
+            pass
+
+
+def table(
+    now: ServerStatus, before: ServerStatus | None = None, note: str = ""
+) -> Group:
+    """A status as people read it.
+
+    Args:
+        now: The status.
+        before: An earlier one, for the steps a second since then; without it
+            they are not known.
+        note: What else there is to say.
+    """
+    seconds = now.uptime_s - (before.uptime_s if before else 0.0)
+    if seconds < 0:  # the server was started again
+        before, seconds = None, now.uptime_s
+    steps = {s.label: s.steps for s in before.sessions} if before else {}
+    lines: list[RenderableType] = [
+        Text.assemble(
+            (_plain(now.fingerprint[:12]), "bold"),
+            (" is about to stop" if now.draining else "", "yellow"),
+        ),
+        Text(f"cut at {_plain(', '.join(now.cut))}", style="dim"),
+        _totals(
+            now, _rate(now.steps, before.steps if before else None, seconds)
+        ),
+        Text(f"refusals  {_plain(_refusals(now))}"),
+        Text(f"last checkpoint  {_checkpoint(now)}\n"),
+        _sessions(now.sessions, steps, seconds),
+    ]
+    if note:
+        lines.append(Text(f"\n{note}", style="yellow"))
+    return Group(*lines)
+
+
+def _watch(ask: Callable[[], ServerStatus], every: float) -> None:
+    """Asks again and again; a server that goes away may come back."""
+    before: ServerStatus | None = None
+    now = ask()
+    shown = table(now)
+    with Live(shown, console=out, auto_refresh=False, transient=False) as live:
+        while True:
+            live.update(shown, refresh=True)
+            time.sleep(every)
+            try:
+                before, now = now, ask()
+                shown = table(now, before)
+            except TransportError as error:
+                shown = table(now, before, str(error))
+
+
+def _totals(now: ServerStatus, rate: str) -> Table:
+    made = _table()
+    for title in _TOP:
+        made.add_column(title, justify="right", no_wrap=True)
+    made.add_row(
+        f"{now.steps:,}",
+        rate,
+        size(now.uplink_bytes),
+        size(now.downlink_bytes),
+        size(now.memory_bytes) if now.memory_bytes else "?",
+        _duration(now.uptime_s),
+    )
+    return made
+
+
+def _sessions(
+    sessions: tuple[SessionStatus, ...], before: dict[str, int], seconds: float
+) -> Table | Text:
+    if not sessions:
+        return Text("no session is open", style="dim")
+    made = _table()
+    made.add_column("session", no_wrap=True, style="bold")
+    made.add_column("client", no_wrap=True)
+    for title in ("steps", "steps/s", "uplink", "downlink", "idle"):
+        made.add_column(title, justify="right", no_wrap=True)
+    made.add_column("connected", no_wrap=True)
+    for session in sessions:
+        made.add_row(
+            Text(_plain(session.label)),
+            Text(_short(session.client or session.peer)),
+            f"{session.steps:,}",
+            _rate(session.steps, before.get(session.label), seconds),
+            size(session.uplink_bytes),
+            size(session.downlink_bytes),
+            _duration(session.idle_s),
+            "yes" if session.connected else "no",
+        )
+    return made
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _rate(now: int, before: int | None, seconds: float) -> str:
+    if before is None or seconds <= 0:
+        return "-"
+    return f"{max(0, now - before) / seconds:.1f}"
+
+
+def _refusals(now: ServerStatus) -> str:
+    found = sorted(now.refusals.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason} {n:,}" for reason, n in found) or "none"
+
+
+def _checkpoint(now: ServerStatus) -> str:
+    if now.checkpoint_age_s is None:
+        return "none"
+    return f"{_duration(now.checkpoint_age_s)} ago"
+
+
+def _plain(text: str) -> str:
+    """Text of a server without what would steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _short(name: str, width: int = 20) -> str:
+    """A client's name, or its address, in what a row has room for."""
+    name = _plain(name.removeprefix("ipv4:").removeprefix("ipv6:"))
+    return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Example:
+    >>> _duration(3.2), _duration(7384)
+    ('3 s', '2:03:04')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,270 @@
+"""The methods of the gRPC service, between its bytes and the host."""
+
+import logging
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from keras_split.codecs import Codec
+from keras_split.errors import ProtocolError
+from keras_split.events import Caller
+from keras_split.events import label
+from keras_split.host import Host
+from keras_split.messages import Message
+from keras_split.messages import Refusal
+from keras_split.messages import Welcome
+from keras_split.status import ServerStatus
+from keras_split.transports.address import peer_host
+from keras_split.transports.budget import Budget
+from keras_split.transports.budget import Share
+from keras_split.transports.gate import Places
+from keras_split.transports.incoming import Incoming
+from keras_split.transports.incoming import parse
+from keras_split.transports.limits import StreamLimits
+from keras_split.transports.rate import Bucket
+from keras_split.transports.rate import Buckets
+from keras_split.transports.security import Doorkeeper
+from keras_split.transports.watchdog import Watchdog
+from keras_split.wire import convert
+from keras_split.wire import frames
+from keras_split.wire import split_pb2 as pb
+
+_LOG = logging.getLogger("keras_split.server")
+SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
+TRAINING = frozenset({f"/{SERVICE}/Train", f"/{SERVICE}/Exchange"})
+
+
+class Servicer:
+    """Answers calls: checks, counts and times them, and asks the host.
+
+    Args:
+        host: Answers the messages.
+        codec: Packs the codes.
+        limits: What callers may do.
+        watchdog: Ends calls whose clients take too long.
+        doorkeeper: Knows who calls.
+        status: Says what the server is doing, if anybody may ask.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        codec: Codec,
+        limits: StreamLimits,
+        watchdog: Watchdog,
+        doorkeeper: Doorkeeper,
+        status: Callable[[], ServerStatus] | None = None,
+    ) -> None:
+        self._host = host
+        self._codec = codec
+        self._limits = limits
+        self._watchdog = watchdog
+        self._doorkeeper = doorkeeper
+        self._status = status
+        self._places = Places(limits.max_streams)
+        self._budget = Budget(limits.max_inflight_bytes)
+        self._hellos = Buckets(limits.hello_burst, limits.hellos_per_s)
+        self._unary = Buckets(limits.messages_per_s, limits.messages_per_s)
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What gRPC finds the methods in. All of them take bytes."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Train": grpc.stream_stream_rpc_method_handler(self.train),
+                # On the wire a stream of one message is a unary call; gRPC
+                # calls us before it has come, so that it can be timed.
+                "Exchange": grpc.stream_unary_rpc_method_handler(self.exchange),
+                "Status": grpc.unary_unary_rpc_method_handler(self.status),
+            },
+        )
+
+    def train(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        """One session. Without a Goodbye it waits to be resumed."""
+        caller = self._doorkeeper.caller(context)
+        sessions: list[str] = []
+        rate = self._limits.messages_per_s
+        bucket = Bucket(rate, rate)
+        share = Share(self._budget)
+        with (
+            self._places.enter(context),
+            self._watchdog.watch(context.cancel) as watch,
+        ):
+            incoming = Incoming(
+                requests,
+                watch,
+                share,
+                self._limits,
+                self._host.max_message_bytes,
+            )
+            try:
+                for arrived in incoming:
+                    session, reply = self._answer(*arrived, caller, bucket.take)
+                    del arrived
+                    if isinstance(reply, Welcome):
+                        incoming.welcome()
+                        sessions.append(reply.session)
+                    self._abort_if_forbidden(reply, context)
+                    envelope, pieces = convert.to_wire(reply, self._codec)
+                    self._count(session, incoming.nbytes, envelope)
+                    for raw in _frames(envelope, pieces):
+                        watch.allow(self._limits.transfer_s(len(raw)))
+                        yield raw
+                    del reply, envelope, pieces
+            except ProtocolError as error:  # the stream cannot be followed
+                refusal = self._refuse(caller, error)
+                yield from _frames(*convert.to_wire(refusal, self._codec))
+            except grpc.RpcError:
+                pass  # the client went away
+            finally:
+                share.free()
+                for session in sessions:
+                    self._host.leave(session)
+
+    def exchange(self, requests: Iterator[bytes], context: Any) -> bytes:
+        """One message of a client that cannot stream."""
+        caller = self._doorkeeper.caller(context)
+        share = Share(self._budget)
+        with (
+            self._places.enter(context),
+            self._watchdog.watch(context.cancel) as watch,
+        ):
+            watch.allow(self._limits.message_timeout_s)
+            try:
+                raw = next(requests, b"")
+            except grpc.RpcError:
+                return b""  # the client went away
+            watch.rest()
+            session = ""
+            try:
+                envelope = parse(pb.Envelope, raw)
+                payload: Any = envelope.payload
+                if not share.take(len(raw)):
+                    payload = None
+                session, reply = self._answer(
+                    envelope, payload, caller, lambda: self._take(caller)
+                )
+            except ProtocolError as error:
+                reply = self._refuse(caller, error)
+            finally:
+                share.free()
+            if isinstance(reply, Welcome):
+                self._host.leave(reply.session)  # there is no stream to end
+            self._abort_if_forbidden(reply, context)
+            envelope, pieces = convert.to_wire(reply, self._codec)
+            self._count(session, len(raw), envelope)
+            envelope.payload = b"".join(pieces)
+            return envelope.SerializeToString()
+
+    def status(self, request: bytes, context: Any) -> bytes:
+        """What the server is doing."""
+        from keras_split.wire import status as wire_status
+
+        if self._status is None:
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED,
+                "Expected a server that tells its status. Received: a call "
+                "to one that does not.",
+            )
+        assert self._status is not None
+        return wire_status.to_wire(self._status()).SerializeToString()
+
+    def _answer(
+        self,
+        envelope: pb.Envelope,
+        payload: Any,
+        caller: Caller,
+        take: Callable[[], bool],
+    ) -> tuple[str, Message]:
+        """The session that a message belongs to, and the reply to it."""
+        try:
+            kind = envelope.WhichOneof("message")
+            self._check(envelope, payload)
+            if not take():
+                raise ProtocolError(
+                    f"Expected at most {self._limits.messages_per_s:g} "
+                    "messages a second. Received: one more. Send it again "
+                    "later.",
+                    "rate",
+                )
+            if kind == "hello" and not self._hellos.take(_key(caller)):
+                raise ProtocolError(
+                    f"Expected at most {self._limits.hellos_per_s:g} new "
+                    "sessions a second. Received: one more. Try again later.",
+                    "rate",
+                )
+            message = convert.from_wire(
+                envelope, payload, self._codec, self._host.max_message_bytes
+            )
+        except ProtocolError as error:
+            return "", self._refuse(caller, error)
+        except Exception as error:
+            _LOG.exception("a message could not be read")
+            return "", self._refuse(caller, _unexpected(error))
+        reply = self._host.handle(message, caller)
+        if isinstance(reply, Refusal):
+            _LOG.debug(
+                "refused %s (%s): %s", caller.peer, reply.reason, reply.text
+            )
+            return "", reply
+        if isinstance(reply, Welcome):
+            return reply.session, reply
+        return getattr(message, "session", ""), reply
+
+    def _check(self, envelope: pb.Envelope, payload: Any) -> None:
+        """Says why a payload was not kept."""
+        limit = self._host.max_message_bytes
+        if payload is None and envelope.payload_bytes <= limit:
+            raise ProtocolError(
+                f"Expected {self._limits.max_inflight_bytes:,} bytes or less "
+                "in flight from all clients together. Received: a message "
+                f"of {envelope.payload_bytes:,} more. Send it again later.",
+                "memory",
+            )
+        if payload is None:
+            raise ProtocolError(
+                f"Expected a message of at most {limit:,} bytes. "
+                f"Received: {envelope.payload_bytes:,} bytes. Use a "
+                "smaller batch, or raise the server's --max-batch.",
+                "size",
+            )
+
+    def _refuse(self, caller: Caller, error: ProtocolError) -> Refusal:
+        """A refusal of what never came to the host."""
+        _LOG.debug("refused %s (%s): %s", caller.peer, error.reason, error)
+        self._host.events.refused("", caller, error.reason)
+        return Refusal(error.reason, str(error))
+
+    def _abort_if_forbidden(self, reply: Message, context: Any) -> None:
+        if isinstance(reply, Refusal) and reply.reason == "permission":
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, reply.text)
+
+    def _count(self, session: str, nbytes: int, reply: pb.Envelope) -> None:
+        """Tells how many bytes came, and how many will go."""
+        if session:
+            self._host.events.carried(
+                label(session), nbytes, reply.ByteSize() + reply.payload_bytes
+            )
+
+    def _take(self, caller: Caller) -> bool:
+        return self._unary.take(_key(caller))
+
+
+def _frames(envelope: pb.Envelope, pieces: list[Any]) -> Iterator[bytes]:
+    for frame in frames.split(envelope, pieces):
+        yield frame.SerializeToString()
+
+
+def _key(caller: Caller) -> str:
+    """Whose messages are counted together."""
+    return caller.client or peer_host(caller.peer)
+
+
+def _unexpected(error: Exception) -> ProtocolError:
+    return ProtocolError(
+        f"Expected to read a message. Received: {type(error).__name__} on "
+        "the server; its log has the traceback. Nothing was changed.",
+        "internal",
+    )

@@ -1,0 +1,80 @@
+"""Ends calls that take longer than they may."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Watch:
+    """The time that one call has left."""
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self._end = end
+        self.until = math.inf
+
+    def allow(self, seconds: float) -> None:
+        """From now on the call may take so long."""
+        self.until = time.monotonic() + seconds
+
+    def rest(self) -> None:
+        """The call may take as long as it likes."""
+        self.until = math.inf
+
+    def look(self, now: float) -> None:
+        """Ends the call if its time is over."""
+        if now > self.until:
+            self.until = math.inf
+            self._end()
+
+
+class Watchdog:
+    """Looks after all calls of a server, in a thread of its own.
+
+    A call that waits for its client cannot look at the clock itself.
+
+    Args:
+        period_s: How often it looks.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._watches: set[Watch] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begins to look."""
+        threading.Thread(
+            target=self._run, name="keras_split-watchdog", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Looks no more."""
+        self._stopped.set()
+
+    @contextmanager
+    def watch(self, end: Callable[[], object]) -> Iterator[Watch]:
+        """Looks after one call.
+
+        Args:
+            end: Ends the call; called from the watchdog's thread.
+        """
+        watch = Watch(end)
+        with self._lock:
+            self._watches.add(watch)
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._watches.discard(watch)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._period_s):
+            now = time.monotonic()
+            with self._lock:
+                watches = list(self._watches)
+            for watch in watches:
+                watch.look(now)

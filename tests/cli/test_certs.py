@@ -1,0 +1,158 @@
+import stat
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+
+from keras_split.errors import BackendError
+from keras_split.errors import DataError
+from keras_split.tokens import Tokens
+from keras_split.transports.pem import check_files
+from keras_split_cli.certs import certs
+
+
+def run(folder, *arguments):
+    result = CliRunner().invoke(
+        certs, ["--out", str(folder), *arguments], catch_exceptions=True
+    )
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+def load(path):
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_a_server_and_its_clients_get_certificates_of_one_ca(tmp_path):
+    run(tmp_path, "--host", "a.example", "--host", "10.0.0.2", "--client", "al")
+
+    server = load(tmp_path / "server.pem")
+    names = server.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value
+    assert names.get_values_for_type(x509.DNSName) == ["a.example"]
+    assert [str(i) for i in names.get_values_for_type(x509.IPAddress)] == [
+        "10.0.0.2"
+    ]
+    for name in ("server", "client-al"):
+        load(tmp_path / f"{name}.pem").verify_directly_issued_by(
+            load(tmp_path / "ca.pem")
+        )
+        check_files(
+            tmp_path / f"{name}.pem",
+            tmp_path / f"{name}-key.pem",
+            tmp_path / "ca.pem",
+        )
+    subject = load(tmp_path / "client-al.pem").subject
+    assert subject.rfc4514_string() == "CN=al"
+
+
+def test_a_client_cannot_pose_as_the_server(tmp_path):
+    run(tmp_path, "--client", "alice")
+
+    usage = load(tmp_path / "client-alice.pem").extensions
+    usage = usage.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [u._name for u in usage] == ["clientAuth"]
+
+
+def test_keys_and_tokens_are_for_their_owner_alone(tmp_path):
+    run(tmp_path, "--client", "alice", "--token", "alice")
+
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in tmp_path.iterdir()
+    }
+    public = {"ca.pem", "server.pem", "client-alice.pem"}
+    assert public < set(modes)
+    for name, mode in modes.items():
+        assert mode & 0o077 == (0o044 if name in public else 0)
+
+
+def test_each_client_gets_a_token_that_the_server_knows(tmp_path, caplog):
+    output = run(tmp_path, "--token", "alice", "--token", "bob")
+
+    tokens = Tokens.read(tmp_path / "tokens.txt")
+    for name in ("alice", "bob"):
+        token = (tmp_path / f"token-{name}.txt").read_text().strip()
+        assert tokens.who(token) == name
+        assert token not in output
+    assert not caplog.records
+
+
+def test_days_say_how_long_they_are_valid(tmp_path):
+    run(tmp_path, "--days", "7")
+
+    for name in ("ca", "server"):
+        certificate = load(tmp_path / f"{name}.pem")
+        valid = (
+            certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        )
+        assert valid.days == 8  # one of them in the past
+
+
+def test_files_that_are_there_are_not_written_over(tmp_path):
+    run(tmp_path)
+    before = (tmp_path / "ca-key.pem").read_bytes()
+
+    with pytest.raises(DataError, match="ca.pem, ca-key.pem, server.pem"):
+        run(tmp_path)
+    assert (tmp_path / "ca-key.pem").read_bytes() == before
+    run(tmp_path, "--force")
+
+    assert (tmp_path / "ca-key.pem").read_bytes() != before
+
+
+def test_it_says_how_to_use_them(tmp_path):
+    output = run(
+        tmp_path, "--host", "h", "--client", "alice", "--token", "alice"
+    )
+
+    words = output.replace("\\\n", " ").split()
+    for option, name in {
+        "--client-ca": "ca.pem",
+        "--tokens": "tokens.txt",
+        "--tls-ca": "ca.pem",
+        "--token-file": "token-alice.txt",
+    }.items():
+        assert words[words.index(option) + 1] == str(tmp_path / name)
+        assert (tmp_path / name).exists()
+    assert "grpcs://h:50051" in words
+
+
+@pytest.mark.parametrize("name", ["", "../alice", "a b", "a/b"])
+@pytest.mark.parametrize("option", ["--client", "--token"])
+def test_a_name_that_is_no_part_of_a_file_name_is_refused(
+    tmp_path, option, name
+):
+    with pytest.raises(DataError, match="Expected a name of letters"):
+        run(tmp_path, option, name)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_cryptography_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+
+    with pytest.raises(BackendError, match=r"keras-split\[server\]"):
+        run(tmp_path)
+
+
+def test_it_loads_neither_keras_nor_grpc(tmp_path):
+    code = (
+        "import sys; from keras_split_cli.certs import certs\n"
+        "certs(['--out', sys.argv[1]], standalone_mode=False)\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert not {"keras", "tensorflow", "grpc"} & set(result.stderr.split())

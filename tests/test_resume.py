@@ -1,0 +1,257 @@
+"""Sessions outlive connections, and with checkpoints the server."""
+
+import pytest
+
+from keras_split.events import Caller
+from keras_split.events import Events
+from keras_split.host import Host
+from keras_split.messages import Backward
+from keras_split.messages import Checkpoint
+from keras_split.messages import Done
+from keras_split.messages import Forward
+from keras_split.messages import Goodbye
+from keras_split.messages import Hello
+from keras_split.messages import Refusal
+from keras_split.messages import Restore
+from keras_split.messages import Snapshot
+from keras_split.messages import Welcome
+from tests import links
+
+
+def body():
+    """A server's half in the state in which every test starts."""
+    return links.halves()[1]
+
+
+def hello(server, session="", next_step=0):
+    return Hello(
+        server.contract, links.MOMENTUM, session=session, next_step=next_step
+    )
+
+
+def step(host, server, session, number):
+    return links.take_step(
+        host.handle, session, server.contract, number, seed=number
+    )
+
+
+def trained(server, steps, **options):
+    """A host whose only session has taken so many steps."""
+    host = Host(server.half, **options)
+    session = host.handle(hello(server)).session
+    for number in range(steps):
+        step(host, server, session, number)
+    return host, session
+
+
+def everything(server, host):
+    """The body, and the slots of its sessions."""
+    slots = [a for s in host._sessions for a in s.state().slots]
+    return links.state(server) + slots
+
+
+@pytest.fixture(scope="module")
+def quiet():
+    """What six steps without any trouble end with."""
+    server = body()
+    host, _ = trained(server, 6)
+    return everything(server, host)
+
+
+@pytest.mark.parametrize("when", ["between steps", "inside a step"])
+def test_a_session_goes_on_after_its_connection(quiet, when):
+    server = body()
+    host, session = trained(server, 3)
+    if when == "inside a step":
+        host.handle(Forward(session, 3, links.smashed(server.contract, seed=3)))
+    host.leave(session)
+
+    welcome = host.handle(hello(server, session, 3))
+    for number in (3, 4, 5):
+        step(host, server, session, number)
+
+    assert welcome.session == session
+    assert (welcome.next_step, welcome.durable_steps) == (3, 0)
+    assert not welcome.keeps_checkpoints
+    assert links.same(everything(server, host), quiet)
+
+
+def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet):
+    server = body()
+    host, session = trained(server, 5)
+    host.handle(Forward(session, 5, links.smashed(server.contract, seed=5)))
+    host.leave(session)
+    host.handle(hello(server, session, 5))
+
+    grad = links.features_grad(server.contract, seed=105)
+    host.handle(Backward(session, 5, grad, 0.1))
+
+    assert links.same(everything(server, host), quiet)
+
+
+def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
+    server = body()
+    host, session = trained(server, 5)
+    _, reply = step(host, server, session, 5)
+    host.leave(session)
+
+    welcome = host.handle(hello(server, session, 5))
+    grad = links.features_grad(server.contract, seed=105)
+    again = host.handle(Backward(session, 5, grad, 0.1))
+
+    assert welcome.next_step == 6
+    assert links.same(links.parts(again.tensors), links.parts(reply.tensors))
+    assert links.same(everything(server, host), quiet)
+
+
+def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
+    server = body()
+    options = {"checkpoints": tmp_path, "checkpoint_every": 3}
+    host, session = trained(server, 5, **options)
+    host._checkpointer.wait()  # and then it dies, two steps later
+
+    server = body()
+    host = Host(server.half, **options)
+    welcome = host.handle(hello(server, session, 5))
+    for number in range(welcome.next_step, 6):
+        step(host, server, session, number)
+
+    assert 1 <= welcome.next_step < 5
+    assert welcome.keeps_checkpoints
+    assert links.same(everything(server, host), quiet)
+
+
+def test_the_last_reply_outlives_the_server(tmp_path):
+    server = body()
+    host, session = trained(server, 1, checkpoints=tmp_path)
+    host.close_all()
+    _, reply = step(*_alone(tmp_path / "other", server := body()), 0)
+
+    host = Host(server.half, checkpoints=tmp_path)
+    grad = links.features_grad(server.contract, seed=100)
+    again = host.handle(Backward(session, 0, grad, 0.1))
+
+    assert links.same(links.parts(again.tensors), links.parts(reply.tensors))
+
+
+def _alone(folder, server):
+    host = Host(server.half, checkpoints=folder)
+    return host, server, host.handle(hello(server)).session
+
+
+def test_a_stopped_server_has_lost_nothing(quiet, tmp_path):
+    server = body()
+    host, session = trained(server, 5, checkpoints=tmp_path)
+    host.close_all()
+
+    server = body()
+    host = Host(server.half, checkpoints=tmp_path)
+    welcome = host.handle(hello(server, session, 5))
+    step(host, server, session, 5)
+
+    assert (welcome.next_step, welcome.durable_steps) == (5, 5)
+    assert links.same(everything(server, host), quiet)
+
+
+def test_the_first_step_of_a_session_is_durable_before_its_answer(tmp_path):
+    server = body()
+    host, session = trained(server, 1, checkpoints=tmp_path)
+
+    other = Host(body().half, checkpoints=tmp_path)
+
+    assert other.handle(hello(server, session, 1)).next_step == 1
+
+
+@pytest.mark.parametrize("message", [Checkpoint, Goodbye])
+def test_steps_can_be_made_sure_of(tmp_path, message):
+    server = body()
+    host, session = trained(server, 4, checkpoints=tmp_path)
+
+    reply = host.handle(message(session))
+
+    again = body()
+    Host(again.half, checkpoints=tmp_path)
+    assert isinstance(reply, Done)
+    assert links.same(links.state(again), links.state(server))
+
+
+def test_what_was_restored_outlives_the_server(tmp_path):
+    server = body()
+    host, session = trained(server, 2, checkpoints=tmp_path)
+    before = links.state(server)
+    tag = host.handle(Snapshot(session)).tag
+    step(host, server, session, 2)
+    host.handle(Restore(session, tag, True))
+
+    again = body()
+    Host(again.half, checkpoints=tmp_path)
+
+    assert links.same(links.state(again), before)
+
+
+def test_two_states_must_hold_a_step_before_it_counts(tmp_path):
+    server = body()
+    host, session = trained(server, 1, checkpoints=tmp_path, checkpoint_every=2)
+    durable = []
+    for number in range(1, 8):
+        _, reply = step(host, server, session, number)
+        host._checkpointer.wait()
+        durable.append(reply.durable_steps)
+
+    assert durable[0] <= 1
+    assert durable == sorted(durable)
+    assert 3 <= durable[-1] <= 6
+
+
+def test_a_session_of_another_client_is_not_told_from_its_own():
+    server = body()
+    host, session = trained(server, 0)
+    mallory = Caller("mallory", "ipv4:10.6.6.6:1")
+
+    for message in (hello(server, session), Snapshot(session)):
+        refusal = host.handle(message, mallory)
+        assert refusal.reason == "permission"
+        assert server.contract.fingerprint not in refusal.text
+
+
+def test_a_session_that_nobody_knows_is_refused():
+    refusal = Host(body().half).handle(hello(body(), "0" * 32, 5))
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "session"
+
+
+def test_a_server_about_to_stop_finishes_steps_and_begins_none():
+    server = body()
+    host, session = trained(server, 1)
+    smashed = links.smashed(server.contract)
+    host.handle(Forward(session, 1, smashed))
+
+    host.drain(0.05)
+    new = host.handle(hello(server))
+    grad = links.features_grad(server.contract)
+    finished = host.handle(Backward(session, 1, grad, 0.1))
+    begun = host.handle(Forward(session, 2, smashed))
+
+    assert (new.reason, begun.reason) == ("stopping", "stopping")
+    assert type(finished).__name__ == "SmashedGrad"
+
+
+def test_listeners_hear_of_it_all(tmp_path):
+    heard = []
+
+    class Ears(Events):
+        def __getattribute__(self, name):
+            return lambda *values: heard.append(name)
+
+    server = body()
+    host, session = trained(server, 1, checkpoints=tmp_path, events=Ears())
+    host.leave(session)
+    assert isinstance(host.handle(hello(server, session, 1)), Welcome)
+    host.handle(Snapshot("nobody"))
+    host.handle(Goodbye(session))
+
+    assert heard == [
+        *("checkpointed", "opened", "committed", "checkpointed", "left"),
+        *("resumed", "refused", "closed"),
+    ]
