@@ -60,9 +60,10 @@ def serve(
     Beyond this machine it listens with TLS only, unless --insecure is said:
 
     \b
-    keras-split certs --host server.example --client phone
+    keras-split certs --host server.example --token phone
     keras-split serve server.keras --host 0.0.0.0 --checkpoints state/ \\
-        --tls-cert server.pem --tls-key server.key --tokens tokens.txt
+        --tls-cert certs/server.pem --tls-key certs/server-key.pem \\
+        --tokens certs/tokens.txt
 
     Ctrl-C or SIGTERM stops it: steps in flight are finished and a last
     checkpoint is written.
