@@ -42,14 +42,9 @@ class Checkpointer:
         self._every = every
         self._capture = capture
         self._events = events
-        self._since = 0
+        self._steps = self._tried = self._saved = 0
         self._written: deque[dict[str, int]] = deque(maxlen=2)
         self._writing: threading.Thread | None = None
-
-    @property
-    def steps_since(self) -> int:
-        """Steps that no state holds yet."""
-        return self._since
 
     def durable_steps(self, session: Session) -> int:
         """Steps of a session below this one outlive the server."""
@@ -62,33 +57,41 @@ class Checkpointer:
 
     def stepped(self, session: Session) -> None:
         """A step was committed; called while nothing else runs."""
-        self._since += 1
+        self._steps += 1
         known = self._written and session.name in self._written[-1]
         if not known:
             self.try_now()
-        elif self._since >= self._every and not self._busy():
-            state = self._capture()
-            self._since = 0
+        elif self._steps - self._tried >= self._every and not self._busy():
+            self._tried = self._steps
             self._writing = threading.Thread(
-                target=self._write, args=(state,), name="checkpoint"
+                target=self._write,
+                args=(self._capture(), self._steps),
+                name="checkpoint",
             )
             self._writing.start()
 
-    def try_now(self) -> bool:
-        """Writes a state and waits for it; called while nothing else runs."""
-        self.wait()
-        written = self._write(self._capture())
-        if written:
-            self._since = 0
-        return written
+    def try_now(self, *, anyway: bool = True) -> bool:
+        """Writes a state and waits for it; called while nothing else runs.
 
-    def now(self) -> None:
+        Args:
+            anyway: Whether to write one even if the last has every step.
+
+        Returns:
+            Whether the last state on the disk has every step.
+        """
+        self.wait()
+        if not anyway and self._saved == self._steps and self._written:
+            return True
+        self._tried = self._steps
+        return self._write(self._capture(), self._steps)
+
+    def make_sure(self) -> None:
         """The same, where it must not fail.
 
         Raises:
             ProtocolError: With reason `"checkpoint"`, if it cannot be written.
         """
-        if not self.try_now():
+        if not self.try_now(anyway=False):
             raise ProtocolError(
                 "Expected to write a checkpoint. Received: an error of the "
                 "server's disk; its log says which. The steps are taken, but "
@@ -104,7 +107,7 @@ class Checkpointer:
     def _busy(self) -> bool:
         return self._writing is not None and self._writing.is_alive()
 
-    def _write(self, state: HostState) -> bool:
+    def _write(self, state: HostState, steps: int) -> bool:
         began = time.perf_counter()
         try:
             path: Path = self._checkpoints.save(state)
@@ -117,5 +120,6 @@ class Checkpointer:
             return False
         counts = {s.name: s.next_step for s in state.sessions}
         self._written.append(counts)
+        self._saved = steps
         self._events.checkpointed(str(path), time.perf_counter() - began)
         return True

@@ -1,9 +1,11 @@
 """What a server continues from after its death: a few files in a folder."""
 
+import contextlib
 import json
 import logging
 import os
 import re
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,11 @@ from keras_split.errors import DataError
 from keras_split.messages import CutTensor
 from keras_split.messages import Message
 from keras_split.session import SessionState
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 _LOG = logging.getLogger("keras_split.server")
 _NAME = re.compile(r"checkpoint-(\d{8})\.npz")
@@ -117,6 +124,27 @@ class Checkpoints:
     def _found(self) -> list[tuple[int, Path]]:
         matches = [(_NAME.fullmatch(p.name), p) for p in self.folder.iterdir()]
         return sorted((int(m[1]), path) for m, path in matches if m)
+
+
+@contextlib.contextmanager
+def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds a folder for one server; its death gives it back.
+
+    Raises:
+        DataError: If another server has it, or there can be no such folder.
+    """
+    path = Checkpoints(folder).folder / "lock"
+    with path.open("w") as file:
+        if fcntl is not None:  # Windows has none
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(
+                    "Expected checkpoints that no other server writes. "
+                    f"Received: {str(folder)!r}, which one does. Stop it, or "
+                    "choose another folder."
+                ) from error
+        yield
 
 
 def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:

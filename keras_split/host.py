@@ -92,8 +92,9 @@ class Host:
         self._half = half
         self._optimizer = optimizer
         self._limits = limits
-        if snapshots is None and checkpoints is not None:
-            snapshots = os.path.join(checkpoints, "snapshots")
+        kept = Checkpoints(checkpoints) if checkpoints is not None else None
+        if snapshots is None and kept is not None:
+            snapshots = kept.folder / "snapshots"
         self._snapshots = Snapshots(snapshots)
         self._sessions = Sessions(max_sessions, idle_timeout_s, self._ended)
         self._turns = Turns()
@@ -104,8 +105,8 @@ class Host:
             int(whole * max_batch) + _SLACK_BYTES, max_message_bytes
         )
         self._checkpointer: Checkpointer | None = None
-        if checkpoints is not None:
-            self._begin(Checkpoints(checkpoints), checkpoint_every)
+        if kept is not None:
+            self._begin(kept, checkpoint_every)
 
     def handle(self, message: Message, caller: Caller = _NOBODY) -> Message:
         """Answers a message; what is wrong with it becomes a `Refusal`."""
@@ -158,9 +159,7 @@ class Host:
         self._stopping = True
         with self._turns.take(""):
             if self._checkpointer is not None:
-                self._checkpointer.wait()
-                if self._checkpointer.steps_since:
-                    self._checkpointer.try_now()
+                self._checkpointer.try_now(anyway=False)
             for session in self._sessions:
                 self.close(session.name, "stopped")
 
@@ -263,8 +262,8 @@ class Host:
         return type(reply)(**values)
 
     def _make_durable(self) -> None:
-        if self._checkpointer is not None and self._checkpointer.steps_since:
-            self._checkpointer.now()
+        if self._checkpointer is not None:
+            self._checkpointer.make_sure()
 
     def _check_open(self) -> None:
         if self._stopping:

@@ -105,9 +105,9 @@ def features_grad(contract, seed=1, **options):
     return tensors(contract.features, rule, seed=seed, **options)
 
 
-def hello(contract, optimizer=SGD):
-    """Opens a session."""
-    return Hello(contract, optimizer)
+def hello(contract, optimizer=SGD, **options):
+    """Opens a session, or goes on with one."""
+    return Hello(contract, optimizer, **options)
 
 
 def take_step(answer, session, contract, step=0, seed=0, rate=0.1):

@@ -1,7 +1,12 @@
 """Sessions outlive connections, and with checkpoints the server."""
 
+import errno
+
 import pytest
 
+from keras_split import npz
+from keras_split.checkpoints import claim
+from keras_split.errors import DataError
 from keras_split.events import Caller
 from keras_split.events import Events
 from keras_split.host import Host
@@ -255,3 +260,66 @@ def test_listeners_hear_of_it_all(tmp_path):
         *("checkpointed", "opened", "committed", "checkpointed", "left"),
         *("resumed", "refused", "closed"),
     ]
+
+
+def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
+    server = body()
+    options = {"checkpoints": tmp_path, "checkpoint_every": 1}
+    host, session = trained(server, 2, **options)
+    host._checkpointer.wait()
+
+    def full(path, arrays):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(npz, "write", full)
+        for number in (2, 3, 4):
+            _, reply = step(host, server, session, number)
+        refusal = host.handle(Checkpoint(session))
+        host._checkpointer.wait()
+
+    again = Host((other := body()).half, checkpoints=tmp_path)
+    kept = again.handle(hello(other, session, 5)).next_step
+    step(host, server, session, 5)
+    host.close_all()
+    last = body()
+    Host(last.half, checkpoints=tmp_path)
+
+    assert "No space left on device" in caplog.text
+    assert reply.durable_steps <= kept == 2
+    assert refusal.reason == "checkpoint"
+    assert links.same(links.state(last), links.state(server))
+    assert links.same(links.state(last), quiet[: len(links.state(last))])
+
+
+def test_a_damaged_checkpoint_loses_no_step_of_a_client(tmp_path):
+    """Clients keep what the last checkpoint alone holds."""
+    server = body()
+    options = {"checkpoints": tmp_path, "checkpoint_every": 2}
+    host, session = trained(server, 1, **options)
+    durable = 0
+    for number in range(1, 7):
+        _, reply = step(host, server, session, number)
+        host._checkpointer.wait()
+        durable = max(durable, reply.durable_steps)
+    sorted(tmp_path.glob("*.npz"))[-1].write_bytes(b"damaged")
+
+    host = Host(body().half, **options)
+
+    assert host.handle(hello(server, session, 7)).next_step >= durable > 0
+
+
+def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(DataError, match="Expected a folder for checkpoints"):
+        Host(body().half, checkpoints=tmp_path / "file")
+
+
+def test_a_folder_has_one_server(tmp_path):
+    with claim(tmp_path):
+        with pytest.raises(DataError, match="that no other server writes"):
+            with claim(tmp_path):
+                pass
+    with claim(tmp_path):
+        pass

@@ -1,5 +1,6 @@
 """`keras-split serve`: the server's side."""
 
+import contextlib
 import signal
 import threading
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from keras_split import memory
+from keras_split.checkpoints import claim
 from keras_split.errors import DataError
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
@@ -73,7 +75,11 @@ def serve(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
     memory.keep()
-    with listening(metrics_port, audit_log, log_format) as (listeners, metrics):
+    folder = options["checkpoints"]
+    with (
+        claim(folder) if folder is not None else contextlib.nullcontext(),
+        listening(metrics_port, audit_log, log_format) as (listeners, metrics),
+    ):
         settings = serving(options)
         with working(f"Loading {source}"):
             load_keras()
