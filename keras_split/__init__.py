@@ -22,27 +22,33 @@ from keras_split.errors import SplitError
 
 if TYPE_CHECKING:
     from keras_split.compiler import compile as compile
+    from keras_split.credentials import Credentials as Credentials
     from keras_split.layers import CutQuantizer as CutQuantizer
     from keras_split.models import ClientModel as ClientModel
     from keras_split.models import ServerModel as ServerModel
+    from keras_split.models.resume import Resume as Resume
     from keras_split.partition import Partition as Partition
     from keras_split.quantization import Quantization as Quantization
     from keras_split.quantization import Rule as Rule
+    from keras_split.retry import Retry as Retry
     from keras_split.strategies import SplitStrategy as SplitStrategy
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ClientModel": "models",
+    "Credentials": "credentials",
     "CutQuantizer": "layers",
     "Partition": "partition",
     "Quantization": "quantization",
+    "Resume": "models.resume",
+    "Retry": "retry",
     "Rule": "quantization",
     "ServerModel": "models",
     "SplitStrategy": "strategies",
     "compile": "compiler",
 }
-_LIGHT = {"quantization"}
+_LIGHT = {"credentials", "quantization", "retry"}
 
 __all__ = [
     "BackendError",
