@@ -28,6 +28,7 @@ class SharedStep:
         self.optimizer = optimizer
         self.fresh = [np.array(v) for v in optimizer.variables]
         self.owner: BodyOptimizer | None = None
+        self.users = 0
 
 
 class BodyOptimizer:
@@ -43,7 +44,9 @@ class BodyOptimizer:
 
     def __init__(self, shared: SharedStep, lasting: bool = False) -> None:
         self._shared = shared
+        self._shared.users += 1
         self.lasting = lasting
+        self._left = False
         self._slots: Sequence[np.ndarray[Any, Any]] = shared.fresh
 
     @property
@@ -63,14 +66,17 @@ class BodyOptimizer:
                 shared.owner._slots = shared.owner.weights()
             shared.owner = self
             self.set_weights(self._slots)
-        shared.optimizer.learning_rate = learning_rate
+        # As an array: TensorFlow keeps a tensor of every Python number.
+        shared.optimizer.learning_rate = np.array(learning_rate, np.float32)
         scaled = shared.optimizer.scale_loss(np.float32(1))
         return float(scaled)
 
     def leave(self) -> None:
         """Forgets the slots, when the session ends."""
-        if self.lasting:
+        if self.lasting or self._left:
             return
+        self._left = True
+        self._shared.users -= 1
         if self._shared.owner is self:
             self._shared.owner = None
         self._slots = ()
@@ -126,9 +132,9 @@ def judge_from_json(config: str) -> keras.Model:
         ProtocolError: With reason `"loss"`.
     """
     try:
-        values = keras.saving.deserialize_keras_object(
-            json.loads(config), safe_mode=True
-        )
+        given = json.loads(config)
+        _check_losses(given)
+        values = keras.saving.deserialize_keras_object(given, safe_mode=True)
         judge = keras.Model()
         judge.compile(loss=values["loss"], loss_weights=values["loss_weights"])
     except (ValueError, TypeError, KeyError, ImportError) as error:
@@ -139,6 +145,25 @@ def judge_from_json(config: str) -> keras.Model:
             "loss",
         ) from error
     return judge
+
+
+def _check_losses(value: Any) -> None:
+    """Raises a `ValueError` for anything but what is in `keras.losses`.
+
+    Keras would build any of its classes from a config, large ones as well.
+    """
+    if isinstance(value, dict) and "class_name" in value:
+        name, module = value["class_name"], value.get("module")
+        if (name, module) == ("function", "builtins"):
+            name, module = value.get("config"), "keras.losses"
+        known = isinstance(name, str) and hasattr(keras.losses, name)
+        if module != "keras.losses" or not known:
+            raise ValueError(f"{name!r} of {module!r} is none")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check_losses(item)
 
 
 def without_rate(config: str) -> str:

@@ -75,6 +75,9 @@ class Events:
     def checkpointed(self, path: str, seconds: float) -> None:
         """The server's state was written."""
 
+    def stopping(self) -> None:
+        """The server is about to stop: no session and no step begins."""
+
     def loaded(self, path: str, sessions: dict[str, int]) -> None:
         """A state was read back: the next step of each session in it."""
 

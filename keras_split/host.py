@@ -148,6 +148,7 @@ class Host:
             grace_s: How long to wait for them, in seconds.
         """
         self._stopping = True
+        self.events.stopping()
         end = time.monotonic() + grace_s
         while time.monotonic() < end and any(
             session.in_flight for session in self._sessions
@@ -288,15 +289,17 @@ class Host:
             self.events.resumed(label(session.name), caller, session.next_step)
             return self._welcomed(session)
         self._half.refresh()
+        self._sessions.check_room()
+        # Where labels stay on the phone nobody needs its loss here.
+        judged = self._half.contract.labels_on_server
         session = self._session(
             SessionState(
                 self._sessions.name(),
                 caller.client,
                 hello.optimizer,
-                hello.loss,
+                hello.loss if judged else "",
             )
         )
-        self._sessions.check_room()
         self._sessions.add(session)
         self.events.opened(label(session.name), caller)
         return self._welcomed(session)

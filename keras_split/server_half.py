@@ -2,9 +2,9 @@
 
 Between its forward and its backward a step is parked: its graph
 (`keras_split.step_graph`) waits in the middle, in a thread of its own, with
-all residuals in place. When there are more steps than threads may wait, the
-oldest is dropped, and computed anew from its smashed data when its gradients
-come.
+all residuals in place. When as many wait as there are threads for it, the next
+runs forward only, and is computed anew from its smashed data when its
+gradients come.
 """
 
 import atexit
@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from keras_split import body_optimizer
 from keras_split import threads
+from keras_split import workers
 from keras_split.body_optimizer import BodyOptimizer
 from keras_split.body_optimizer import SharedStep
 from keras_split.crossing import Crossing
@@ -32,6 +33,7 @@ from keras_split.messages import CutTensor
 from keras_split.step_graph import Crossings
 from keras_split.step_graph import StepGraph
 
+_MAX_OPTIMIZERS = 8
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
 
 
@@ -127,10 +129,18 @@ class ServerHalf:
         """
         with self.lock:
             self.abandon(key)
-            step = self._start(optimizer, smashed)
-            penalty, *parts = step.features.result()
-            self._parked[key] = step
-            self._make_room()
+            if self._has_room():
+                step = self._start(optimizer, smashed)
+                penalty, *parts = step.features.result()
+                self._parked[key] = step
+            else:
+                # A graph that ends, not one that waits and is given up: each
+                # that fails costs a kilobyte of TensorFlow 2.21 for good.
+                sent = self._crossings.smashed.unwrap(smashed)
+                made = optimizer.graph.run_forward(
+                    *map(tf.convert_to_tensor, sent)
+                )
+                penalty, *parts = [part.numpy() for part in made]
             return self._crossings.features.wrap(parts), float(penalty)
 
     def backward(
@@ -186,7 +196,7 @@ class ServerHalf:
             ProtocolError: If a gradient is not finite; nothing has changed.
         """
         with self.lock:
-            scale = tf.constant(optimizer.enter(learning_rate), tf.float32)
+            scale = tf.constant(np.float32(optimizer.enter(learning_rate)))
             inputs = [
                 [tf.convert_to_tensor(part) for part in group]
                 for group in (
@@ -220,12 +230,10 @@ class ServerHalf:
         squares = [np.sum(np.square(a, dtype=np.float64)) for a in arrays]
         return float(np.sqrt(np.sum(squares)))
 
-    def _make_room(self) -> None:
-        """Drops the oldest steps if there are more than may wait."""
+    def _has_room(self) -> bool:
+        """Whether one more step may wait."""
         waiting = sum(len(half._parked) for half in list(_HALVES))
-        surplus = waiting - threads.parking_places()
-        for _ in range(min(surplus, len(self._parked))):
-            self._parked.popitem(last=False)[1].abandon()
+        return waiting < threads.parking_places()
 
     def abandon(self, key: str) -> None:
         """Drops the residuals of a step."""
@@ -260,6 +268,7 @@ class ServerHalf:
         with self.lock:
             key = (body_optimizer.without_rate(config), loss)
             if key not in self._steps:
+                self._check_graphs()
                 optimizer = body_optimizer.from_json(config)
                 self._steps[key] = self._share(optimizer, loss)
             return BodyOptimizer(self._steps[key])
@@ -269,6 +278,19 @@ class ServerHalf:
         return BodyOptimizer(self._share(optimizer), lasting=True)
 
     # -- graphs ------------------------------------------------------------
+
+    def _check_graphs(self) -> None:
+        """Makes room for one more optimizer: each has a graph and slots."""
+        for key, shared in list(self._steps.items()):
+            if len(self._steps) >= _MAX_OPTIMIZERS and not shared.users:
+                del self._steps[key]
+        if len(self._steps) >= _MAX_OPTIMIZERS:
+            raise ProtocolError(
+                f"Expected at most {_MAX_OPTIMIZERS} different optimizers of "
+                "clients at a time. Received: one more. Use one that others "
+                "use, or start the server with its own: serve --optimizer.",
+                "optimizer",
+            )
 
     def _share(
         self, optimizer: keras.optimizers.Optimizer, loss: str = ""
@@ -295,10 +317,12 @@ class ServerHalf:
         unwrapped = self._crossings.smashed.unwrap(smashed)
         parts = [tf.convert_to_tensor(part) for part in unwrapped]
         graph = optimizer.graph
+        # As an array: TensorFlow keeps a tensor of every Python number it saw.
+        number = tf.constant(np.array(ticket, np.int64))
 
         def run() -> None:
             try:
-                outcome = graph.run(tf.constant(ticket, tf.int64), *parts)
+                outcome = graph.run(number, *parts)
                 step.result.set_result(outcome)
             except BaseException as error:
                 if not step.features.done():
@@ -307,7 +331,7 @@ class ServerHalf:
             finally:
                 self._tickets.pop(ticket, None)
 
-        threads.start(run)
+        workers.start(run)
         return step
 
     def _hand_over(self, ticket: Any, *features: Any) -> list[Any]:

@@ -117,6 +117,7 @@ class Session:
         self._snapshots = snapshots
         self._smashed: list[CutTensor] = []
         self._smashed_step = -1
+        self._resting = False
         self._last_reply = start.reply
         if start.slots:
             with half.lock:
@@ -124,8 +125,8 @@ class Session:
 
     @property
     def in_flight(self) -> bool:
-        """Whether a forward waits for its backward."""
-        return self._smashed_step == self.next_step
+        """Whether a forward waits for its backward, and its client is there."""
+        return self._smashed_step == self.next_step and not self._resting
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -139,6 +140,7 @@ class Session:
 
     def rest(self) -> None:
         """Frees what a step in flight holds; its backward brings it back."""
+        self._resting = True
         self._half.abandon(self.name)
 
     def handle(self, message: Message) -> Message:
@@ -147,6 +149,7 @@ class Session:
         Raises:
             ProtocolError: If the message is out of order or malformed.
         """
+        self._resting = False
         if isinstance(message, Forward):
             return self._forward(message)
         if isinstance(message, Backward):

@@ -61,7 +61,7 @@ class Snapshots:
                 f"Expected the tag of a snapshot of this server (it keeps "
                 f"the last {self._limit}). Received: {tag!r}. Train again, "
                 "or restart the server with the folder that it had: "
-                "serve --snapshots FOLDER.",
+                "serve --checkpoints FOLDER.",
                 "snapshot",
             )
         try:

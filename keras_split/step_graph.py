@@ -67,6 +67,9 @@ class StepGraph:
         self.run = tf.function(
             self._trace, reduce_retracing=True, autograph=False
         )
+        self.run_forward = tf.function(
+            self._trace_forward, reduce_retracing=True, autograph=False
+        )
         self.run_labeled = tf.function(
             self._trace_labeled, reduce_retracing=True, autograph=False
         )
@@ -96,6 +99,13 @@ class StepGraph:
             output_gradients=[*grads, scale],
         )
         return self._commit(smashed, found, state, scale)
+
+    def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
+        """Smashed data in, penalty and features out; commits nothing."""
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self._crossings.smashed.dequantize(parts)
+        features, _, penalty = self._forward(smashed, values)
+        return [penalty, *self._crossings.features.quantize(features)]
 
     def _trace_labeled(
         self,

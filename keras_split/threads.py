@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -49,11 +48,6 @@ def client_step() -> Iterator[None]:
     """Surrounds a step of a client, which waits twice for its server."""
     with _client_places():
         yield
-
-
-def start(target: Callable[[], None]) -> None:
-    """Runs `target` in a thread that does not keep the process alive."""
-    threading.Thread(target=target, daemon=True).start()
 
 
 def check_room() -> None:

@@ -394,7 +394,7 @@ def test_an_unknown_snapshot_is_refused(link, tag):
     assert str(error) == (
         "Expected the tag of a snapshot of this server (it keeps the last "
         f"64). Received: {tag!r}. Train again, or restart the server with "
-        "the folder that it had: serve --snapshots FOLDER."
+        "the folder that it had: serve --checkpoints FOLDER."
     )
 
 

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -20,6 +21,9 @@ from tests.disturbances import committed
 
 STEPS, EPOCHS, SIZE = 200, 10, 8
 RETRY = Retry(give_up_s=120, first_s=0.05, longest_s=0.5)
+# Room for four steps in memory and some more on disk: then the phone has to
+# ask for a checkpoint.
+NARROW = replace(RETRY, memory_bytes=10_000, disk_bytes=15_000)
 
 
 def halves(folder):
@@ -28,11 +32,11 @@ def halves(folder):
     return client
 
 
-def train(client, target, steps=STEPS, epochs=EPOCHS):
+def train(client, target, steps=STEPS, epochs=EPOCHS, retry=RETRY):
     client.compile(
         keras.optimizers.SGD(0.05, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        strategy=SplitStrategy(f"grpc://{target}", retry=RETRY),
+        strategy=SplitStrategy(f"grpc://{target}", retry=retry),
     )
     x, y = links.batch(SIZE * steps // epochs)
     history = client.fit(
@@ -78,7 +82,9 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path):
             (n, "cut") for n in points[5:]
         ]
 
-    again, others, taken, proxy, server = run(tmp_path, "chaos", plan)
+    again, others, taken, proxy, server = run(
+        tmp_path, "chaos", plan, retry=NARROW
+    )
 
     assert (len(proxy.done), server.deaths) == (15, 5)
     assert links.same(others, weights)

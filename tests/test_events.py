@@ -23,6 +23,7 @@ CALLS = {
     "carried": ("s", 1, 2),
     "checkpointed": ("path", 0.1),
     "loaded": ("path", {"s": 3}),
+    "stopping": (),
 }
 NAMES = [name for name in vars(Events) if not name.startswith("_")]
 

@@ -1,6 +1,7 @@
 """Sessions outlive connections, and with checkpoints the server."""
 
 import errno
+import json
 
 import pytest
 
@@ -323,3 +324,61 @@ def test_a_folder_has_one_server(tmp_path):
                 pass
     with claim(tmp_path):
         pass
+
+
+def test_a_server_does_not_wait_for_clients_that_are_gone(monkeypatch):
+    server = body()
+    host, session = trained(server, 1)
+    host.handle(Forward(session, 1, links.smashed(server.contract)))
+    host.leave(session)
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+
+    host.drain(30)
+
+    assert not slept
+
+
+def test_optimizers_of_clients_are_counted():
+    """Each distinct one costs a graph; those that nobody uses make room."""
+    server = body()
+    host = Host(server.half)
+
+    def enter(number):
+        config = json.dumps(
+            {"class_name": "Adam", "config": {"beta_1": number / 100}}
+        )
+        return host.handle(Hello(server.contract, config))
+
+    sessions = [enter(number).session for number in range(8)]
+    refused = enter(8)
+    again = enter(3)
+    host.handle(Goodbye(sessions[5]))
+    accepted = enter(9)
+
+    assert refused.reason == "optimizer"
+    assert "at most 8 different optimizers" in refused.text
+    assert isinstance(again, Welcome) and isinstance(accepted, Welcome)
+    assert len(server.half._steps) == 8
+
+
+def test_a_client_that_is_refused_leaves_nothing_behind():
+    server = body()
+    host = Host(server.half, max_sessions=1)
+    host.handle(hello(server))
+    graphs = len(server.half._steps)
+
+    refusal = host.handle(Hello(server.contract, links.SGD))
+
+    assert refusal.reason == "busy"
+    assert len(server.half._steps) == graphs
+
+
+def test_where_labels_stay_on_the_phone_its_loss_is_not_read():
+    server = body()
+
+    welcome = Host(server.half).handle(
+        Hello(server.contract, links.SGD, '{"loss": "no such loss"}')
+    )
+
+    assert isinstance(welcome, Welcome)

@@ -1,5 +1,7 @@
+import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -491,6 +493,46 @@ def labeled_step(server, step=0, labels=None, weights=None, **options):
         [CutTensor("sample_weights_0", w.shape, w) for w in weights],
         0.1,
     )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.Sequential([keras.layers.Dense(1)]),
+        keras.layers.Dense(2),
+        ["mse", {"a": keras.optimizers.SGD()}],
+        {"class_name": "function", "module": "builtins", "config": "exec"},
+        {"class_name": "system", "module": "os", "config": {}},
+    ],
+    ids=["model", "layer", "optimizer", "exec", "os"],
+)
+def test_only_losses_are_built_from_the_config_of_a_loss(labeled, loss):
+    config = keras.saving.serialize_keras_object(
+        {"loss": loss, "loss_weights": None}
+    )
+
+    with pytest.raises(ProtocolError, match="Use a loss of keras.losses") as e:
+        labeled[1].half.optimizer(links.SGD, json.dumps(config))
+
+    assert e.value.reason == "loss"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "mse",
+        keras.losses.Huber(),
+        [keras.losses.mean_absolute_error, "mse"],
+        None,
+    ],
+    ids=["name", "object", "list", "none"],
+)
+def test_every_loss_of_keras_is_accepted(labeled, loss):
+    config = keras.saving.serialize_keras_object(
+        {"loss": loss, "loss_weights": [1.0, 0.5]}
+    )
+
+    labeled[1].half.optimizer(links.SGD, json.dumps(config)).leave()
 
 
 def test_a_labeled_step_commits_once(labeled, labeled_session):

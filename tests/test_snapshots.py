@@ -75,7 +75,7 @@ def test_an_unknown_tag_is_refused(tmp_path, tag):
     assert str(info.value) == (
         "Expected the tag of a snapshot of this server (it keeps the last "
         f"64). Received: {tag!r}. Train again, or restart the server with the "
-        "folder that it had: serve --snapshots FOLDER."
+        "folder that it had: serve --checkpoints FOLDER."
     )
 
 

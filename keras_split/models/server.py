@@ -98,7 +98,8 @@ class ServerModel(keras.Model):
             insecure: Whether to listen beyond this machine without TLS.
             **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
                 `idle_timeout_s`, `limits`, `snapshots`, `checkpoints` and
-                `checkpoint_every` of `keras_split.host.Host`.
+                `checkpoint_every` of `keras_split.host.Host`, and fields of
+                `keras_split.transports.limits.StreamLimits`.
 
         Raises:
             TransportError: If the port cannot be had, or others could reach
@@ -106,7 +107,15 @@ class ServerModel(keras.Model):
             DataError: If checkpoints are damaged, or of another model.
         """
         from keras_split.observe.tally import Tally
+        from keras_split.transports.limits import StreamLimits
         from keras_split.transports.server import Server
+
+        streams = {"max_streams": limits.get("max_sessions", 64)}
+        for name in StreamLimits.__dataclass_fields__:
+            if name == "idle_timeout_s" and name in limits:
+                streams[name] = limits[name]  # sessions have the same
+            elif name in limits:
+                streams[name] = limits.pop(name)
 
         tally = Tally(self.contract.fingerprint, self.contract.cut)
         host = self.host(events=Everyone([tally, *listeners]), **limits)
@@ -118,7 +127,7 @@ class ServerModel(keras.Model):
             security=security,
             insecure=insecure,
             status=tally.status,
-            max_streams=limits.get("max_sessions", 64),
+            **streams,
         ).start()
 
     def get_config(self) -> dict[str, Any]:

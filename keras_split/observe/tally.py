@@ -40,6 +40,7 @@ class Tally(Events):
         self._cut = tuple(cut)
         self._began = time.monotonic()
         self._saved: float | None = None
+        self._draining = False
         self._total = _Count(self._began)
         self._sessions: dict[str, _Count] = {}
         self._refusals: Counter[str] = Counter()
@@ -73,6 +74,7 @@ class Tally(Events):
                 checkpoint_age_s=(
                     None if self._saved is None else now - self._saved
                 ),
+                draining=self._draining,
                 memory_bytes=resident_bytes(),
             )
 
@@ -127,6 +129,10 @@ class Tally(Events):
     def checkpointed(self, path: str, seconds: float) -> None:
         """Notes the time."""
         self._saved = time.monotonic()
+
+    def stopping(self) -> None:
+        """Says so from now on."""
+        self._draining = True
 
     def loaded(self, path: str, sessions: dict[str, int]) -> None:
         """Adds the sessions that wait for their clients."""

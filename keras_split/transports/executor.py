@@ -1,10 +1,11 @@
 """Threads for gRPC that do not keep the process alive."""
 
-import threading
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 from typing import TypeVar
+
+from keras_split import workers
 
 _T = TypeVar("_T")
 
@@ -19,7 +20,7 @@ class DaemonThreads(futures.Executor):
     def submit(
         self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any
     ) -> "futures.Future[_T]":
-        """Runs a function in a new thread."""
+        """Runs a function in a thread of its own."""
         future: futures.Future[_T] = futures.Future()
 
         def run() -> None:
@@ -28,5 +29,5 @@ class DaemonThreads(futures.Executor):
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=run, daemon=True).start()
+        workers.start(run)
         return future
