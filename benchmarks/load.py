@@ -114,7 +114,9 @@ def measure(
             client.tell()
         time.sleep(warm_up_s)
         warm = fetch(address, timeout_s=60)
-        time.sleep(seconds)
+        time.sleep(seconds / 2)
+        middle = fetch(address, timeout_s=60)
+        time.sleep(seconds / 2)
         for client in clients:
             client.read()  # "done"
         end = fetch(address, timeout_s=60)  # all sessions are still open
@@ -127,6 +129,7 @@ def measure(
         "sessions": found,
         "start": start,
         "warm": warm,
+        "middle": middle,
         "end": end,
         **times,
     }
@@ -158,15 +161,16 @@ def report(found: dict[str, Any], minutes: float) -> bool:
         print(f"| {name} | " + " | ".join(f"{x:.1f}" for x in row) + " |")
     memory = {
         name: found[name].memory_bytes / 2**20
-        for name in ("start", "warm", "end")
+        for name in ("start", "warm", "middle", "end")
     }
-    growth = memory["end"] / memory["warm"] - 1
+    growth = memory["end"] / memory["middle"] - 1
     print("\n| | |\n| --- | ---: |")
     print(f"| steps of a session, fewest | {min(steps):,} |")
     print(f"| steps of a session, most | {max(steps):,} |")
     print(f"| most / fewest | {fair:.2f} |")
     print(f"| server's memory at the start, MiB | {memory['start']:.0f} |")
     print(f"| after the warm-up | {memory['warm']:.0f} |")
+    print(f"| half way | {memory['middle']:.0f} |")
     print(f"| at the end | {memory['end']:.0f} ({growth:+.1%}) |")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)

@@ -38,9 +38,10 @@ def device() -> None:
     keras-split export (or client.export) wrote on another machine.
 
     \b
-    keras-split serve server.keras --host 0.0.0.0
+    keras-split serve server.keras --host 0.0.0.0 --checkpoints state/ \\
+        --tls-cert server.pem --tls-key server-key.pem
     keras-split device train client.tflite --server 10.0.0.2:50051 \\
-        --data photos/ --epochs 5 --state state.npz
+        --tls-ca ca.pem --data photos/ --epochs 5 --state state.npz
     """  # noqa: D301 (\b is click's, for lines as they are)
 
 
