@@ -126,7 +126,7 @@ def test_an_address_without_a_port_is_a_wrong_call(halves):
     result = call("train", folder / "client.tflite", "--server", "here")
 
     assert result.returncode == 2
-    assert "Expected HOST:PORT. Received: 'here'" in result.stderr
+    assert "for TLS. Received: 'here'" in result.stderr
 
 
 @pytest.mark.parametrize(
