@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_split.blocks import positions_of
 from keras_split.messages import CutTensor
 from keras_split.messages import TensorSpec
 from keras_split.quantization import Rule
 from keras_split.quantize import QuantizedTensor
 from keras_split.quantize import dequantize
 from keras_split.quantize import quantize
+from keras_split.quantize import values_of
 
 
 class Crossing:
@@ -54,33 +56,61 @@ class Crossing:
                 specs.append(tf.TensorSpec((None, 2), tf.float32))
         return specs
 
-    def quantize(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Parts of tensors of shape `(batch, *spec.shape)`."""
+    def quantize(
+        self,
+        tensors: Sequence[tf.Tensor],
+        positions: Sequence[tf.Tensor | None] = (),
+    ) -> list[tf.Tensor]:
+        """Parts of tensors of shape `(batch, *spec.shape)`.
+
+        Args:
+            tensors: What leaves the graph.
+            positions: For gradients, what `positions` said of the tensors
+                that they belong to.
+        """
         parts = []
-        for tensor, spec in zip(tensors, self.specs, strict=True):
+        for tensor, spec, known in zip(
+            tensors, self.specs, self._known(positions), strict=True
+        ):
             tensor = tf.ensure_shape(tensor, (None, *spec.shape))
-            quantized = quantize(tensor, self.rule)
+            quantized = quantize(tensor, self.rule, known)
             parts.append(quantized.codes)
             if quantized.scales is not None:
                 parts.append(quantized.scales)
         return parts
 
-    def dequantize(self, parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def dequantize(
+        self,
+        parts: Sequence[tf.Tensor],
+        positions: Sequence[tf.Tensor | None] = (),
+    ) -> list[tf.Tensor]:
         """The inverse of `quantize`, up to the rule's error."""
-        waiting = iter(parts)
-        tensors = []
-        for spec, dtype in zip(self.specs, self.dtypes, strict=True):
-            codes = next(waiting)
-            codes.set_shape((None, self.rule.codes_per_example(spec.shape)))
-            scales = None
-            if not self.rule.is_float:
-                scales = next(waiting)
-                scales.set_shape((None, 2))
-            quantized = QuantizedTensor(codes, scales)
-            tensors.append(
-                dequantize(quantized, self.rule, spec.shape, tf.as_dtype(dtype))
+        return [
+            dequantize(
+                quantized, self.rule, spec.shape, tf.as_dtype(dtype), known
             )
-        return tensors
+            for quantized, spec, dtype, known in zip(
+                self._quantized(parts),
+                self.specs,
+                self.dtypes,
+                self._known(positions),
+                strict=True,
+            )
+        ]
+
+    def positions(self, parts: Sequence[tf.Tensor]) -> list[tf.Tensor | None]:
+        """Where values crossed, for the gradients that go the other way.
+
+        One entry a tensor; None where all values cross.
+        """
+        if self.rule.block == 1:
+            return [None] * len(self.specs)
+        return [
+            positions_of(quantized.codes, self.rule, spec.shape)
+            for quantized, spec in zip(
+                self._quantized(parts), self.specs, strict=True
+            )
+        ]
 
     def wrap(self, parts: Sequence[Any]) -> list[CutTensor]:
         """Parts that left a graph, as tensors for a message."""
@@ -103,6 +133,30 @@ class Crossing:
         return parts
 
     def read(self, tensors: Sequence[CutTensor]) -> list[Any]:
-        """The float32 arrays behind tensors of a message."""
+        """The float32 values that crossed, `(batch, values)` each."""
         parts = [tf.convert_to_tensor(part) for part in self.unwrap(tensors)]
-        return [tensor.numpy() for tensor in self.dequantize(parts)]
+        return [
+            values_of(quantized, self.rule, spec.shape).numpy()
+            for quantized, spec in zip(
+                self._quantized(parts), self.specs, strict=True
+            )
+        ]
+
+    def _quantized(self, parts: Sequence[tf.Tensor]) -> list[QuantizedTensor]:
+        """The parts tensor by tensor, with their static shapes."""
+        waiting = iter(parts)
+        found = []
+        for spec in self.specs:
+            codes = next(waiting)
+            codes.set_shape((None, self.rule.codes_per_example(spec.shape)))
+            scales = None
+            if not self.rule.is_float:
+                scales = next(waiting)
+                scales.set_shape((None, 2))
+            found.append(QuantizedTensor(codes, scales))
+        return found
+
+    def _known(
+        self, positions: Sequence[tf.Tensor | None]
+    ) -> Sequence[tf.Tensor | None]:
+        return positions or [None] * len(self.specs)

@@ -6,7 +6,9 @@ import keras
 import tensorflow as tf
 
 from keras_split import quantization as quantizations
+from keras_split.blocks import positions_of
 from keras_split.quantization import Quantization
+from keras_split.quantize import quantize
 from keras_split.quantize import simulate
 
 
@@ -55,14 +57,20 @@ class CutQuantizer(keras.layers.Layer):
 
         @tf.custom_gradient
         def cross(x: tf.Tensor) -> Any:
+            shape = tuple(x.shape[1:])
+            positions = None
+            if rules.activations.block > 1:
+                sent = quantize(x, rules.activations)
+                positions = positions_of(sent.codes, rules.activations, shape)
+
             def grad(upstream: tf.Tensor) -> tf.Tensor:
                 upstream = tf.ensure_shape(upstream, x.shape)
-                return simulate(upstream, rules.gradients)
+                return simulate(upstream, rules.gradients, positions)
 
             return tf.identity(simulate(x, rules.activations)), grad
 
         inputs = tf.convert_to_tensor(inputs)
-        if rules.activations.dtype == rules.gradients.dtype == "float32":
+        if rules.is_identity:
             return inputs
         return cross(inputs)
 

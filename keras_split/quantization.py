@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from keras_split.errors import QuantizationError
@@ -23,6 +24,7 @@ BITS = {
 }
 GRANULARITIES = ("tensor", "example", "channel")
 ROUNDINGS = ("nearest", "stochastic")
+BLOCKS = tuple(2**n for n in range(9))
 _CODE_DTYPES = {
     "float32": "float32",
     "float16": "float16",
@@ -42,11 +44,18 @@ class Rule:
             by the floats.
         rounding: `"nearest"` (ties to even) or `"stochastic"`. Ignored by
             the floats.
+        block: Of each block of so many neighbors, the one of largest
+            magnitude crosses and the others are zero: top-k sparsification
+            in blocks. 1 for all of them, or a power of 2 up to 256.
+        known: Whether the receiver knows which of each block it is, so that
+            no positions cross: gradients of a tensor that crossed in blocks.
     """
 
     dtype: str = "int8"
     granularity: str = "example"
     rounding: str = "nearest"
+    block: int = 1
+    known: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -60,6 +69,19 @@ class Rule:
                     f"Expected {name} to be one of {', '.join(allowed)}. "
                     f"Received: {name}={value!r}. Choose one of those."
                 )
+        if self.block not in BLOCKS:
+            raise QuantizationError(
+                f"Expected block to be one of {', '.join(map(str, BLOCKS))}. "
+                f"Received: block={self.block!r}. Choose one of those."
+            )
+        if self.block > 1 and (
+            self.granularity == "channel" or (self.is_float and not self.known)
+        ):
+            raise QuantizationError(
+                "Expected int8, int4 or int2 with a scale per example or "
+                f"tensor, for block={self.block}. Received: {self.dtype} with "
+                f"one per {self.granularity}. Leave block=1, or choose those."
+            )
 
     @property
     def bits(self) -> int:
@@ -76,12 +98,29 @@ class Rule:
         """NumPy dtype of the packed codes."""
         return _CODE_DTYPES.get(self.dtype, "uint8")
 
+    @property
+    def position_bits(self) -> int:
+        """Bits that say which of a block crosses; 0 if none are sent."""
+        return 0 if self.known else self.block.bit_length() - 1
+
+    def values_per_example(self, shape: Sequence[int]) -> int:
+        """Number of values that cross for one example of `shape`."""
+        return -(-math.prod(shape) // self.block)
+
+    def position_bytes(self, shape: Sequence[int]) -> int:
+        """Bytes of packed positions for one example of `shape`."""
+        values = self.values_per_example(shape)
+        return sum(-(-values * w // 8) for w in widths(self.position_bits))
+
     def codes_per_example(self, shape: Sequence[int]) -> int:
-        """Number of packed codes for one example of `shape` (no batch axis)."""
-        elements = math.prod(shape)
+        """Number of packed codes for one example of `shape` (no batch axis).
+
+        Positions come first, if any are sent.
+        """
+        values = self.values_per_example(shape)
         if self.is_float:
-            return elements
-        return -(-elements * self.bits // 8)
+            return values
+        return self.position_bytes(shape) + -(-values * self.bits // 8)
 
     def scale_rows(self, batch: int, shape: Sequence[int]) -> int:
         """Number of rows of the scales tensor, `(rows, 2)`; 0 for floats."""
@@ -101,6 +140,18 @@ class Rule:
         return codes + 8 * self.scale_rows(batch, shape)
 
 
+def widths(bits: int) -> list[int]:
+    """The powers of 2 that `bits` is the sum of, largest first.
+
+    Codes whose width does not divide a byte are packed in so many parts.
+
+    Example:
+    >>> widths(5)
+    [4, 1]
+    """
+    return [1 << n for n in reversed(range(8)) if bits >> n & 1]
+
+
 @dataclass(frozen=True, init=False)
 class Quantization:
     """The rules of one run: one for activations, one for gradients.
@@ -114,9 +165,13 @@ class Quantization:
             default the pair that belongs to `activations`.
         granularity: Granularity of rules that are given by name.
         rounding: Rounding of rules that are given by name.
+        block: Of each block of so many neighbors only the activation of
+            largest magnitude crosses, and the gradient of that one comes
+            back: what both halves compute with is zero elsewhere, so the
+            others have none. By default the block of `activations`.
 
     Raises:
-        QuantizationError: If a name is unknown.
+        QuantizationError: If a name is unknown, or rules do not go together.
 
     Example:
     >>> Quantization("int8").activations.bits
@@ -135,6 +190,7 @@ class Quantization:
         *,
         granularity: str | None = None,
         rounding: str | None = None,
+        block: int | None = None,
     ) -> None:
         if gradients is None:
             gradients = (
@@ -157,7 +213,19 @@ class Quantization:
                     f"Expected {name} to be a dtype name or a Rule. "
                     f"Received: {given!r}. Give one of {', '.join(BITS)}."
                 )
+            if name == "activations":
+                block = block or given.block
+            given = replace(
+                given,
+                block=block,
+                known=name == "gradients" and block != 1,
+            )
             object.__setattr__(self, name, given)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether float32 tensors cross as they are."""
+        return self == Quantization("float32")
 
     def get_config(self) -> dict[str, Any]:
         """A dictionary of plain values, for `from_config`."""
@@ -178,9 +246,10 @@ class Quantization:
             ) from error
 
     def __str__(self) -> str:
-        if self.activations.dtype == self.gradients.dtype:
-            return self.activations.dtype
-        return f"{self.activations.dtype}/{self.gradients.dtype}"
+        name, gradients = self.activations.dtype, self.gradients.dtype
+        name += f"/{gradients}" if gradients != name else ""
+        block = self.activations.block
+        return name if block == 1 else f"{name}, 1 of {block}"
 
 
 DEFAULT_GRANULARITY = "example"

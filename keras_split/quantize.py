@@ -14,12 +14,16 @@ keep it so, because each runtime optimizes in its own way:
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_split import blocks
 from keras_split.errors import QuantizationError
+from keras_split.packing import pack
+from keras_split.packing import unpack
 from keras_split.quantization import Rule
 
 _FLOAT16_MAX = 65504.0
@@ -58,7 +62,9 @@ class _Steps(NamedTuple):
     zero_point: tf.Tensor
 
 
-def quantize(x: tf.Tensor, rule: Rule) -> QuantizedTensor:
+def quantize(
+    x: tf.Tensor, rule: Rule, positions: tf.Tensor | None = None
+) -> QuantizedTensor:
     """Rounds a batch to the codes of `rule`.
 
     Integer rules are affine, and zero is always exact: a group of values that
@@ -81,7 +87,12 @@ def quantize(x: tf.Tensor, rule: Rule) -> QuantizedTensor:
     Args:
         x: Activations or gradients, floats, shape `(batch, *shape)`. The
             batch may be unknown, `shape` must be static.
-        rule: What to round to.
+        rule: What to round to. With `rule.block` above 1, only the value of
+            largest magnitude of each block is rounded and sent.
+        positions: Which one of each block is meant, `(batch, values)` int32,
+            for a rule whose positions are known: what
+            `blocks.positions_of` said of the tensor that `x` is the gradient
+            of.
 
     Returns:
         A `QuantizedTensor` of `rule.nbytes(batch, shape)` bytes.
@@ -99,6 +110,9 @@ def quantize(x: tf.Tensor, rule: Rule) -> QuantizedTensor:
     x = tf.convert_to_tensor(x)
     shape = _example_shape(x)
     flat = _flatten(x, shape)
+    if rule.block > 1:
+        _check_positions(rule, positions)
+        return _quantize_blocks(flat, rule, positions)
     if rule.dtype == "float32":
         return QuantizedTensor(flat, None)
     if rule.dtype == "float16":
@@ -116,7 +130,7 @@ def quantize(x: tf.Tensor, rule: Rule) -> QuantizedTensor:
         ],
         axis=1,
     )
-    return QuantizedTensor(_pack(codes, rule.bits), scales)
+    return QuantizedTensor(pack(codes, rule.bits), scales)
 
 
 def dequantize(
@@ -124,6 +138,7 @@ def dequantize(
     rule: Rule,
     shape: Sequence[int],
     dtype: tf.DType = tf.float32,
+    positions: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The tensor that codes and scales stand for.
 
@@ -132,6 +147,7 @@ def dequantize(
         rule: The rule it was quantized with.
         shape: Shape of one example, without the batch.
         dtype: Float dtype of the result. float16 saturates here as well.
+        positions: As in `quantize`.
 
     Returns:
         A tensor of shape `(batch, *shape)`.
@@ -148,11 +164,18 @@ def dequantize(
     """
     _check_quantized(quantized, rule, shape)
     codes, scales = quantized
+    if rule.block > 1:
+        _check_positions(rule, positions)
+        if not rule.known:
+            positions = blocks.positions_of(codes, rule, shape)
+        values = values_of(quantized, rule, shape)
+        flat = blocks.spread(values, positions, rule.block, math.prod(shape))
+        return _to_dtype(flat, shape, dtype)
     if rule.is_float:
         if rule.dtype == "bfloat16":
             codes = tf.bitcast(codes, tf.bfloat16)
         return _to_dtype(tf.cast(codes, tf.float32), shape, dtype)
-    codes = _unpack(codes, rule.bits, math.prod(shape))
+    codes = unpack(codes, rule.bits, math.prod(shape))
     scale, zero_point = tf.split(scales, 2, axis=1)
     if rule.granularity == "channel":
         codes = _by_channel(codes, shape)
@@ -161,7 +184,21 @@ def dequantize(
     return _from_steps(_Steps(codes, scale, zero_point), shape, dtype)
 
 
-def simulate(x: tf.Tensor, rule: Rule) -> tf.Tensor:
+def values_of(
+    quantized: QuantizedTensor, rule: Rule, shape: Sequence[int]
+) -> tf.Tensor:
+    """The values that crossed, one a block, float32 `(batch, values)`."""
+    codes = quantized.codes[:, rule.position_bytes(shape) :]
+    return dequantize(
+        QuantizedTensor(codes, quantized.scales),
+        _of_values(rule),
+        (rule.values_per_example(shape),),
+    )
+
+
+def simulate(
+    x: tf.Tensor, rule: Rule, positions: tf.Tensor | None = None
+) -> tf.Tensor:
     """What the other party sees of `x`: quantized and dequantized.
 
     Equal to `dequantize(quantize(x, rule), rule, shape, x.dtype)` bit for
@@ -173,12 +210,32 @@ def simulate(x: tf.Tensor, rule: Rule) -> tf.Tensor:
     """
     x = tf.convert_to_tensor(x)
     shape = _example_shape(x)
-    if rule.dtype == "float32" and x.dtype != tf.float64:
+    plain = rule.dtype == "float32" and rule.block == 1
+    if plain and x.dtype != tf.float64:
         return x
-    if rule.is_float:
-        return dequantize(quantize(x, rule), rule, shape, x.dtype)
+    if rule.is_float or rule.block > 1:
+        quantized = quantize(x, rule, positions)
+        return dequantize(quantized, rule, shape, x.dtype, positions)
     steps = _to_steps(_flatten(x, shape), shape, rule)
     return _from_steps(steps, shape, x.dtype)
+
+
+def _quantize_blocks(
+    flat: tf.Tensor, rule: Rule, positions: tf.Tensor | None
+) -> QuantizedTensor:
+    """Positions and values of one of each block."""
+    split = blocks.split(flat, rule.block)
+    if not rule.known:
+        positions = blocks.largest(split)
+    quantized = quantize(blocks.take(split, positions), _of_values(rule))
+    packed = blocks.pack_positions(positions, rule)
+    codes = tf.concat([*packed, quantized.codes], axis=1)
+    return QuantizedTensor(codes, quantized.scales)
+
+
+def _of_values(rule: Rule) -> Rule:
+    """How the values that were taken out of blocks are rounded."""
+    return replace(rule, block=1, known=False)
 
 
 def _to_steps(flat: tf.Tensor, shape: Sequence[int], rule: Rule) -> _Steps:
@@ -272,45 +329,6 @@ def _fraction(x: tf.Tensor) -> tf.Tensor:
     return x - tf.floor(x)
 
 
-def _pack(codes: tf.Tensor, bits: int) -> tf.Tensor:
-    """Float codes `(batch, elements)` to full bytes, first in the low bits."""
-    per_byte = 8 // bits
-    elements = codes.shape[1]
-    nbytes = -(-elements // per_byte)
-    if per_byte > 1:
-        if padding := nbytes * per_byte - elements:
-            codes = tf.pad(codes, ((0, 0), (0, padding)))
-        # A matrix product is the fastest way to add neighbours, in TensorFlow
-        # and in LiteRT; sums of at most 255 are exact in any order.
-        weights = [[2.0 ** (bits * i)] for i in range(per_byte)]
-        codes = tf.matmul(tf.reshape(codes, (-1, per_byte)), weights)
-        codes = tf.reshape(codes, (-1, nbytes))
-    return tf.cast(codes, tf.uint8)
-
-
-def _unpack(codes: tf.Tensor, bits: int, elements: int) -> tf.Tensor:
-    """The inverse of `_pack`."""
-    width = 8
-    while width > bits:
-        width //= 2
-        codes = _halve(codes, width)
-    nbytes = codes.shape[1]
-    codes = tf.cast(codes, tf.float32)
-    return codes if nbytes == elements else codes[:, :elements]
-
-
-def _halve(codes: tf.Tensor, width: int) -> tf.Tensor:
-    """Splits each uint8 in two: its low `width` bits, then the rest."""
-    nbytes = codes.shape[1]
-    low_and_high = tf.cast(codes, tf.float32)
-    high = tf.floor(low_and_high * 2.0**-width)
-    # low + 256 * high as a uint16 whose two bytes, on the little-endian
-    # machines that TensorFlow and LiteRT run on, are the answer.
-    pairs = low_and_high + (256.0 - 2.0**width) * high
-    pairs = tf.bitcast(tf.cast(pairs, tf.uint16), tf.uint8)
-    return tf.reshape(pairs, (-1, 2 * nbytes))
-
-
 def _to_float16(x: tf.Tensor) -> tf.Tensor:
     """Casts float32 to float16; finite values stay finite.
 
@@ -359,6 +377,16 @@ def _example_shape(x: tf.Tensor) -> tuple[int, ...]:
             "an input shape without None."
         )
     return shape
+
+
+def _check_positions(rule: Rule, positions: tf.Tensor | None) -> None:
+    if rule.known == (positions is None):
+        raise QuantizationError(
+            "Expected the positions that crossed before, for a rule whose "
+            "positions are known, and none for others. Received: known="
+            f"{rule.known} and positions={positions}. Pass what positions_of "
+            "read off the codes of the activations."
+        )
 
 
 def _check_quantized(

@@ -81,6 +81,16 @@ class Boundary:
             *(given[f"x_{n}"] for n in self.tail_inputs),
         ]
 
+    def left(self, made: list[tf.Tensor]) -> list[tf.Tensor | None]:
+        """Where values of the head's outputs crossed, for their gradients."""
+        parts = self.smashed.quantize(made[: len(self.smashed.specs)])
+        return self.smashed.positions(parts)
+
+    def arrived(self, given: Tensors) -> list[tf.Tensor | None]:
+        """Where values of the features crossed, for their gradients."""
+        names = part_names("features", self.features)
+        return self.features.positions([given[name] for name in names])
+
     def head_specs(self, size: int) -> Specs:
         """What the head reads, in a batch of `size`."""
         return _specs("x", self.head_inputs, size)

@@ -123,7 +123,7 @@ class TrainingSignatures:
             for t, g in zip(edge, found[: len(edge)], strict=True)
         ]
         crossing = boundary.features_grad
-        parts = crossing.quantize(grads[:count])
+        parts = crossing.quantize(grads[:count], boundary.arrived(given))
         return {
             "loss": loss,
             **correct,
@@ -138,7 +138,9 @@ class TrainingSignatures:
         run = self.head.train(read, self._inputs(given), batch)
         crossing, skips = self._boundary.smashed_grad, self._boundary.skips
         names = part_names("smashed_grad", crossing)
-        grads = crossing.dequantize([given[name] for name in names])
+        grads = crossing.dequantize(
+            [given[name] for name in names], self._boundary.left(run.outputs)
+        )
         grads += [given[f"skip_grad_{i}"] for i in range(len(skips))]
         edge = run.outputs[: len(crossing.specs)]
         edge = edge + [run.outputs[i] for i in skips]

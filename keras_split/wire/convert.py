@@ -208,7 +208,12 @@ def _contract_to_wire(contract: messages.Contract) -> pb.Contract:
         return [pb.TensorSpec(name=v.name, shape=v.shape) for v in values]
 
     def rule(value: Rule) -> pb.Rule:
-        return pb.Rule(**vars(value))
+        return pb.Rule(
+            dtype=value.dtype,
+            granularity=value.granularity,
+            rounding=value.rounding,
+            block=value.block if value.block > 1 else 0,
+        )
 
     return pb.Contract(
         fingerprint=contract.fingerprint,
@@ -233,7 +238,9 @@ def _contract_from_wire(contract: pb.Contract) -> messages.Contract:
 
     try:
         quantization = Quantization(
-            rule(contract.activations), rule(contract.gradients)
+            rule(contract.activations),
+            rule(contract.gradients),
+            block=contract.activations.block or 1,
         )
     except ValueError as error:
         raise ProtocolError(str(error), "quantization") from error
