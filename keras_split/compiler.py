@@ -17,7 +17,7 @@ def compile(
     cut: Any,
     *,
     quantization: str | Quantization = "int8",
-    codec: str = "raw",
+    codec: str | None = None,
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -34,8 +34,10 @@ def compile(
         cut: One or two cuts: layers, names, paths of layers in nested models,
             or lists of those; see `keras_split.Partition`.
         quantization: How cut-layer tensors lose precision: a name such as
-            `"int8"` or a `Quantization`.
+            `"int8"`, a preset (`"balanced"`, `"small"`, `"tiny"`) or a
+            `Quantization`.
         codec: How their bytes are packed without loss: `"raw"` or `"zstd"`.
+            By default `"zstd"` with a preset and `"raw"` otherwise.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
@@ -47,7 +49,7 @@ def compile(
         CodecError: If there is no such codec.
     """
     rule = quantizations.get(quantization)
-    codecs.get(codec)
+    codec = codecs.get(codec or quantizations.codec_for(quantization)).name
     partition = Partition(model, cut)
     contract = partition.contract(rule, codec)
     head, tail = partition.head, partition.tail

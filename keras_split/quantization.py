@@ -213,13 +213,9 @@ class Quantization:
                     f"Expected {name} to be a dtype name or a Rule. "
                     f"Received: {given!r}. Give one of {', '.join(BITS)}."
                 )
-            if name == "activations":
-                block = block or given.block
-            given = replace(
-                given,
-                block=block,
-                known=name == "gradients" and block != 1,
-            )
+            block = block or given.block
+            known = name == "gradients" and block != 1
+            given = replace(given, block=block, known=known)
             object.__setattr__(self, name, given)
 
     @property
@@ -255,16 +251,40 @@ class Quantization:
 DEFAULT_GRANULARITY = "example"
 DEFAULT_ROUNDING = {"activations": "nearest", "gradients": "nearest"}
 
+# Ready-made, by what they cost and save (docs/quantization.md).
+PRESETS = {
+    "balanced": Quantization("int4"),
+    "small": Quantization("int4", "int2", block=8),
+    "tiny": Quantization("int4", "int2", block=32),
+}
+NAMES = (*BITS, *PRESETS)
+
 
 def get(identifier: "str | Quantization | dict[str, Any]") -> Quantization:
-    """A `Quantization` from a name, a config or itself."""
+    """A `Quantization` from a name, a config or itself.
+
+    Raises:
+        QuantizationError: If there is none of that name.
+    """
     if isinstance(identifier, Quantization):
         return identifier
-    if isinstance(identifier, str):
+    if isinstance(identifier, str) and identifier in PRESETS:
+        return PRESETS[identifier]
+    if isinstance(identifier, str) and identifier in BITS:
         return Quantization(identifier)
     if isinstance(identifier, dict):
         return Quantization.from_config(identifier)
     raise QuantizationError(
-        "Expected a quantization such as 'int8', a Quantization or its "
-        f"config. Received: {identifier!r}. Give one of {', '.join(BITS)}."
+        "Expected a quantization such as 'int8' or 'small', a Quantization or "
+        f"its config. Received: {identifier!r}. Give one of "
+        f"{', '.join(NAMES)}."
     )
+
+
+def codec_for(identifier: "str | Quantization | dict[str, Any]") -> str:
+    """Name of the codec that goes with a quantization, unless one is given.
+
+    Presets are made for slow links, where `zstd` pays for itself.
+    """
+    preset = isinstance(identifier, str) and identifier in PRESETS
+    return "zstd" if preset else "raw"

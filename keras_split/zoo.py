@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from keras_split import quantization as quantizations
 from keras_split.errors import ZooError
 from keras_split.messages import Contract
 from keras_split.messages import TensorSpec
@@ -55,8 +56,7 @@ class Facts:
         self, quantization: str | Quantization, batch: int = 16
     ) -> tuple[float, float]:
         """Payload bytes of a training step `(uplink, downlink)` a sample."""
-        if isinstance(quantization, str):
-            quantization = Quantization(quantization)
+        quantization = quantizations.get(quantization)
 
         def specs(shapes: tuple[tuple[int, ...], ...]) -> Any:
             return tuple(TensorSpec("", shape) for shape in shapes)
@@ -196,7 +196,7 @@ class Preset:
         cut: str = DEFAULT_CUT,
         *,
         quantization: str | Quantization | None = None,
-        codec: str = "raw",
+        codec: str | None = None,
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.

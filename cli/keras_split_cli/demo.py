@@ -23,6 +23,7 @@ from keras_split import datasets
 from keras_split import zoo
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
+from keras_split.quantization import NAMES
 from keras_split.quantization import Quantization
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
@@ -65,7 +66,7 @@ main()
     "--quantization",
     default="int8",
     show_default=True,
-    type=click.Choice(["float32", "float16", "bfloat16", "int8", "int4"]),
+    type=click.Choice(NAMES),
     help="How cut-layer tensors are rounded.",
 )
 def demo(epochs: int, images: int, quantization: str) -> None:
@@ -86,7 +87,7 @@ def demo(epochs: int, images: int, quantization: str) -> None:
         batchnorm_momentum=0.9,
         seed=0,
         quantization=quantization,
-        codec="raw",
+        codec=None,
     )
     if importlib.util.find_spec("ai_edge_litert") is None:
         raise BackendError(

@@ -12,7 +12,7 @@ import click
 from keras_split import load_model
 from keras_split import zoo
 from keras_split.errors import DataError
-from keras_split.quantization import BITS
+from keras_split.quantization import NAMES
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,7 @@ class Network:
     batchnorm_momentum: float | None
     seed: int
     quantization: str
-    codec: str
+    codec: str | None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -160,7 +160,7 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--quantization",
-                type=click.Choice(list(BITS)),
+                type=click.Choice(NAMES),
                 default="int8",
                 show_default=True,
                 help="How cut-layer tensors are rounded.",
@@ -168,9 +168,8 @@ def network_options(function: _F) -> _F:
             click.option(
                 "--codec",
                 type=click.Choice(["raw", "zstd"]),
-                default="raw",
-                show_default=True,
-                help="How their bytes are packed without loss.",
+                help="How their bytes are packed without loss; by default "
+                "zstd with balanced, small and tiny, else raw.",
             ),
         ]
     ):

@@ -81,14 +81,16 @@ class TensorSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Rule(_message.Message):
-    __slots__ = ("dtype", "granularity", "rounding")
+    __slots__ = ("dtype", "granularity", "rounding", "block")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     ROUNDING_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     dtype: str
     granularity: str
     rounding: str
-    def __init__(self, dtype: _Optional[str] = ..., granularity: _Optional[str] = ..., rounding: _Optional[str] = ...) -> None: ...
+    block: int
+    def __init__(self, dtype: _Optional[str] = ..., granularity: _Optional[str] = ..., rounding: _Optional[str] = ..., block: _Optional[int] = ...) -> None: ...
 
 class Contract(_message.Message):
     __slots__ = ("fingerprint", "cut", "smashed", "features", "activations", "gradients", "codec", "labels_on_server")
