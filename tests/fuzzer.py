@@ -244,8 +244,7 @@ class Fuzzer:
             case 4:
                 long = envelope.payload * 8
                 envelope.payload_bytes = len(long)
-                for frame in frames.split(envelope, [long]):
-                    yield frame.SerializeToString()
+                yield from frames.split(envelope, [long])
 
 
 def _envelopes(session, victim):

@@ -19,9 +19,10 @@ from keras_split.transports.transport import Transport
 from keras_split.wire import convert
 from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
-from keras_split.wire import split_pb2_grpc
 
 REPLY_LIMIT_BYTES = 1 << 31
+_SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
+_TRAIN = f"/{_SERVICE}/Train"
 
 
 class GrpcTransport(Transport):
@@ -58,7 +59,7 @@ class GrpcTransport(Transport):
         self._codec = codec
         self._reply_timeout_s = reply_timeout_s
         self._whole = True
-        self._outgoing: queue.SimpleQueue[pb.Frame | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         calling = metadata(credentials)
         self._channel = open_channel(
             address,
@@ -66,10 +67,8 @@ class GrpcTransport(Transport):
             credentials=credentials,
             timeout_s=connect_timeout_s,
         )
-        stub = split_pb2_grpc.SplitTrainingStub(self._channel)
-        self._call = stub.Train(
-            iter(self._outgoing.get, None), metadata=calling
-        )
+        train = self._channel.stream_stream(_TRAIN)  # bytes, as they are
+        self._call = train(iter(self._outgoing.get, None), metadata=calling)
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._receive, daemon=True).start()
         self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
@@ -84,7 +83,7 @@ class GrpcTransport(Transport):
         envelope, payload = convert.to_wire(message, self._codec)
         self._whole = False  # until the reply is here
         for frame in frames.split(envelope, payload):
-            self.uplink_bytes += frame.ByteSize()
+            self.uplink_bytes += len(frame)
             self._outgoing.put(frame)
         try:
             reply, content = next(self._envelopes)
@@ -123,14 +122,14 @@ class GrpcTransport(Transport):
         except Exception as error:
             self._arrived.put(error)
 
-    def _frames(self) -> Iterator[pb.Frame]:
+    def _frames(self) -> Iterator[bytes]:
         while True:
             item = self._arrived.get(timeout=self._reply_timeout_s)
             if isinstance(item, StopIteration):
                 return
             if isinstance(item, Exception):
                 raise item
-            self.downlink_bytes += item.ByteSize()
+            self.downlink_bytes += len(item)
             yield item
 
 

@@ -4,19 +4,12 @@ import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
-from typing import TypeVar
 
-from google.protobuf.message import DecodeError
-from google.protobuf.message import Message
-
-from keras_split.errors import ProtocolError
 from keras_split.transports.budget import Share
 from keras_split.transports.limits import StreamLimits
 from keras_split.transports.watchdog import Watch
 from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
-
-_M = TypeVar("_M", bound=Message)
 
 
 class Incoming:
@@ -74,7 +67,7 @@ class Incoming:
         else:
             self._watch.until = self._hello_until
 
-    def _frames(self) -> Iterator[pb.Frame]:
+    def _frames(self) -> Iterator[bytes]:
         began = 0.0
         for raw in self._requests:
             if not self.nbytes:
@@ -83,22 +76,4 @@ class Incoming:
             if self._welcome:
                 allowed_s = self._limits.transfer_s(self.nbytes)
                 self._watch.until = began + allowed_s
-            yield parse(pb.Frame, raw)
-
-
-def parse(kind: type[_M], raw: bytes) -> _M:
-    """A protobuf message of bytes that anybody may have sent.
-
-    Raises:
-        ProtocolError: With reason `"unreadable"`, if they are none.
-    """
-    try:
-        message = kind()
-        message.ParseFromString(raw)
-        return message
-    except DecodeError as error:
-        raise ProtocolError(
-            f"Expected a {kind.__name__} of protobuf. Received: {len(raw):,} "
-            "bytes that are none. Look at the version of the stubs.",
-            "unreadable",
-        ) from error
+            yield raw

@@ -21,7 +21,6 @@ from keras_split.transports.budget import Budget
 from keras_split.transports.budget import Share
 from keras_split.transports.gate import Places
 from keras_split.transports.incoming import Incoming
-from keras_split.transports.incoming import parse
 from keras_split.transports.limits import StreamLimits
 from keras_split.transports.rate import Bucket
 from keras_split.transports.rate import Buckets
@@ -30,6 +29,7 @@ from keras_split.transports.watchdog import Watchdog
 from keras_split.wire import convert
 from keras_split.wire import frames
 from keras_split.wire import split_pb2 as pb
+from keras_split.wire.frame import parse
 
 _LOG = logging.getLogger("keras_split.server")
 SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
@@ -109,13 +109,13 @@ class Servicer:
                     self._abort_if_forbidden(reply, context)
                     envelope, pieces = convert.to_wire(reply, self._codec)
                     self._count(session, incoming.nbytes, envelope)
-                    for raw in _frames(envelope, pieces):
+                    for raw in frames.split(envelope, pieces):
                         watch.allow(self._limits.transfer_s(len(raw)))
                         yield raw
                     del reply, envelope, pieces
             except ProtocolError as error:  # the stream cannot be followed
                 refusal = self._refuse(caller, error)
-                yield from _frames(*convert.to_wire(refusal, self._codec))
+                yield from frames.split(*convert.to_wire(refusal, self._codec))
             except grpc.RpcError:
                 pass  # the client went away
             finally:
@@ -250,11 +250,6 @@ class Servicer:
 
     def _take(self, caller: Caller) -> bool:
         return self._unary.take(_key(caller))
-
-
-def _frames(envelope: pb.Envelope, pieces: list[Any]) -> Iterator[bytes]:
-    for frame in frames.split(envelope, pieces):
-        yield frame.SerializeToString()
 
 
 def _key(caller: Caller) -> str:

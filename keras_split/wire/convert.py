@@ -152,11 +152,11 @@ class _Reader:
             decoded = self._codec.decode(encoded, nbytes)
         except CodecError as error:
             raise ProtocolError(str(error), "codec") from error
-        codes = np.frombuffer(decoded, dtype).reshape(shape)
+        codes = _array(decoded, dtype).reshape(shape)
         scales = None
         if item.scale_rows:
             raw = self._take(scale_bytes, item.name)
-            scales = np.frombuffer(raw, "<f4").reshape(-1, 2)
+            scales = _array(raw, np.dtype("<f4")).reshape(-1, 2)
         return CutTensor(item.name, tuple(item.shape), codes, scales)
 
     def finish(self) -> None:
@@ -178,6 +178,12 @@ class _Reader:
             )
         self._offset += count
         return piece
+
+
+def _array(data: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Numbers that lie anywhere; NumPy is slow with those between words."""
+    array = np.frombuffer(data, dtype)
+    return array if array.flags.aligned else array.copy()
 
 
 def _describe(tensor: CutTensor, codec: Codec, payload: _Payload) -> pb.Tensor:

@@ -6,23 +6,30 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_split.errors import ProtocolError
+from keras_split.wire import frame
 from keras_split.wire import split_pb2 as pb
 
 CHUNK_BYTES = 1 << 20
 _OBJECT_BYTES = 144  # what Python adds to a chunk, and needs to join it
+_LONG = 1 << 16  # a view of a shorter chunk would be large beside it
 
 
-def split(envelope: pb.Envelope, payload: list[Any]) -> Iterator[pb.Frame]:
-    """Cuts an envelope and its payload into frames."""
-    whole = memoryview(b"".join(payload))
-    envelope.payload = bytes(whole[:CHUNK_BYTES])
-    yield pb.Frame(envelope=envelope)
-    for start in range(CHUNK_BYTES, len(whole), CHUNK_BYTES):
-        yield pb.Frame(chunk=bytes(whole[start : start + CHUNK_BYTES]))
+def split(envelope: pb.Envelope, payload: list[Any]) -> Iterator[bytes]:
+    """Cuts an envelope and its payload into frames.
+
+    Args:
+        envelope: Without a payload of its own.
+        payload: Buffers of bytes; each is copied once, into its frames.
+    """
+    pieces = _cut(payload)
+    envelope.ClearField("payload")
+    yield frame.envelope(envelope, next(pieces, []))
+    for chunk in pieces:
+        yield frame.chunk(chunk)
 
 
 def join(
-    frames: Iterable[pb.Frame],
+    frames: Iterable[bytes],
     limit: int,
     take: Callable[[int], bool] = lambda nbytes: True,
 ) -> Iterator[tuple[pb.Envelope, Any]]:
@@ -33,35 +40,52 @@ def join(
     without being kept; its envelope comes with None.
 
     Args:
-        frames: What arrives.
+        frames: What arrives, as bytes.
         limit: The longest payload that is kept.
         take: Asked for room before bytes of a payload are kept.
 
     Raises:
         ProtocolError: With reason `"truncated"`, if the frames are not those
-            of whole envelopes; the stream cannot be followed any further.
+            of whole envelopes, or `"unreadable"`, if they are none; the
+            stream cannot be followed any further.
     """
     stream = iter(frames)
-    for frame in stream:
+    for raw in stream:
         # In a function of its own, so that nothing is held between messages.
-        yield _whole(frame, stream, limit, take)
+        yield _whole(raw, stream, limit, take)
+
+
+def _cut(payload: list[Any]) -> Iterator[list[memoryview]]:
+    """The pieces of a payload, as groups of a chunk's length."""
+    group: list[memoryview] = []
+    room = CHUNK_BYTES
+    for piece in payload:
+        view = memoryview(piece)
+        while len(view):
+            group.append(view[:room])
+            view = view[room:]
+            room -= len(group[-1])
+            if not room:
+                yield group
+                group, room = [], CHUNK_BYTES
+    if group:
+        yield group
 
 
 def _whole(
-    frame: pb.Frame,
-    stream: Iterator[pb.Frame],
+    raw: bytes,
+    stream: Iterator[bytes],
     limit: int,
     take: Callable[[int], bool],
 ) -> tuple[pb.Envelope, Any]:
-    if frame.WhichOneof("kind") != "envelope":
+    envelope, payload = frame.read(raw)
+    if envelope is None:
         raise ProtocolError(
             "Expected an envelope. Received: a chunk that belongs to no "
             "envelope.",
             "truncated",
         )
-    envelope = frame.envelope
     size = envelope.payload_bytes
-    payload: Any = envelope.payload
     filled = len(payload)
     keep = size <= limit and take(filled)
     # Joined at the end: a buffer that grows is moved about (2.4 MB and back
@@ -75,7 +99,9 @@ def _whole(
                 f"{filled:,} and the end of the stream.",
                 "truncated",
             )
-        chunk = following.chunk
+        other, chunk = frame.read(following)
+        if other is not None:
+            chunk = b""
         if not chunk or filled + len(chunk) > size:
             raise ProtocolError(
                 f"Expected {size - filled:,} more bytes of payload. "
@@ -87,7 +113,7 @@ def _whole(
             keep = False
             pieces.clear()
         if keep:
-            pieces.append(chunk)
+            pieces.append(chunk if len(chunk) >= _LONG else bytes(chunk))
     if filled != size:
         raise ProtocolError(
             f"Expected a payload of {size:,} bytes. Received: {filled:,}.",

@@ -36,7 +36,6 @@ from keras_split.messages import TensorSpec
 from keras_split.messages import Welcome
 from keras_split.quantization import Quantization
 from keras_split.wire import frames
-from keras_split.wire import split_pb2 as pb
 from keras_split.wire.convert import from_wire
 from keras_split.wire.convert import to_wire
 
@@ -120,15 +119,12 @@ SAMPLES = {
 def encode(message, codec="raw"):
     """The frames of a message, as hexadecimal text."""
     envelope, payload = to_wire(message, codecs.get(codec))
-    return [
-        frame.SerializeToString(deterministic=True).hex()
-        for frame in frames.split(envelope, payload)
-    ]
+    return [frame.hex() for frame in frames.split(envelope, payload)]
 
 
 def decode(stored, codec="raw"):
     """The message that `encode` made text of."""
-    stream = [pb.Frame.FromString(bytes.fromhex(text)) for text in stored]
+    stream = [bytes.fromhex(text) for text in stored]
     ((envelope, payload),) = frames.join(stream, 1 << 20)
     return from_wire(envelope, payload, codecs.get(codec), 1 << 20)
 

@@ -64,7 +64,7 @@ class Stream:
 
     def send(self, message):
         for frame in frames.split(*convert.to_wire(message, RAW)):
-            self.sent.put(frame.SerializeToString())
+            self.sent.put(frame)
 
     def receive(self):
         envelope = pb.Frame.FromString(next(self.call)).envelope
@@ -488,7 +488,7 @@ def test_no_place_is_lost_over_calls_that_end_in_any_way(start, stream):
                     host.answer = lambda m: Refusal("permission", "no")
                     wire.exchange(Snapshot("s"))
                 else:
-                    wire._outgoing.put(pb.Frame(chunk=b"x"))
+                    wire._outgoing.put(b"\x12\x01x")
             except (RefusedError, TransportError):
                 pass
         host.answer = answer

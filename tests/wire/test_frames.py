@@ -18,11 +18,20 @@ def cut(payload):
     return list(frames.split(envelope(len(payload)), [payload]))
 
 
+def chunk(payload):
+    return pb.Frame(chunk=payload).SerializeToString()
+
+
+def announced(size):
+    return pb.Frame(envelope=envelope(size)).SerializeToString()
+
+
 def test_a_small_payload_travels_in_the_envelope():
     sent = cut(b"codes")
 
-    assert [f.WhichOneof("kind") for f in sent] == ["envelope"]
-    assert sent[0].envelope.payload == b"codes"
+    [frame] = map(pb.Frame.FromString, sent)
+    assert frame.WhichOneof("kind") == "envelope"
+    assert frame.envelope.payload == b"codes"
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, frames.CHUNK_BYTES])
@@ -44,14 +53,15 @@ def test_no_frame_is_longer_than_a_chunk_and_its_envelope():
     sent = cut(payload)
 
     assert len(sent) == 4
-    assert max(f.ByteSize() for f in sent) < frames.CHUNK_BYTES + 100
+    assert max(map(len, sent)) < frames.CHUNK_BYTES + 100
 
 
 def test_pieces_of_a_payload_are_put_in_order():
     pieces = [b"codes", memoryview(b"scales"), bytearray(b"more")]
 
-    [frame] = frames.split(envelope(15), pieces)
+    [raw] = frames.split(envelope(15), pieces)
 
+    frame = pb.Frame.FromString(raw)
     assert frame.envelope.payload == b"codesscalesmore"
 
 
@@ -76,7 +86,7 @@ def test_a_payload_over_the_limit_is_read_past():
 
 def test_a_chunk_without_an_envelope_is_refused():
     with pytest.raises(ProtocolError, match="Expected an envelope") as info:
-        list(frames.join([pb.Frame(chunk=b"codes")], LIMIT))
+        list(frames.join([chunk(b"codes")], LIMIT))
 
     assert info.value.reason == "truncated"
 
@@ -97,11 +107,12 @@ def test_a_stream_that_ends_in_a_payload_is_refused():
 @pytest.mark.parametrize(
     "frame",
     [
-        pb.Frame(chunk=b""),
-        pb.Frame(chunk=b"x" * (frames.CHUNK_BYTES + 1)),
-        pb.Frame(envelope=envelope(0)),
+        chunk(b""),
+        chunk(b"x" * (frames.CHUNK_BYTES + 1)),
+        announced(0),
+        b"",
     ],
-    ids=["empty", "too long", "an envelope"],
+    ids=["empty", "too long", "an envelope", "nothing"],
 )
 def test_a_chunk_that_does_not_fit_is_refused(frame):
     sent = cut(bytes(2 * frames.CHUNK_BYTES))[:1]
@@ -117,21 +128,21 @@ def test_more_payload_than_announced_is_refused():
     frame.envelope.payload = b"codes"
 
     with pytest.raises(ProtocolError, match="of 3 bytes. Received: 5"):
-        list(frames.join([frame], LIMIT))
+        list(frames.join([frame.SerializeToString()], LIMIT))
 
 
 def test_a_payload_that_is_only_announced_costs_no_more_than_the_limit():
-    frame = pb.Frame(envelope=envelope(1 << 62))
+    frame = announced(1 << 62)
 
     with pytest.raises(ProtocolError, match="end of the stream"):
         list(frames.join([frame], LIMIT))
 
 
 def test_memory_grows_with_what_came_and_not_with_what_was_announced():
-    announced = 1 << 28
-    sent = [pb.Frame(envelope=envelope(announced))]
-    sent += [pb.Frame(chunk=bytes(frames.CHUNK_BYTES))] * 4
-    stream = frames.join(iter(sent), announced)
+    size = 1 << 28
+    sent = [announced(size)]
+    sent += [chunk(bytes(frames.CHUNK_BYTES))] * 4
+    stream = frames.join(iter(sent), size)
 
     tracemalloc.start()
     with pytest.raises(ProtocolError, match="Received: 4,194,304"):
@@ -150,9 +161,9 @@ def test_room_is_asked_for_each_piece_before_it_is_kept():
         frames.join(cut(long) + cut(b"b"), LIMIT, lambda n: not asked.append(n))
     )
 
-    chunk = frames.CHUNK_BYTES
-    assert asked[::3] == [chunk, 1]
-    assert chunk < asked[1] < chunk + 200
+    whole = frames.CHUNK_BYTES
+    assert asked[::3] == [whole, 1]
+    assert whole < asked[1] < whole + 200
     assert 5 < asked[2] < 205
 
 
@@ -199,9 +210,9 @@ def test_tiny_chunks_take_the_room_that_they_really_need():
         return True
 
     def sent():
-        yield pb.Frame(envelope=envelope(20_000))
+        yield announced(20_000)
         for _ in range(10_000):
-            yield pb.Frame(chunk=b"xy")
+            yield chunk(b"xy")
 
     tracemalloc.start()
     for _ in frames.join(sent(), LIMIT, take):
@@ -210,3 +221,19 @@ def test_tiny_chunks_take_the_room_that_they_really_need():
     tracemalloc.stop()
 
     assert peak < asked
+
+
+def test_what_is_no_frame_is_refused():
+    with pytest.raises(ProtocolError, match="are none") as info:
+        list(frames.join([b"\xff" * 50], LIMIT))
+
+    assert info.value.reason == "unreadable"
+
+
+def test_a_payload_that_an_envelope_has_already_is_not_sent():
+    head = envelope(5)
+    head.payload = b"older"
+
+    [raw] = frames.split(head, [b"codes"])
+
+    assert pb.Frame.FromString(raw).envelope.payload == b"codes"
