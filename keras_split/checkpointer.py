@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,15 @@ from keras_split.events import Events
 from keras_split.session import Session
 
 _LOG = logging.getLogger("keras_split.server")
+# Those that only bytes ask for may take a fiftieth of the time: a large body
+# on a fast server would else do nothing but write.
+_PAUSES = 50
 
 
 class Checkpointer:
-    """Writes a state every so many steps, in a thread of its own.
+    """Writes a state every so many steps or bytes, in a thread of its own.
 
+    Bytes count for the sake of clients: they keep what they sent since.
     A session's first step is written before it is answered, so a server that
     comes back knows every session that has taken one. A step counts as
     durable when the last two states hold it: should the last be damaged, the
@@ -27,6 +32,8 @@ class Checkpointer:
     Args:
         checkpoints: Where states are kept.
         every: Steps from one to the next.
+        every_bytes: Or what one session sent meanwhile, if that is less;
+            unless the last one took long.
         capture: Takes the state; called while nothing else runs.
         events: Hears of each.
     """
@@ -35,16 +42,21 @@ class Checkpointer:
         self,
         checkpoints: Checkpoints,
         every: int,
+        every_bytes: int,
         capture: Callable[[], HostState],
         events: Events,
     ) -> None:
         self._checkpoints = checkpoints
         self._every = every
+        self._every_bytes = every_bytes
         self._capture = capture
         self._events = events
         self._steps = self._tried = self._saved = 0
         self._written: deque[dict[str, int]] = deque(maxlen=2)
         self._writing: threading.Thread | None = None
+        self._received: weakref.WeakKeyDictionary[Session, int]
+        self._received = weakref.WeakKeyDictionary()
+        self._pause_until = 0.0
 
     def durable_steps(self, session: Session) -> int:
         """Steps of a session below this one outlive the server."""
@@ -55,14 +67,18 @@ class Checkpointer:
         counts = {s.name: s.next_step for s in state.sessions}
         self._written.extend([counts, counts])
 
+    def received(self, session: Session, nbytes: int) -> None:
+        """Tensors of a step have come, which their client keeps."""
+        self._received[session] = self._received.get(session, 0) + nbytes
+
     def stepped(self, session: Session) -> None:
         """A step was committed; called while nothing else runs."""
         self._steps += 1
         known = self._written and session.name in self._written[-1]
         if not known:
             self.try_now()
-        elif self._steps - self._tried >= self._every and not self._busy():
-            self._tried = self._steps
+        elif self._due(session) and not self._busy():
+            self._begin()
             self._writing = threading.Thread(
                 target=self._write,
                 args=(self._capture(), self._steps),
@@ -82,7 +98,7 @@ class Checkpointer:
         self.wait()
         if not anyway and self._saved == self._steps and self._written:
             return True
-        self._tried = self._steps
+        self._begin()
         return self._write(self._capture(), self._steps)
 
     def make_sure(self) -> None:
@@ -104,6 +120,16 @@ class Checkpointer:
         if self._writing is not None:
             self._writing.join()
 
+    def _due(self, session: Session) -> bool:
+        if self._steps - self._tried >= self._every:
+            return True
+        much = self._received.get(session, 0) >= self._every_bytes
+        return much and time.monotonic() >= self._pause_until
+
+    def _begin(self) -> None:
+        self._tried = self._steps
+        self._received.clear()
+
     def _busy(self) -> bool:
         return self._writing is not None and self._writing.is_alive()
 
@@ -121,5 +147,7 @@ class Checkpointer:
         counts = {s.name: s.next_step for s in state.sessions}
         self._written.append(counts)
         self._saved = steps
-        self._events.checkpointed(str(path), time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        self._pause_until = time.monotonic() + _PAUSES * took_s
+        self._events.checkpointed(str(path), took_s)
         return True

@@ -320,10 +320,10 @@ class Conversation:
             self.next_step = welcome.next_step
             if welcome.keeps_checkpoints and self.retry.give_up_s:
                 self._sent = SentSteps(
-                    codecs.get(hello.contract.codec),
-                    self.retry.memory_bytes,
-                    self.retry.disk_bytes,
+                    self.retry.memory_bytes, self.retry.disk_bytes
                 )
+        elif self._sent is not None:
+            self._sent.drop_before(welcome.durable_steps)
         return welcome
 
     def _resume(self, message: Message) -> Transport:

@@ -17,6 +17,7 @@ from keras_split.events import Events
 from keras_split.events import Taken
 from keras_split.events import label
 from keras_split.messages import PROTOCOL
+from keras_split.messages import Backward
 from keras_split.messages import Checkpoint
 from keras_split.messages import Done
 from keras_split.messages import Forward
@@ -29,6 +30,7 @@ from keras_split.messages import Refusal
 from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Welcome
+from keras_split.messages import payload_bytes
 from keras_split.session import Limits
 from keras_split.session import Session
 from keras_split.session import SessionState
@@ -44,6 +46,7 @@ _LOG = logging.getLogger("keras_split.server")
 IDLE_S = 3600.0
 _SLACK_BYTES = 1 << 16
 _NOBODY = Caller()
+_STEP = (Forward, Backward, LabeledStep)
 
 
 class Host:
@@ -66,6 +69,8 @@ class Host:
         checkpoints: Folder for checkpoints; the server goes on from the last
             one there. None for a server that forgets.
         checkpoint_every: Steps from one checkpoint to the next.
+        checkpoint_every_bytes: Or bytes of tensors that one session sent
+            meanwhile, whichever comes first; clients keep as much.
         events: Hears what happens.
 
     Raises:
@@ -86,6 +91,7 @@ class Host:
         snapshots: str | os.PathLike[str] | None = None,
         checkpoints: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 100,
+        checkpoint_every_bytes: int = 100 << 20,
         events: Events | None = None,
     ) -> None:
         self.events = events or Events()
@@ -106,7 +112,7 @@ class Host:
         )
         self._checkpointer: Checkpointer | None = None
         if kept is not None:
-            self._begin(kept, checkpoint_every)
+            self._begin(kept, checkpoint_every, checkpoint_every_bytes)
 
     def handle(self, message: Message, caller: Caller = _NOBODY) -> Message:
         """Answers a message; what is wrong with it becomes a `Refusal`."""
@@ -164,10 +170,12 @@ class Host:
             for session in self._sessions:
                 self.close(session.name, "stopped")
 
-    def _begin(self, checkpoints: Checkpoints, every: int) -> None:
+    def _begin(
+        self, checkpoints: Checkpoints, every: int, every_bytes: int
+    ) -> None:
         """Goes on from the last checkpoint, or writes the first one."""
         self._checkpointer = Checkpointer(
-            checkpoints, every, self._state, self.events
+            checkpoints, every, every_bytes, self._state, self.events
         )
         loaded = checkpoints.load(self._half.contract.fingerprint)
         if loaded is None:
@@ -225,6 +233,8 @@ class Host:
             if isinstance(message, Checkpoint):
                 self._make_durable()
                 return Done()
+            if isinstance(message, _STEP) and self._checkpointer is not None:
+                self._checkpointer.received(session, payload_bytes(message))
             before = session.next_step
             reply = session.handle(message)
             if isinstance(message, Restore):

@@ -44,7 +44,7 @@ class Retry:
     give_up_s: float = 120.0
     first_s: float = 0.2
     longest_s: float = 10.0
-    memory_bytes: int = 64 << 20
+    memory_bytes: int = 256 << 20
     disk_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:

@@ -1,44 +1,68 @@
 """What a client has sent, for a server that may lose it."""
 
+import contextlib
+import logging
+import struct
 import tempfile
+import threading
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from keras_split.codecs import Codec
+from keras_split import codecs
+from keras_split import workers
 from keras_split.messages import Message
 from keras_split.messages import payload_bytes
 from keras_split.wire import convert
 from keras_split.wire import split_pb2 as pb
 
+_LOG = logging.getLogger("keras_split")
+_RAW = codecs.get("raw")  # to compress once more would cost a step its time
+_LENGTHS = struct.Struct("<QQ")  # of an envelope, and of the payload behind it
+_LIMIT_BYTES = 1 << 48  # of one tensor: it is our own file
+_AHEAD_BYTES = 64 << 20  # that the disk may be behind
 
-@dataclass(frozen=True, eq=False)
+
 class _Step:
-    step: int
-    nbytes: int
-    messages: list[Message]  # empty if they are on disk
+    """The messages of one step: in memory, or in a file.
+
+    Attributes:
+        messages: Empty once they are in the file.
+        on_disk: Whether it is the disk's, or shall be.
+    """
+
+    def __init__(self, step: int, messages: list[Message]) -> None:
+        self.step = step
+        self.nbytes = sum(map(payload_bytes, messages))
+        self.messages = messages
+        self.on_disk = False
 
 
 class SentSteps:
     """Messages of the steps that the server could still lose.
 
-    They are kept in memory, then in temporary files, as the wire has them.
+    They are kept in memory as they are. What is more goes to temporary
+    files, in a thread of its own: a step does not wait for a disk unless that
+    is 64 MiB behind. What cannot be written stays in memory, and `full` says
+    that no more should come.
 
     Args:
-        codec: Packs the codes on disk.
         memory_bytes: How much is kept in memory.
         disk_bytes: How much more is kept on disk.
     """
 
-    def __init__(
-        self, codec: Codec, memory_bytes: int, disk_bytes: int
-    ) -> None:
-        self._codec = codec
+    def __init__(self, memory_bytes: int, disk_bytes: int) -> None:
         self._room = (memory_bytes, disk_bytes)
         self._steps: deque[_Step] = deque()
         self._memory = self._disk = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._working = False
+        self._behind = 0
+        self._failed = False
+        self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -50,60 +74,122 @@ class SentSteps:
 
     @property
     def full(self) -> bool:
-        """Whether there is more than room for."""
-        return self._disk > self._room[1]
+        """Whether there is more than room for, or the disk takes no more."""
+        return self._failed or self._disk > self._room[1]
 
     def add(self, step: int, messages: list[Message]) -> None:
         """Keeps the messages of a step."""
-        nbytes = sum(payload_bytes(message) for message in messages)
-        if self._memory + nbytes <= self._room[0]:
-            self._memory += nbytes
-        else:
-            self._disk += nbytes
-            for i, message in enumerate(messages):
-                envelope, payload = convert.to_wire(message, self._codec)
-                envelope.payload = b"".join(payload)
-                self._path(step, i).write_bytes(envelope.SerializeToString())
-            messages = []
-        self._steps.append(_Step(step, nbytes, messages))
+        kept = _Step(step, messages)
+        self._steps.append(kept)
+        if self._memory + kept.nbytes <= self._room[0]:
+            self._memory += kept.nbytes
+            return
+        kept.on_disk = True
+        self._disk += kept.nbytes
+        if self.full:
+            return  # all of it will soon be forgotten
+        with self._changed:
+            self._changed.wait_for(lambda: self._behind <= _AHEAD_BYTES)
+            self._behind += kept.nbytes
+        self._soon(lambda: self._write(kept))
 
     def drop_before(self, step: int) -> None:
         """Forgets steps that the server will not lose any more."""
+        dropped = []
         while self._steps and self._steps[0].step < step:
             old = self._steps.popleft()
-            if old.messages:
+            if old.on_disk:
+                self._disk -= old.nbytes
+                dropped.append(old)
+            else:
                 self._memory -= old.nbytes
-                continue
-            self._disk -= old.nbytes
-            for path in self._paths(old.step):
-                path.unlink()
+        if dropped:
+            self._soon(lambda: self._remove(dropped))
 
     def since(self, step: int) -> Iterator[Message]:
         """The messages of all steps from this one on, in order."""
         for kept in self._steps:
             if kept.step >= step:
-                yield from kept.messages or self._read(kept.step)
+                # Read first: they may be written, and let go of, meanwhile.
+                yield from kept.messages or self._read(kept)
 
     def clear(self) -> None:
         """Forgets everything."""
+        with self._changed:
+            self._tasks.clear()
+            self._changed.wait_for(lambda: not self._working)
+            self._behind = 0
         self._steps.clear()
         self._memory = self._disk = 0
+        self._failed = False
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
-    def _read(self, step: int) -> Iterator[Message]:
-        for path in self._paths(step):
-            envelope = pb.Envelope.FromString(path.read_bytes())
-            yield convert.from_wire(
-                envelope, envelope.payload, self._codec, 1 << 31
-            )
+    # -- in a thread of its own --------------------------------------------
 
-    def _path(self, step: int, number: int) -> Path:
+    def _soon(self, task: Callable[[], None]) -> None:
+        with self._changed:
+            self._tasks.append(task)
+            if not self._working:
+                self._working = True
+                workers.start(self._work)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._tasks:
+                    self._working = False
+                    self._changed.notify_all()
+                    return
+                task = self._tasks.popleft()
+            task()
+            del task  # or its messages live until the next one comes
+
+    def _write(self, kept: _Step) -> None:
+        try:
+            if not self._failed:
+                with self._path(kept).open("wb") as file:
+                    for message in kept.messages:
+                        file.writelines(_pieces(message))
+                kept.messages = []
+        except Exception as error:  # a disk that is full; or memory that is
+            self._failed = True
+            _LOG.warning(
+                "what was sent cannot be kept on the disk (%s); the server is "
+                "asked to make its steps durable instead",
+                error,
+            )
+        finally:
+            with self._changed:
+                self._behind -= kept.nbytes
+                self._changed.notify_all()
+
+    def _remove(self, dropped: list[_Step]) -> None:
+        for step in dropped:
+            if not step.messages:
+                with contextlib.suppress(OSError):
+                    self._path(step).unlink()
+
+    # -- files -------------------------------------------------------------
+
+    def _path(self, step: _Step) -> Path:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="keras_split-")
-        return Path(self._folder.name) / f"{step}.{number}"
+        return Path(self._folder.name) / str(step.step)
 
-    def _paths(self, step: int) -> list[Path]:
-        assert self._folder is not None
-        return sorted(Path(self._folder.name).glob(f"{step}.*"))
+    def _read(self, step: _Step) -> Iterator[Message]:
+        with self._path(step).open("rb") as file:
+            while lengths := file.read(_LENGTHS.size):
+                about, payload = map(file.read, _LENGTHS.unpack(lengths))
+                yield convert.from_wire(
+                    pb.Envelope.FromString(about), payload, _RAW, _LIMIT_BYTES
+                )
+
+
+def _pieces(message: Message) -> Iterator[Any]:
+    envelope, payload = convert.to_wire(message, _RAW)
+    about = envelope.SerializeToString()
+    yield _LENGTHS.pack(len(about), envelope.payload_bytes)
+    yield about
+    yield from payload

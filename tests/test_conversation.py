@@ -78,6 +78,28 @@ def test_a_session_is_a_hello_numbered_steps_and_a_goodbye():
     assert (goodbye.session, closed) == ("s", "close")
 
 
+def test_what_a_server_holds_is_not_kept_after_a_reconnect():
+    contract = links.halves()[0].contract
+    talk = Talk(
+        Welcome("s", keeps_checkpoints=True),
+        *(r for n in range(3) for r in (Features(n, []), SmashedGrad(n, []))),
+        Welcome("s", 3, durable_steps=2, keeps_checkpoints=True),
+        Features(3, []),
+        Done(),
+    )
+    talk.connect(contract, links.SGD)
+    for _ in range(3):
+        talk.forward([])
+        talk.backward([], 0.1)
+    before = talk._sent.first
+
+    talk._hang_up()
+    talk.forward([])
+
+    assert (before, talk._sent.first) == (0, 2)
+    talk.close()
+
+
 def test_the_strategy_of_keras_is_one():
     assert issubclass(SplitStrategy, Conversation)
 

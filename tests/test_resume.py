@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from keras_split import checkpointer
 from keras_split import npz
 from keras_split.checkpoints import claim
 from keras_split.errors import DataError
@@ -17,6 +18,7 @@ from keras_split.messages import Done
 from keras_split.messages import Forward
 from keras_split.messages import Goodbye
 from keras_split.messages import Hello
+from keras_split.messages import Infer
 from keras_split.messages import Refusal
 from keras_split.messages import Restore
 from keras_split.messages import Snapshot
@@ -207,6 +209,42 @@ def test_two_states_must_hold_a_step_before_it_counts(tmp_path):
     assert durable[0] <= 1
     assert durable == sorted(durable)
     assert 3 <= durable[-1] <= 6
+
+
+def checkpoints_of(server, tmp_path, steps, **options):
+    """How many were written after the first step of a session."""
+    written = []
+
+    class Ears(Events):
+        def checkpointed(self, path, took_s):
+            written.append(path)
+
+    host, session = trained(server, 1, checkpoints=tmp_path, events=Ears())
+    host._checkpointer._every_bytes = options["every_bytes"]
+    before = len(written)
+    for number in range(1, 1 + steps):
+        step(host, server, session, number)
+        host.handle(Infer(session, links.smashed(server.contract)))
+        host._checkpointer.wait()
+    return len(written) - before
+
+
+def test_a_checkpoint_is_written_after_so_many_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpointer, "_PAUSES", 0)
+    server = body()
+    contract = server.contract
+    sent = [*links.smashed(contract), *links.features_grad(contract)]
+    step_bytes = sum(tensor.nbytes for tensor in sent)
+
+    count = checkpoints_of(server, tmp_path, 12, every_bytes=3 * step_bytes)
+
+    assert count == 4  # evaluating counts for nothing
+
+
+def test_bytes_do_not_make_a_server_write_all_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpointer, "_PAUSES", 1e9)
+
+    assert checkpoints_of(body(), tmp_path, 12, every_bytes=1) == 0
 
 
 def test_a_session_of_another_client_is_not_told_from_its_own():

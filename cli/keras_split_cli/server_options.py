@@ -103,6 +103,15 @@ _KEEPING = [
         help="Steps from one checkpoint to the next.",
     ),
     click.option(
+        "--checkpoint-every-mib",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MIB",
+        default=100,
+        show_default=True,
+        help="Or MiB that one phone sent meanwhile, whichever comes first: "
+        "phones keep as much.",
+    ),
+    click.option(
         "--snapshots",
         type=_FOLDER,
         metavar="FOLDER",
@@ -163,6 +172,7 @@ def serving(options: dict[str, Any]) -> dict[str, Any]:
         "limits": Limits(take("max_grad_norm"), take("clip_grad_norm")),
         "checkpoints": take("checkpoints"),
         "checkpoint_every": take("checkpoint_every"),
+        "checkpoint_every_bytes": int(take("checkpoint_every_mib") * 2**20),
         "snapshots": take("snapshots"),
     }
 

@@ -97,8 +97,9 @@ class ServerModel(keras.Model):
                 reach the port may train.
             insecure: Whether to listen beyond this machine without TLS.
             **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
-                `idle_timeout_s`, `limits`, `snapshots`, `checkpoints` and
-                `checkpoint_every` of `keras_split.host.Host`, and fields of
+                `idle_timeout_s`, `limits`, `snapshots`, `checkpoints`,
+                `checkpoint_every` and `checkpoint_every_bytes` of
+                `keras_split.host.Host`, and fields of
                 `keras_split.transports.limits.StreamLimits`.
 
         Raises:
