@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from keras_split import codecs
 from keras_split import workers
 from keras_split.messages import Message
 from keras_split.messages import payload_bytes
+from keras_split.slabs import Slabs
 from keras_split.wire import convert
 from keras_split.wire import split_pb2 as pb
 
@@ -43,10 +45,10 @@ class _Step:
 class SentSteps:
     """Messages of the steps that the server could still lose.
 
-    They are kept in memory as they are. What is more goes to temporary
-    files, in a thread of its own: a step does not wait for a disk unless that
-    is 64 MiB behind. What cannot be written stays in memory, and `full` says
-    that no more should come.
+    They are copied to memory of their own, and TensorFlow gets back what it
+    works with. What is more goes to temporary files, in a thread beside: a
+    step does not wait for a disk unless that is 64 MiB behind. What cannot be
+    written stays in memory, and `full` says that no more should come.
 
     Args:
         memory_bytes: How much is kept in memory.
@@ -56,6 +58,7 @@ class SentSteps:
     def __init__(self, memory_bytes: int, disk_bytes: int) -> None:
         self._room = (memory_bytes, disk_bytes)
         self._steps: deque[_Step] = deque()
+        self._slabs = Slabs()
         self._memory = self._disk = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._tasks: deque[Callable[[], None]] = deque()
@@ -83,6 +86,7 @@ class SentSteps:
         self._steps.append(kept)
         if self._memory + kept.nbytes <= self._room[0]:
             self._memory += kept.nbytes
+            kept.messages = [self._copy(message) for message in messages]
             return
         kept.on_disk = True
         self._disk += kept.nbytes
@@ -92,6 +96,17 @@ class SentSteps:
             self._changed.wait_for(lambda: self._behind <= _AHEAD_BYTES)
             self._behind += kept.nbytes
         self._soon(lambda: self._write(kept))
+
+    def _copy(self, message: Message) -> Message:
+        copies: dict[str, Any] = {
+            name: [
+                replace(tensor, codes=self._slabs.copy(tensor.codes))
+                for tensor in value
+            ]
+            for name, value in vars(message).items()
+            if isinstance(value, list)
+        }
+        return replace(message, **copies)
 
     def drop_before(self, step: int) -> None:
         """Forgets steps that the server will not lose any more."""
@@ -120,6 +135,7 @@ class SentSteps:
             self._changed.wait_for(lambda: not self._working)
             self._behind = 0
         self._steps.clear()
+        self._slabs = Slabs()
         self._memory = self._disk = 0
         self._failed = False
         if self._folder is not None:
