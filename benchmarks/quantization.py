@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from _proxy import CountingProxy
+from _link import Link
 
 import keras_split
 from keras_split import datasets
@@ -77,7 +77,7 @@ def run(
     proxy = listener = strategy = None
     if sockets:
         listener = server.serve(port=0)
-        proxy = CountingProxy(listener.target)
+        proxy = Link(listener.target)
         strategy = keras_split.SplitStrategy(f"grpc://{proxy.address}")
     # The rate falls to nothing, so that a run ends settled and seeds agree.
     steps = epochs * -(-len(x) // BATCH)
