@@ -33,9 +33,9 @@ check: $(VENV)/.installed-dev ## run ruff, mypy and import-linter
 docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-bench: $(VENV)/.installed-dev ## run every benchmark and print its table
+bench: $(VENV)/.installed-dev ## run every benchmark, write tables and plots into docs/
 	@set -e; for script in benchmarks/[!_]*.py; do \
-	    echo "== $$script"; $(RUN) python "$$script"; \
+	    echo "== $$script"; $(RUN) python "$$script" --write; \
 	done
 
 clean: ## remove .venv and what was built

@@ -1,17 +1,20 @@
-"""`keras-split serve` in a process of its own, for benchmarks."""
+"""Servers in processes of their own, for benchmarks."""
 
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[str]:
-    """Starts a server and yields `"host:port"`."""
-    command = [sys.executable, "-m", "keras_split_cli", "serve", *arguments]
+def started(*command: str) -> Iterator[str]:
+    """Starts a Python program and yields `"host:port"`.
+
+    Its first line begins with "Serving" and ends with the address.
+    """
     process = subprocess.Popen(
-        [*command, "--port", "0"],
+        [sys.executable, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -25,3 +28,19 @@ def serving(*arguments: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """`keras-split serve`."""
+    command = ("-m", "keras_split_cli", "serve", *arguments, "--port", "0")
+    with started(*command) as target:
+        yield target
+
+
+@contextmanager
+def serving_spliteasy(*arguments: str) -> Iterator[str]:
+    """SplitEasy's protocol; see `_spliteasy.py`."""
+    script = Path(__file__).with_name("_spliteasy.py")
+    with started(str(script), *arguments) as target:
+        yield target
