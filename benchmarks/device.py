@@ -1,7 +1,6 @@
 """The phone's half in LiteRT beside the same computation in TensorFlow.
 
     python benchmarks/device.py [--presets ...] [--batches 1 8] [--size 96]
-        [--plot docs/assets/device.png]
 
 LiteRT runs in a process of its own that never imports TensorFlow. For each
 signature the two take turns, so that a noisy machine disturbs both alike; the
@@ -16,12 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _report import Report
+from _report import machine
+from _report import write_option
 
 SIGNATURES = ("head_forward", "tail_step", "head_backward")
 THREADS = 2
@@ -221,26 +224,23 @@ def measure(
     return row
 
 
-def show(row: dict[str, Any]) -> str:
+def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    cells = [row["preset"], str(row["batch"])]
+    found = [row["preset"], str(row["batch"])]
     for name in SIGNATURES:
         one = row[name]
-        cells.append(f"{one['litert_ms']:.1f} / {one['tf_ms']:.1f}")
-        cells.append(f"{one['ratio']:.2f}")
-    cells += [
+        found.append(f"{one['litert_ms']:.1f} / {one['tf_ms']:.1f}")
+        found.append(f"{one['ratio']:.2f}")
+    found += [
         f"{row['peak_bytes'] / 1e6:.0f}",
         f"{row['file_bytes'] / 1e3:.0f}",
         f"{row['up'] / 1e3:.1f} / {row['down'] / 1e3:.1f}",
     ]
-    return "| " + " | ".join(cells) + " |"
+    return found
 
 
-def plot(rows: list[dict[str, Any]], path: str, size: int) -> None:
+def plot(rows: list[dict[str, Any]], size: int) -> Any:
     """Bars of a step's time and of memory by preset and batch size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     presets = list(dict.fromkeys(row["preset"] for row in rows))
@@ -290,7 +290,7 @@ def plot(rows: list[dict[str, Any]], path: str, size: int) -> None:
     axes[0].legend(fontsize=6)
     figure.suptitle(f"The phone's part of a step, {size}x{size}, int8")
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def main() -> None:
@@ -303,11 +303,21 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--quantization", default="int8")
-    parser.add_argument("--plot", help="write a plot to this file")
+    write_option(parser)
     arguments = parser.parse_args()
-    heads = "".join(f" {name} ms LiteRT / TF | ratio |" for name in SIGNATURES)
-    print(f"| preset | batch |{heads} peak MB | file kB | kB up / down |")
-    print("| --- |" + " ---: |" * 10)
+    report = Report("device", write=arguments.write)
+    report.say(
+        f"{machine()}, ai-edge-litert {version('ai-edge-litert')}; "
+        f"{arguments.size}x{arguments.size} images, {arguments.quantization} "
+        f"on the link, SGD with momentum, {THREADS} threads each, "
+        f"{arguments.pairs} interleaved pairs; kB up and down are of one "
+        "image, the memory is that of the whole process, Python included."
+    )
+    heads = [(f"{name} ms LiteRT / TF:", "ratio:") for name in SIGNATURES]
+    report.header(
+        *("preset", "batch:", *(column for pair in heads for column in pair)),
+        *("peak MB:", "file kB:", "kB up / down:"),
+    )
     rows = []
     for preset in arguments.presets:
         for batch in arguments.batches:
@@ -320,9 +330,15 @@ def main() -> None:
                     quantization=arguments.quantization,
                 )
             )
-            print(show(rows[-1]), flush=True)
-    if arguments.plot:
-        plot(rows, arguments.plot, arguments.size)
+            report.row(*cells(rows[-1]))
+    report.end()
+    if arguments.write:
+        report.plot(
+            plot(rows, arguments.size),
+            "Bars of time an image and of peak memory, by preset and batch "
+            "size",
+        )
+    report.close()
 
 
 if __name__ == "__main__":

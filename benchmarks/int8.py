@@ -29,6 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _report import Report
+from _report import write_option
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_split
@@ -105,7 +107,7 @@ def images(
     )
 
 
-def errors(name: str, seed: int) -> None:
+def errors(name: str, seed: int, report: Report) -> None:
     """One row of the table of errors and sizes."""
     keras.backend.clear_session()
     preset = zoo.get(name)
@@ -138,11 +140,12 @@ def errors(name: str, seed: int) -> None:
     quantize_aware(client, x, **FIT)
     seconds = time.perf_counter() - start
     aware = measure(Phone(client, 1, precision="int8", calibration=calibration))
-    sizes = " | ".join(f"{p.nbytes / 1e3:.1f}" for p in phones.values())
-    print(
-        f"| {name} | {post[0]:.4f} | {aware[0]:.4f} | {post[1]:.4f} | "
-        f"{aware[1]:.4f} | {seconds:.0f} | {sizes} |",
-        flush=True,
+    found = (post[0], aware[0], post[1], aware[1])
+    report.row(
+        name,
+        *(f"{error:.4f}" for error in found),
+        f"{seconds:.0f}",
+        *(f"{p.nbytes / 1e3:.1f}" for p in phones.values()),
     )
 
 
@@ -152,7 +155,7 @@ def relative(made: list[np.ndarray], expected: list[np.ndarray]) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)) / b.std())
 
 
-def accuracies(name: str, seed: int, cuts: list[str]) -> None:
+def accuracies(name: str, seed: int, cuts: list[str], report: Report) -> None:
     """Rows of the table of accuracies: one network, one seed, each cut."""
     keras.backend.clear_session()
     preset = zoo.get(name)
@@ -183,8 +186,8 @@ def accuracies(name: str, seed: int, cuts: list[str]) -> None:
         client.close()
         right = [100 * np.mean(c == y_test) for c in (plain, post, aware)]
         other = [100 * np.mean(c != plain) for c in (post, aware)]
-        made = " | ".join(f"{value:.2f}" for value in (*right, *other))
-        print(f"| {name} | {cut} | {seed} | {made} |", flush=True)
+        made = [f"{value:.2f}" for value in (*right, *other)]
+        report.row(name, cut, seed, *made)
 
 
 def main() -> None:
@@ -196,26 +199,41 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--cuts", nargs="*", choices=CUTS, default=CUTS)
+    write_option(parser)
     args = parser.parse_args()
+    report = Report("int8", write=args.write)
     names = [args.preset] if args.preset else zoo.names()
     if not args.no_errors:
-        print(
-            "| network | head, post-training | head, aware | tail, "
-            "post-training | tail, aware | fit s | float32 kB | float16 kB | "
-            "dynamic kB | int8 kB |\n|" + " --- |" + " ---: |" * 9
+        report.say(
+            "Error of the outputs, relative to their spread, on real images "
+            "at 96x96 (random weights, BatchNormalization statistics of real "
+            "images, float32 on the link), and size of the file:"
+        )
+        report.header(
+            *("network", "head, post-training:", "head, aware:"),
+            *("tail, post-training:", "tail, aware:", "fit s:"),
+            *("float32 kB:", "float16 kB:", "dynamic kB:", "int8 kB:"),
         )
         for name in names:
-            errors(name, seed=0)
+            errors(name, 0, report)
+        report.end()
     trained = [name for name in names if name in TRAINING]
     if trained and not args.no_accuracy:
-        print(
-            "\n| network | cut | seed | float32 % | int8, post-training % | "
-            "int8, aware % | other than float32, post-training % | other, "
-            "aware % |\n|" + " --- |" * 2 + " ---: |" * 6
+        report.say(
+            "Accuracy of trained networks at 32x32 on 10,000 test images, the "
+            "phone's half in LiteRT, int8 on the link:"
+        )
+        report.header(
+            *("network", "cut", "seed:", "float32 %:"),
+            *("int8, post-training %:", "int8, aware %:"),
+            *("other answers than float32, post-training %:",),
+            "other answers, aware %:",
         )
         for name in trained:
             for seed in range(args.first_seed, args.first_seed + args.seeds):
-                accuracies(name, seed, args.cuts)
+                accuracies(name, seed, args.cuts, report)
+        report.end()
+    report.close()
 
 
 if __name__ == "__main__":

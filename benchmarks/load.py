@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _report import Report
+from _report import machine
+from _report import write_option
 
 from keras_split.transports.status import fetch
 
@@ -135,8 +138,8 @@ def measure(
     }
 
 
-def report(found: dict[str, Any], minutes: float) -> bool:
-    """Prints the tables; returns whether all went well."""
+def tell(found: dict[str, Any], minutes: float, report: Report) -> bool:
+    """Reports the tables; returns whether all went well."""
     sessions, end = found["sessions"], found["end"]
     steps = [len(session["times_ms"]) for session in sessions]
     took = np.concatenate([session["times_ms"] for session in sessions])
@@ -145,33 +148,39 @@ def report(found: dict[str, Any], minutes: float) -> bool:
         errors.append(f"{asked:,} steps answered, {end.steps:,} committed")
     errors += [f"refused: {r} {n:,}" for r, n in end.refusals.items()]
     fair = max(steps) / min(steps) if min(steps) else float("inf")
-    print(
-        f"{len(sessions)} sessions, {minutes:g} minutes after the warm-up: "
-        f"{sum(steps):,} steps, {sum(steps) / minutes / 60:.0f} a second, "
-        f"{len(errors)} errors\n"
+    report.say(
+        f"{machine()}, for server and clients together; {len(sessions)} "
+        f"sessions, {minutes:g} minutes after the warm-up: {sum(steps):,} "
+        f"steps, {sum(steps) / minutes / 60:.0f} a second, {len(errors)} "
+        "errors."
     )
-    print("| of | 50 % | 95 % | 99 % |")
-    print("| --- | ---: | ---: | ---: |")
+    report.header("of", "50 %:", "95 %:", "99 %:")
     whole = np.quantile(took, QUANTILES) if len(took) else [0.0] * 3
     for name, row in (
         ("step, at the client, ms", whole),
         ("waiting for its turn, ms", found["queue_ms"]),
         ("computing, ms", found["compute_ms"]),
     ):
-        print(f"| {name} | " + " | ".join(f"{x:.1f}" for x in row) + " |")
+        report.row(name, *(f"{x:.1f}" for x in row))
+    report.end()
     memory = {
         name: found[name].memory_bytes / 2**20
         for name in ("start", "warm", "middle", "end")
     }
     growth = memory["end"] / memory["middle"] - 1
-    print("\n| | |\n| --- | ---: |")
-    print(f"| steps of a session, fewest | {min(steps):,} |")
-    print(f"| steps of a session, most | {max(steps):,} |")
-    print(f"| most / fewest | {fair:.2f} |")
-    print(f"| server's memory at the start, MiB | {memory['start']:.0f} |")
-    print(f"| after the warm-up | {memory['warm']:.0f} |")
-    print(f"| half way | {memory['middle']:.0f} |")
-    print(f"| at the end | {memory['end']:.0f} ({growth:+.1%}) |")
+    report.header("", ":")
+    for name, value in {
+        "steps of a session, fewest": f"{min(steps):,}",
+        "steps of a session, most": f"{max(steps):,}",
+        "most / fewest": f"{fair:.2f}",
+        "server's memory at the start, MiB": f"{memory['start']:.0f}",
+        "after the warm-up": f"{memory['warm']:.0f}",
+        "half way": f"{memory['middle']:.0f}",
+        "at the end": f"{memory['end']:.0f} ({growth:+.1%})",
+    }.items():
+        report.row(name, value)
+    report.end()
+    report.close()
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return not errors
@@ -186,11 +195,13 @@ def main() -> None:
     parser.add_argument(
         "--warm-up", type=float, help="Seconds; a tenth of it by default."
     )
+    write_option(parser)
     options = parser.parse_args()
+    report = Report("load", write=options.write)
     seconds = 60 * options.minutes
     warm_up_s = options.warm_up or max(5.0, seconds / 10)
     found = measure(options.sessions, options.processes, warm_up_s, seconds)
-    sys.exit(0 if report(found, options.minutes) else 1)
+    sys.exit(0 if tell(found, options.minutes, report) else 1)
 
 
 if __name__ == "__main__":

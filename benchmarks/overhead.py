@@ -14,6 +14,9 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _report import Report
+from _report import machine
+from _report import write_option
 from _server_process import serving
 
 
@@ -78,15 +81,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=20)
+    write_option(parser)
     options = parser.parse_args()
-    print(
-        f"Split step over gRPC loopback / unsplit Keras step, {options.size} "
-        f"pixels, batch {options.batch}, {options.pairs} interleaved pairs"
+    report = Report("overhead", write=options.write)
+    report.say(
+        f"{machine()}; {options.size}x{options.size} images, batch "
+        f"{options.batch}, {options.pairs} interleaved pairs."
     )
-    print(
-        "| preset | quantization | split ms | unsplit ms | ratio | quartiles |"
+    report.header(
+        *("preset", "quantization", "split ms:", "unsplit ms:", "ratio:"),
+        "quartiles",
     )
-    print("| --- | --- | ---: | ---: | ---: | --- |")
     for preset in options.presets:
         for quantization in options.quantization:
             row = measure(
@@ -96,12 +101,16 @@ def main() -> None:
                 batch=options.batch,
                 pairs=options.pairs,
             )
-            print(
-                f"| {preset} | {quantization} | {row['split_ms']:.0f} | "
-                f"{row['unsplit_ms']:.0f} | {row['ratio']:.3f} | "
-                f"{row['low']:.3f} to {row['high']:.3f} |",
-                flush=True,
+            report.row(
+                preset,
+                quantization,
+                f"{row['split_ms']:.0f}",
+                f"{row['unsplit_ms']:.0f}",
+                f"{row['ratio']:.3f}",
+                f"{row['low']:.3f} to {row['high']:.3f}",
             )
+    report.end()
+    report.close()
 
 
 if __name__ == "__main__":

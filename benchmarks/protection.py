@@ -19,6 +19,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _report import Report
+from _report import machine
+from _report import write_option
 from _server_process import serving
 
 
@@ -30,16 +33,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=200)
+    write_option(parser)
     options = parser.parse_args()
-    print(
-        f"Guarded / plain split step of {options.preset}, {options.size} "
-        f"pixels, batch {options.batch}, {options.pairs} interleaved pairs"
+    report = Report("protection", write=options.write)
+    report.say(
+        f"{machine()}; {options.preset}, {options.size}x{options.size} "
+        f"images, batch {options.batch}, {options.pairs} interleaved pairs."
     )
-    print(
-        "| quantization | plain ms | guarded ms | median ratio | quartiles | "
-        "ratio of means | checkpoints |"
+    report.header(
+        *("quantization", "plain ms:", "guarded ms:", "median ratio:"),
+        *("quartiles", "ratio of means:", "checkpoints:"),
     )
-    print("| --- | ---: | ---: | ---: | --- | ---: | ---: |")
     for quantization in options.quantization:
         with tempfile.TemporaryDirectory() as folder:
             plain, guarded, written = measure(
@@ -47,13 +51,17 @@ def main() -> None:
             )
         ratios = guarded / plain
         low, high = np.quantile(ratios, [0.25, 0.75])
-        print(
-            f"| {quantization} | {1000 * np.median(plain):.1f} | "
-            f"{1000 * np.median(guarded):.1f} | {np.median(ratios):.3f} | "
-            f"{low:.3f} to {high:.3f} | {guarded.mean() / plain.mean():.3f} "
-            f"| {written} |",
-            flush=True,
+        report.row(
+            quantization,
+            f"{1000 * np.median(plain):.1f}",
+            f"{1000 * np.median(guarded):.1f}",
+            f"{np.median(ratios):.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{guarded.mean() / plain.mean():.3f}",
+            written,
         )
+    report.end()
+    report.close()
 
 
 def measure(
