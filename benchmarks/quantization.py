@@ -21,6 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from _link import Link
+from _report import Report
+from _report import machine
+from _report import write_option
 
 import keras_split
 from keras_split import datasets
@@ -120,8 +123,10 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(_T95[len(values) - 1] * spread)
 
 
-def compare(seeds: int, epochs: int, names: list[str]) -> None:
+def compare(seeds: int, epochs: int, names: list[str], report: Report) -> None:
     """float32 against the default rules, over gRPC."""
+    import _plots
+
     data = load_data()
     scores: dict[str, list[float]] = {name: [] for name in names}
     sizes: dict[str, tuple[float, float]] = {}
@@ -141,24 +146,40 @@ def compare(seeds: int, epochs: int, names: list[str]) -> None:
             print(f"seed {seed} {name}: {accuracy:.2f} %", flush=True)
     base = np.array(scores["float32"])
     whole = sum(sizes["float32"])
-    print(
-        f"\n{seeds} paired seeds, {epochs} epochs, batch {BATCH}; bytes a "
-        "training sample, counted on the socket\n"
+    report.say(
+        f"{machine()}; {seeds} paired seeds, {epochs} epochs of "
+        f"{len(data[0][0]):,} training images, batch {BATCH}, tested on "
+        f"{len(data[1][0]):,}; bytes of one training image, counted on the "
+        "socket, framing included. The intervals are of 95 %."
     )
-    print(
-        "| rule | accuracy % | minus float32, points (95 %) | up | down | "
-        "times fewer bytes |"
+    report.header(
+        *("rule", "accuracy %:", "minus float32, points:", "up:", "down:"),
+        "times fewer bytes:",
     )
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    points = []
     for name in names:
         values = np.array(scores[name])
         mean, _ = interval(values)
         change, half = interval(values - base)
         up, down = sizes[name]
-        print(
-            f"| {name} | {mean:.2f} | {change:+.2f} ± {half:.2f} | {up:,.0f} | "
-            f"{down:,.0f} | {whole / (up + down):.2f} |"
+        report.row(
+            name,
+            f"{mean:.2f}",
+            f"{change:+.2f} ± {half:.2f}" if name != "float32" else "",
+            f"{up:,.0f}",
+            f"{down:,.0f}",
+            f"{whole / (up + down):.2f}",
         )
+        points.append((name, up + down, mean, half))
+    report.end()
+    figure = _plots.scatter(
+        points,
+        x="bytes of a training image, both ways (logarithmic)",
+        y="test accuracy, %",
+        bands={"float32 - 0.5 points": float(base.mean()) - 0.5},
+    )
+    report.plot(figure, "Points of accuracy over bytes, by coding")
+    report.close()
 
 
 def choose(seeds: int, epochs: int) -> None:
@@ -256,13 +277,15 @@ def main() -> None:
         nargs="*",
         default=["float32", "int8", "int4", "int8+zstd", "int4+zstd"],
     )
+    write_option(parser)
     options = parser.parse_args()
     if options.error:
         errors()
     elif options.choose:
         choose(options.seeds, options.epochs)
     else:
-        compare(options.seeds, options.epochs, options.rules)
+        report = Report("quantization", write=options.write)
+        compare(options.seeds, options.epochs, options.rules, report)
 
 
 if __name__ == "__main__":
