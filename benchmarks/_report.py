@@ -127,4 +127,4 @@ def _page(name: str, docs: Path) -> Path:
 
 
 def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "|" + "|".join(f" {c} " if c else " " for c in cells) + "|"
