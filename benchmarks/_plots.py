@@ -151,7 +151,7 @@ def bars(
     digits: int = 0,
 ) -> Any:
     """Horizontal bars: one group a name, one bar in it for each series."""
-    height = 0.9 + len(groups) * (0.19 * len(series) + 0.16)
+    height = 1.3 + len(groups) * (0.15 * len(series) + 0.1)
     figure, axis = axes(x, "", title=title, size=(7.2, height))
     if logarithmic:
         axis.set_xscale("log")
@@ -166,15 +166,20 @@ def bars(
         )
         axis.bar_label(drawn, fmt=f"%.{digits}f", padding=2, fontsize=7)
     axis.set_yticks(range(len(groups)), groups)
-    axis.invert_yaxis()
+    axis.set_ylim(len(groups) - 0.45, -0.55)  # the first one on top
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.12)
     if logarithmic:
+        least = min(min(values) for values in series.values())
+        axis.set_xlim(left=least / 2)
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         _decimal(axis.xaxis)
     if len(series) > 1:
+        columns = max(1, min(len(series), 90 // max(map(len, series))))
         figure.legend(
             loc="outside lower center",
-            ncols=min(len(series), 4),
+            ncols=columns,
             fontsize=8,
             frameon=False,
         )
