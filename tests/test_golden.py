@@ -98,6 +98,8 @@ def test_split_equals_whole_after_20_steps(
         ("int4", "raw"),
         ("float32", "raw"),
         ("int8", "zstd"),
+        ("small", "zstd"),
+        pytest.param("tiny", "raw", marks=pytest.mark.slow),
         pytest.param("int4", "zstd", marks=pytest.mark.slow),
         pytest.param("int2", "raw", marks=pytest.mark.slow),
         pytest.param("float16", "raw", marks=pytest.mark.slow),

@@ -23,7 +23,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phone")
     return {
         name: export(links.halves(name)[0], folder / f"{name}.tflite")
-        for name in ("float32", "int8")
+        for name in ("float32", "int8", "small")
     }
 
 

@@ -46,7 +46,7 @@ def unmoved(before, phone):
 # -- the same as Keras -------------------------------------------------------
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize("quantization", ["float32", "int8", "small"])
 def test_fit_logs_and_learns_what_the_keras_client_does(phone, quantization):
     """21 examples in batches of 8: the last batch has 5."""
     x, y = links.batch(21)
