@@ -21,6 +21,7 @@ from keras_split.errors import BackendError
 from keras_split.errors import SplitError
 
 if TYPE_CHECKING:
+    from keras_split.bottleneck import add_bottlenecks as add_bottlenecks
     from keras_split.compiler import compile as compile
     from keras_split.credentials import Credentials as Credentials
     from keras_split.layers import CutQuantizer as CutQuantizer
@@ -46,6 +47,7 @@ _HOMES = {
     "Rule": "quantization",
     "ServerModel": "models",
     "SplitStrategy": "strategies",
+    "add_bottlenecks": "bottleneck",
     "compile": "compiler",
 }
 _LIGHT = {"credentials", "quantization", "retry"}

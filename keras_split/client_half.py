@@ -134,13 +134,15 @@ class ClientHalf:
         smashed = made[: self._count]
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
+        sent = self._smashed.quantize(smashed)
         penalty, *parts = self._callback(
             self._exchange_forward,
-            self._smashed.quantize(smashed),
+            sent,
             [tf.float32, *self._features.part_dtypes],
         )
         penalty.set_shape(())
         features = self._features.dequantize(parts)
+        crossed = self._features.positions(parts)
 
         with tf.GradientTape() as tail_tape:
             edge = [*features, *skips, *head_losses]
@@ -165,10 +167,10 @@ class ClientHalf:
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         parts = self._callback(
             self._exchange_backward,
-            [rate, loss, *self._features_grad.quantize(features_grad)],
+            [rate, loss, *self._features_grad.quantize(features_grad, crossed)],
             self._smashed_grad.part_dtypes,
         )
-        smashed_grad = self._scaled(parts, scale)
+        smashed_grad = self._scaled(parts, sent, scale)
         head_grads = head_tape.gradient(
             [*smashed, *skips, *head_losses],
             values,
@@ -220,7 +222,7 @@ class ClientHalf:
         loss.set_shape(())
         count = len(self._features.part_dtypes)
         outputs = self._features.dequantize(parts[:count])
-        smashed_grad = self._scaled(parts[count:], scale)
+        smashed_grad = self._scaled(parts[count:], quantized, scale)
         gradients = tape.gradient(
             [*smashed, penalty],
             values,
@@ -231,11 +233,16 @@ class ClientHalf:
         return Step(outputs, loss + penalty, gradients, updates, ready)
 
     def _scaled(
-        self, parts: Sequence[tf.Tensor], scale: tf.Tensor
+        self,
+        parts: Sequence[tf.Tensor],
+        sent: Sequence[tf.Tensor],
+        scale: tf.Tensor,
     ) -> list[tf.Tensor]:
+        """Gradients of the smashed data, from their parts and from its own."""
+        crossed = self._smashed.positions(sent)
         return [
             grad * tf.cast(scale, grad.dtype)
-            for grad in self._smashed_grad.dequantize(parts)
+            for grad in self._smashed_grad.dequantize(parts, crossed)
         ]
 
     def _ready(

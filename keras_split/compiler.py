@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from keras_split import codecs
-from keras_split import quantization as quantizations
+from keras_split import codings
+from keras_split.bottleneck import add_bottlenecks
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
 from keras_split.partition import Partition
@@ -18,6 +19,7 @@ def compile(
     *,
     quantization: str | Quantization = "int8",
     codec: str | None = None,
+    bottleneck: int | None = None,
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -38,6 +40,10 @@ def compile(
             `Quantization`.
         codec: How their bytes are packed without loss: `"raw"` or `"zstd"`.
             By default `"zstd"` with a preset and `"raw"` otherwise.
+        bottleneck: How many times fewer channels cross than the cut layers
+            have: layers that are added at the cuts and train with the model,
+            see `keras_split.add_bottlenecks`. By default 4 with `"small"`,
+            16 with `"tiny"`, and none otherwise.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
@@ -48,10 +54,13 @@ def compile(
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
     """
-    rule = quantizations.get(quantization)
-    codec = codecs.get(codec or quantizations.codec_for(quantization)).name
-    partition = Partition(model, cut)
-    contract = partition.contract(rule, codec)
+    coding = codings.get(quantization, codec, bottleneck)
+    codecs.get(coding.codec)
+    narrow = model
+    if coding.bottleneck > 1:
+        narrow, cut = add_bottlenecks(model, cut, coding.bottleneck)
+    partition = Partition(narrow, cut)
+    contract = partition.contract(coding.quantization, coding.codec)
     head, tail = partition.head, partition.tail
     raw = partition.raw_inputs
     wiring = {

@@ -251,14 +251,6 @@ class Quantization:
 DEFAULT_GRANULARITY = "example"
 DEFAULT_ROUNDING = {"activations": "nearest", "gradients": "nearest"}
 
-# Ready-made, by what they cost and save (docs/quantization.md).
-PRESETS = {
-    "balanced": Quantization("int4"),
-    "small": Quantization("int4", "int2", block=8),
-    "tiny": Quantization("int4", "int2", block=32),
-}
-NAMES = (*BITS, *PRESETS)
-
 
 def get(identifier: "str | Quantization | dict[str, Any]") -> Quantization:
     """A `Quantization` from a name, a config or itself.
@@ -268,23 +260,11 @@ def get(identifier: "str | Quantization | dict[str, Any]") -> Quantization:
     """
     if isinstance(identifier, Quantization):
         return identifier
-    if isinstance(identifier, str) and identifier in PRESETS:
-        return PRESETS[identifier]
-    if isinstance(identifier, str) and identifier in BITS:
+    if isinstance(identifier, str):
         return Quantization(identifier)
     if isinstance(identifier, dict):
         return Quantization.from_config(identifier)
     raise QuantizationError(
-        "Expected a quantization such as 'int8' or 'small', a Quantization or "
-        f"its config. Received: {identifier!r}. Give one of "
-        f"{', '.join(NAMES)}."
+        "Expected a quantization such as 'int8', a Quantization or its "
+        f"config. Received: {identifier!r}. Give one of {', '.join(BITS)}."
     )
-
-
-def codec_for(identifier: "str | Quantization | dict[str, Any]") -> str:
-    """Name of the codec that goes with a quantization, unless one is given.
-
-    Presets are made for slow links, where `zstd` pays for itself.
-    """
-    preset = isinstance(identifier, str) and identifier in PRESETS
-    return "zstd" if preset else "raw"

@@ -12,6 +12,7 @@ or whose gradients are not finite, leaves no trace.
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -83,22 +84,25 @@ class StepGraph:
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
             features, state, penalty = self._forward(smashed, values)
+        sent = self._crossings.features.quantize(features)
         scale, *back = tf.numpy_function(
             self._hand_over,
-            [ticket, penalty, *self._crossings.features.quantize(features)],
+            [ticket, penalty, *sent],
             [tf.float32, *self._crossings.features_grad.part_dtypes],
         )
         scale.set_shape(())
         grads = [
             grad * tf.cast(scale, grad.dtype)
-            for grad in self._crossings.features_grad.dequantize(back)
+            for grad in self._crossings.features_grad.dequantize(
+                back, self._crossings.features.positions(sent)
+            )
         ]
         found = tape.gradient(
             [*features, penalty],
             [*smashed, *values],
             output_gradients=[*grads, scale],
         )
-        return self._commit(smashed, found, state, scale)
+        return self._commit(parts, smashed, found, state, scale)
 
     def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, penalty and features out; commits nothing."""
@@ -132,7 +136,7 @@ class StepGraph:
             objective, [*smashed, *values], output_gradients=scale
         )
         out = self._crossings.features.quantize(features)
-        return objective, out, self._commit(smashed, found, state, scale)
+        return objective, out, self._commit(parts, smashed, found, state, scale)
 
     def _forward(
         self, smashed: list[tf.Tensor], values: list[tf.Tensor]
@@ -158,6 +162,7 @@ class StepGraph:
 
     def _commit(
         self,
+        parts: Sequence[tf.Tensor],
         smashed: list[tf.Tensor],
         found: list[tf.Tensor | None],
         state: list[tuple[Any, tf.Tensor]],
@@ -166,6 +171,7 @@ class StepGraph:
         """Updates weights and state; returns the smashed data's gradients.
 
         Args:
+            parts: Of the smashed data.
             smashed: The smashed data.
             found: Gradients of the smashed data, then of the weights.
             state: State variables and their new values.
@@ -201,7 +207,9 @@ class StepGraph:
                 self._optimizer.apply_gradients(pairs)
             for variable, value in state:
                 variable.assign(value)
-        return self._crossings.smashed_grad.quantize(smashed_grad)
+        return self._crossings.smashed_grad.quantize(
+            smashed_grad, self._crossings.smashed.positions(parts)
+        )
 
 
 def total(tensors: Iterable[Any]) -> tf.Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from keras_split import quantization as quantizations
+from keras_split import codings
 from keras_split.errors import ZooError
 from keras_split.messages import Contract
 from keras_split.messages import TensorSpec
@@ -55,14 +55,18 @@ class Facts:
     def bytes_per_sample(
         self, quantization: str | Quantization, batch: int = 16
     ) -> tuple[float, float]:
-        """Payload bytes of a training step `(uplink, downlink)` a sample."""
-        quantization = quantizations.get(quantization)
+        """Payload bytes of a training step `(uplink, downlink)` a sample.
+
+        Before the codec, which makes them fewer.
+        """
+        coding = codings.get(quantization)
 
         def specs(shapes: tuple[tuple[int, ...], ...]) -> Any:
-            return tuple(TensorSpec("", shape) for shape in shapes)
+            return tuple(TensorSpec("", coding.shape(s)) for s in shapes)
 
         contract = Contract(
-            "", (), specs(self.smashed), specs(self.features), quantization
+            *("", (), specs(self.smashed), specs(self.features)),
+            coding.quantization,
         )
         return contract.bytes_per_sample(batch)
 
@@ -197,6 +201,7 @@ class Preset:
         *,
         quantization: str | Quantization | None = None,
         codec: str | None = None,
+        bottleneck: int | None = None,
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.
@@ -205,6 +210,7 @@ class Preset:
             cut: Name of a split: `"spliteasy"`, `"deep"` or `"light"`.
             quantization: Overrides the preset's.
             codec: As in `keras_split.compile`.
+            bottleneck: As in `keras_split.compile`.
             **options: As in `build`.
 
         Returns:
@@ -217,6 +223,7 @@ class Preset:
             list(self.cut(cut).layers),
             quantization=quantization or self.quantization,
             codec=codec,
+            bottleneck=bottleneck,
         )
 
 

@@ -21,9 +21,9 @@ from rich.table import Table
 
 from keras_split import datasets
 from keras_split import zoo
+from keras_split.codings import NAMES
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
-from keras_split.quantization import NAMES
 from keras_split.quantization import Quantization
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out

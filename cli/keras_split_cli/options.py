@@ -11,8 +11,8 @@ import click
 
 from keras_split import load_model
 from keras_split import zoo
+from keras_split.codings import NAMES
 from keras_split.errors import DataError
-from keras_split.quantization import NAMES
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +38,7 @@ class Network:
     seed: int
     quantization: str
     codec: str | None
+    bottleneck: int | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -56,6 +57,7 @@ class Network:
             self.cut,
             quantization=self.quantization,
             codec=self.codec,
+            bottleneck=self.bottleneck,
             **self._options(),
         )
 
@@ -170,6 +172,13 @@ def network_options(function: _F) -> _F:
                 type=click.Choice(["raw", "zstd"]),
                 help="How their bytes are packed without loss; by default "
                 "zstd with balanced, small and tiny, else raw.",
+            ),
+            click.option(
+                "--bottleneck",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Send N times fewer channels, through layers that are "
+                "added at the cuts; by default 4 with small, 16 with tiny.",
             ),
         ]
     ):
