@@ -1,5 +1,6 @@
 """Copies of arrays that are kept for a while, in large blocks of memory."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ _ALIGNMENT = 64  # what TensorFlow and caches like
 class Slabs:
     """Copies arrays into slabs, one behind the other.
 
-    A slab lives as long as any of the arrays in it. One thread at a time.
+    A slab is in use as long as any of the arrays in it. After that it is used
+    again, for memory that is new costs more than the copy: as many are kept
+    as were ever in use at a time. One thread at a time.
 
     Example:
     >>> slabs = Slabs()
@@ -24,6 +27,7 @@ class Slabs:
     def __init__(self) -> None:
         self._slab = np.empty(0, np.uint8)
         self._used = 0
+        self._free: list[memoryview] = []
 
     def copy(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """An array like this one, with memory of its own."""
@@ -31,7 +35,7 @@ class Slabs:
             return array.copy()
         end = self._used + array.nbytes
         if end > len(self._slab):
-            self._slab = np.empty(SLAB_BYTES, np.uint8)
+            self._slab = self._take()
             self._used, end = 0, array.nbytes
         place = self._slab[self._used : end]
         self._used = -(-end // _ALIGNMENT) * _ALIGNMENT
@@ -39,3 +43,13 @@ class Slabs:
         made = made.reshape(array.shape)
         made[...] = array
         return made
+
+    def _take(self) -> np.ndarray[Any, Any]:
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty(SLAB_BYTES, np.uint8).data
+        slab = np.frombuffer(memory, np.uint8)
+        # Every array in it has it as its base.
+        weakref.finalize(slab, self._free.append, memory).atexit = False
+        return slab

@@ -1,5 +1,4 @@
-import gc
-import weakref
+from collections import deque
 
 import numpy as np
 import pytest
@@ -47,17 +46,31 @@ def test_many_slabs_are_used():
     assert len({id(a.base) for a in made}) == 4
 
 
-def test_a_slab_lives_as_long_as_the_last_of_its_arrays():
+def test_a_slab_is_used_again_when_the_last_of_its_arrays_is_gone():
     slabs = Slabs()
-    first, second = (slabs.copy(np.zeros(4 << 20, "uint8")) for _ in range(2))
-    slab = weakref.ref(first.base)
-    slabs.copy(np.zeros(4 << 20, "uint8"))
-    slabs.copy(np.zeros(4 << 20, "uint8"))
-    slabs.copy(np.zeros(4 << 20, "uint8"))  # in the next one
+    arrays = [slabs.copy(np.zeros(4 << 20, "uint8")) for _ in range(5)]
+    first = arrays[0].ctypes.data
+    one, *arrays = arrays[3:]
 
-    del first
-    gc.collect()
-    before = slab() is not None
-    del second
+    def fill():
+        return [slabs.copy(np.ones(4 << 20, "uint8")) for _ in range(4)]
 
-    assert (before, slab()) == (True, None)
+    arrays += fill()
+    kept = not one.any()
+    del one
+    arrays += fill()
+
+    assert kept
+    assert first in [array.ctypes.data for array in arrays]
+
+
+def test_memory_is_bounded_by_what_is_kept():
+    slabs = Slabs()
+    kept = deque(maxlen=8)
+    places = set()
+
+    for _ in range(200):
+        kept.append(slabs.copy(np.zeros(4 << 20, "uint8")))
+        places.add(kept[-1].ctypes.data)
+
+    assert len(places) <= 4 * 4
