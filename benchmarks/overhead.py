@@ -1,13 +1,15 @@
-"""What it costs to split: step over gRPC loopback / unsplit Keras step.
+"""What it costs to split: split training step / unsplit Keras step.
 
-    python benchmarks/overhead.py [--presets ...] [--pairs 20]
+    python benchmarks/overhead.py [--presets ...] [--pairs 20] [--in-process]
 
-The server is a process of its own. Split and unsplit steps alternate in one
-run, so that a noisy machine disturbs both alike; the ratio is the median of
-the ratios of pairs.
+The server is a process of its own, reached over gRPC loopback; with
+`--in-process` it is in the process of its client instead. Split and unsplit
+steps alternate in one run, so that a noisy machine disturbs both alike; the
+ratio is the median of the ratios of pairs.
 """
 
 import argparse
+import contextlib
 import os
 import time
 
@@ -21,7 +23,13 @@ from _server_process import serving
 
 
 def measure(
-    preset: str, quantization: str, *, size: int, batch: int, pairs: int
+    preset: str,
+    quantization: str,
+    *,
+    size: int,
+    batch: int,
+    pairs: int,
+    in_process: bool = False,
 ) -> dict[str, float]:
     """Times one preset."""
     import keras
@@ -44,10 +52,14 @@ def measure(
         return model
 
     arguments = ["--input-size", str(size), "--quantization", quantization]
-    with serving(preset, *arguments) as target:
+    server = (
+        contextlib.nullcontext() if in_process else serving(preset, *arguments)
+    )
+    with server as target:
         whole = compiled(zoo.get(preset).build(**options))
         client, _ = zoo.load(preset, quantization=quantization, **options)
-        strategy = keras_split.SplitStrategy(f"grpc://{target}")
+        address = None if target is None else f"grpc://{target}"
+        strategy = keras_split.SplitStrategy(address)
         compiled(client, strategy=strategy)
         times: dict[str, list[float]] = {"split": [], "unsplit": []}
         for pair in range(pairs + 3):
@@ -81,12 +93,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--in-process", action="store_true")
     write_option(parser)
     options = parser.parse_args()
-    report = Report("overhead", write=options.write)
+    name = "overhead-in-process" if options.in_process else "overhead"
+    report = Report(name, write=options.write)
+    way = "in one process" if options.in_process else "over gRPC loopback"
     report.say(
-        f"{machine()}; {options.size}x{options.size} images, batch "
-        f"{options.batch}, {options.pairs} interleaved pairs."
+        f"Split {way}: {machine()}; {options.size}x{options.size} images, "
+        f"batch {options.batch}, {options.pairs} interleaved pairs."
     )
     report.header(
         *("preset", "quantization", "split ms:", "unsplit ms:", "ratio:"),
@@ -100,6 +115,7 @@ def main() -> None:
                 size=options.size,
                 batch=options.batch,
                 pairs=options.pairs,
+                in_process=options.in_process,
             )
             report.row(
                 preset,

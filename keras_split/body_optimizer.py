@@ -55,21 +55,26 @@ class BodyOptimizer:
         return self._shared.graph
 
     def enter(self, learning_rate: float) -> float:
-        """Puts this session's slots into the graph's variables.
+        """Makes ready for a step with this session's slots.
 
         Returns:
             The factor that float16 gradients are computed with.
         """
+        shared = self._shared
+        self.take_over()
+        # As an array: TensorFlow keeps a tensor of every Python number.
+        shared.optimizer.learning_rate = np.array(learning_rate, np.float32)
+        scaled = shared.optimizer.scale_loss(np.float32(1))
+        return float(scaled)
+
+    def take_over(self) -> None:
+        """Puts this session's slots into the graph's variables."""
         shared = self._shared
         if shared.owner is not self:
             if shared.owner is not None:
                 shared.owner._slots = shared.owner.weights()
             shared.owner = self
             self.set_weights(self._slots)
-        # As an array: TensorFlow keeps a tensor of every Python number.
-        shared.optimizer.learning_rate = np.array(learning_rate, np.float32)
-        scaled = shared.optimizer.scale_loss(np.float32(1))
-        return float(scaled)
 
     def leave(self) -> None:
         """Forgets the slots, when the session ends."""

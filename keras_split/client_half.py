@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -40,7 +41,33 @@ class Step(NamedTuple):
     loss: tf.Tensor
     gradients: list[tf.Tensor | None]
     updates: list[tuple[Any, tf.Tensor]]
-    ready: tf.Tensor
+    ready: Any
+
+
+class Counterpart(Protocol):
+    """The server, as the graph of a client's step sees it."""
+
+    def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Parts of the smashed data for the penalty, parts of the features."""
+
+    def ask_backward(
+        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Parts of the features' gradients for those of the smashed data's.
+
+        Args:
+            rate: The learning rate.
+            loss: A step whose loss is not finite is not taken.
+            parts: Gradients of the features.
+        """
+
+    def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
+        """What a commit must wait for.
+
+        Args:
+            number: Finite if all is that would be committed.
+            received: What the server answered.
+        """
 
 
 class ClientHalf:
@@ -111,6 +138,7 @@ class ClientHalf:
         tail_inputs: list[tf.Tensor],
         model: keras.Model,
         compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
+        counterpart: Counterpart | None = None,
     ) -> Step:
         """One step of a model that is cut twice.
 
@@ -120,8 +148,11 @@ class ClientHalf:
             model: Owns variables, metrics and optimizer.
             compute_loss: Loss of the model's outputs, the regularizers of
                 head and tail included.
+            counterpart: The server; by default the strategy is called in the
+                middle of the graph.
         """
         assert self._tail is not None
+        other = counterpart or self
         trained = model.trainable_variables
         values = [tf.convert_to_tensor(v.value) for v in trained]
         scope = keras.StatelessScope(
@@ -135,11 +166,7 @@ class ClientHalf:
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
         sent = self._smashed.quantize(smashed)
-        penalty, *parts = self._callback(
-            self._exchange_forward,
-            sent,
-            [tf.float32, *self._features.part_dtypes],
-        )
+        penalty, *parts = other.ask_forward(sent)
         penalty.set_shape(())
         features = self._features.dequantize(parts)
         crossed = self._features.positions(parts)
@@ -165,10 +192,8 @@ class ClientHalf:
             # It skips a step that overflows; the server gets zeros for it.
             features_grad = [_zeros_unless_finite(g) for g in features_grad]
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
-        parts = self._callback(
-            self._exchange_backward,
-            [rate, loss, *self._features_grad.quantize(features_grad, crossed)],
-            self._smashed_grad.part_dtypes,
+        parts = other.ask_backward(
+            rate, loss, self._features_grad.quantize(features_grad, crossed)
         )
         smashed_grad = self._scaled(parts, sent, scale)
         head_grads = head_tape.gradient(
@@ -182,7 +207,7 @@ class ClientHalf:
         ]
         logged = tf.cast(loss, tf.float32) + penalty
         updates = _updates(model, scope)
-        ready = self._ready(model, gradients, updates, parts)
+        ready = other.settle(_total(model, gradients, updates), parts)
         return Step(outputs, logged, gradients, updates, ready)
 
     def train_labeled(
@@ -229,7 +254,7 @@ class ClientHalf:
             output_gradients=[*smashed_grad, scale],
         )
         updates = _updates(model, scope)
-        ready = self._ready(model, gradients, updates, parts)
+        ready = self.settle(_total(model, gradients, updates), parts)
         return Step(outputs, loss + penalty, gradients, updates, ready)
 
     def _scaled(
@@ -245,23 +270,28 @@ class ClientHalf:
             for grad in self._smashed_grad.dequantize(parts, crossed)
         ]
 
-    def _ready(
-        self,
-        model: keras.Model,
-        gradients: list[tf.Tensor | None],
-        updates: list[tuple[Any, tf.Tensor]],
-        received: list[tf.Tensor],
-    ) -> tf.Tensor:
-        """The `ready` of a step.
+    def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """See `Counterpart`; here and below the strategy is called."""
+        return self._callback(
+            self._exchange_forward,
+            parts,
+            [tf.float32, *self._features.part_dtypes],
+        )
 
-        A `LossScaleOptimizer` deals with gradients that are not finite by
-        itself: it skips the step.
-        """
-        new = [*gradients, *(value for _, value in updates)]
-        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-            new = []
-        with tf.control_dependencies(received):
-            return self._callback(_check, [total(new)], [tf.float32])[0]
+    def ask_backward(
+        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """See `Counterpart`."""
+        return self._callback(
+            self._exchange_backward,
+            [rate, loss, *parts],
+            self._smashed_grad.part_dtypes,
+        )
+
+    def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
+        """See `Counterpart`."""
+        with tf.control_dependencies(list(received)):
+            return self._callback(_check, [number], [tf.float32])[0]
 
     # -- host callbacks ----------------------------------------------------
 
@@ -352,6 +382,21 @@ def _updates(
     variables = model.non_trainable_variables + model.metrics_variables
     pairs = [(v, scope.get_current_value(v)) for v in variables]
     return [(v, value) for v, value in pairs if value is not None]
+
+
+def _total(
+    model: keras.Model,
+    gradients: list[tf.Tensor | None],
+    updates: list[tuple[Any, tf.Tensor]],
+) -> tf.Tensor:
+    """A number that is finite if a step may be committed.
+
+    A `LossScaleOptimizer` deals with gradients that are not finite by itself:
+    it skips the step.
+    """
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return total([])
+    return total([*gradients, *(value for _, value in updates)])
 
 
 def _add(one: tf.Tensor | None, other: tf.Tensor | None) -> tf.Tensor | None:

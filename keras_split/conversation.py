@@ -5,9 +5,12 @@ it where there is no Keras.
 """
 
 import atexit
+import contextlib
 import logging
 import weakref
 from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
@@ -45,6 +48,7 @@ from keras_split.transports.grpc import GrpcTransport
 
 if TYPE_CHECKING:
     from keras_split.host import Host
+    from keras_split.session import Session
 
 _LOG = logging.getLogger("keras_split")
 _SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
@@ -200,6 +204,43 @@ class Conversation:
         self._taken(reply.durable_steps, [message])
         return reply
 
+    @property
+    def local_session(self) -> "Session | None":
+        """The server's side of the session, if it is in this process."""
+        host = self._local_host()
+        return host.find(self._session) if host is not None else None
+
+    @contextlib.contextmanager
+    def joint_step(self, sent: Callable[[], tuple[int, int]]) -> Iterator[None]:
+        """Surrounds a step that runs in one graph with the body.
+
+        Args:
+            sent: Called at the end; returns the bytes of the step that would
+                have crossed a network, up and down.
+
+        Raises:
+            RefusedError: If the server refuses the step.
+        """
+        self._check_open()
+        transport = self._transport or self._resume()
+        self._send_releases(transport)
+        host = self._local_host()
+        session = self.local_session
+        assert host is not None
+        try:
+            with host.joint_step(self._session):
+                yield
+        except RefusedError as error:
+            if error.reason in ("session", "permission"):
+                self._forget()
+            raise
+        finally:
+            if session is not None:
+                self.next_step = session.next_step
+            uplink, downlink = sent()
+            transport.uplink_bytes += uplink
+            transport.downlink_bytes += downlink
+
     def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
         """Features in inference mode, and the body's penalty."""
         reply = self._send(Features, Infer(self._session, smashed))
@@ -326,7 +367,7 @@ class Conversation:
             self._sent.drop_before(welcome.durable_steps)
         return welcome
 
-    def _resume(self, message: Message) -> Transport:
+    def _resume(self, message: Message | None = None) -> Transport:
         """Connects anew and sends again what the server has lost."""
         assert self._hello is not None
         hello = replace(
@@ -346,7 +387,7 @@ class Conversation:
         assert self._transport is not None
         return self._transport
 
-    def _send_again(self, next_step: int, message: Message) -> None:
+    def _send_again(self, next_step: int, message: Message | None) -> None:
         """Brings the server to where it was before `message`."""
         transport = self._transport
         assert transport is not None
@@ -391,6 +432,13 @@ class Conversation:
         from keras_split.transports.in_process import InProcessTransport
 
         return InProcessTransport(host)
+
+    def _local_host(self) -> "Host | None":
+        from keras_split.transports.in_process import InProcessTransport
+
+        if isinstance(self._transport, InProcessTransport):
+            return self._transport.host
+        return None
 
     def _hang_up(self) -> None:
         """Closes the connection; the session waits on the server."""

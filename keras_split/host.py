@@ -1,8 +1,10 @@
 """One body and all the sessions that train it."""
 
+import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keras_split import validation
@@ -11,6 +13,7 @@ from keras_split.checkpoints import Checkpoints
 from keras_split.checkpoints import HostState
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.events import Caller
 from keras_split.events import Events
@@ -133,6 +136,41 @@ class Host:
         name = getattr(message, "session", "")
         self.events.refused(label(name) if name else "", caller, refusal.reason)
         return refusal
+
+    def find(self, session: str) -> Session | None:
+        """An open session by its name."""
+        try:
+            return self._sessions.find(session, _NOBODY)
+        except ProtocolError:
+            return None
+
+    @contextlib.contextmanager
+    def joint_step(self, session: str) -> Iterator[None]:
+        """Surrounds a step that runs in the graph of its client.
+
+        Args:
+            session: Name of the session.
+
+        Raises:
+            RefusedError: As a message of that session would be refused.
+        """
+        try:
+            found = self._sessions.find(session, _NOBODY)
+            self._check_open()
+        except ProtocolError as error:
+            self.events.refused(label(session), _NOBODY, error.reason)
+            raise RefusedError(str(error), error.reason) from error
+        with self._turns.take(found.name) as queue_s:
+            before = found.next_step
+            try:
+                with found.joint_step():
+                    yield
+            except RefusedError as error:
+                self.events.refused(label(session), _NOBODY, error.reason)
+                raise
+            finally:
+                if found.next_step > before:
+                    self._stepped(found, queue_s)
 
     def leave(self, session: str) -> None:
         """A stream of a session ended; the session waits for its client."""

@@ -32,6 +32,7 @@ from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.step_graph import Crossings
 from keras_split.step_graph import StepGraph
+from keras_split.step_graph import failed
 
 _MAX_OPTIMIZERS = 8
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
@@ -175,7 +176,7 @@ class ServerHalf:
                 step = self._start(optimizer, smashed, [scale, *parts])
             else:
                 step.gradients.set_result([scale, *parts])
-            with _finite_gradients():
+            with finite_gradients():
                 out = step.result.result()
             return self._crossings.smashed_grad.wrap([p.numpy() for p in out])
 
@@ -205,7 +206,7 @@ class ServerHalf:
                     [t.codes for t in sample_weights],
                 )
             ]
-            with _finite_gradients():
+            with finite_gradients():
                 loss, made, out = optimizer.graph.run_labeled(*inputs, scale)
             crossings = self._crossings
             return (
@@ -350,12 +351,12 @@ class ServerHalf:
 
 
 @contextlib.contextmanager
-def _finite_gradients() -> Iterator[None]:
+def finite_gradients() -> Iterator[None]:
     """Says in our words that a step's graph found NaN or infinity."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        if "Assert" not in str(error):
+        if failed(error)[0] != "body":
             raise
         raise ProtocolError(
             "Expected finite gradients in the body. Received: NaN or "

@@ -1,13 +1,16 @@
 """One client's run with one server, seen from the server."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,8 +36,14 @@ from keras_split.snapshots import Snapshots
 if TYPE_CHECKING:
     from keras_split.body_optimizer import BodyOptimizer
     from keras_split.server_half import ServerHalf
+    from keras_split.step_graph import StepGraph
 
 _LOG = logging.getLogger("keras_split.server")
+_Reply = TypeVar("_Reply", bound=Message | None)
+
+
+class HalfTakenError(ProtocolError):
+    """The body took a step that head and tail could not."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,40 @@ class Session:
             reply=self._last_reply,
             slots=slots,
         )
+
+    @property
+    def graph(self) -> "StepGraph":
+        """The body's step, for a client in this process that joins it."""
+        return self._optimizer.graph
+
+    @property
+    def limits(self) -> Limits:
+        """What it accepts."""
+        return self._limits
+
+    @contextlib.contextmanager
+    def joint_step(self) -> Iterator[None]:
+        """Surrounds a step that runs in the graph of its client.
+
+        It counts as taken unless it raises; if it raises a `HalfTakenError`,
+        too.
+        """
+        with self._half.lock:
+            self.rest()
+            self._resting = False
+            self._optimizer.take_over()
+            began = time.perf_counter()
+            taken = False
+            try:
+                yield
+                taken = True
+            except HalfTakenError:
+                taken = True
+                raise
+            finally:
+                self.compute_s = time.perf_counter() - began
+                if taken:
+                    self._committed(None)
 
     def rest(self) -> None:
         """Frees what a step in flight holds; its backward brings it back."""
@@ -258,7 +301,7 @@ class Session:
             LabeledResult(message.step, loss, predictions, tensors)
         )
 
-    def _committed(self, reply: Message) -> Message:
+    def _committed(self, reply: _Reply) -> _Reply:
         self._smashed = []
         self.next_step += 1
         self._last_reply = reply
@@ -296,12 +339,7 @@ class Session:
         for tensor in features:
             if not validation.is_finite(tensor):
                 self._half.abandon(self.name)
-                raise ProtocolError(
-                    "Expected finite features from the body. Received: NaN "
-                    f"or infinity in {tensor.name!r}: the body has diverged. "
-                    "Lower the learning rate and restore its weights.",
-                    "not-finite",
-                )
+                raise diverged(repr(tensor.name))
         return features
 
     def _take_snapshot(self) -> str:
@@ -331,6 +369,16 @@ class Session:
                     )
             self._half.set_weights(body)
         self._smashed_step = -1
+
+
+def diverged(where: str) -> ProtocolError:
+    """The error of a body whose features are not finite."""
+    return ProtocolError(
+        "Expected finite features from the body. Received: NaN or infinity "
+        f"in {where}: the body has diverged. Lower the learning rate and "
+        "restore its weights.",
+        "not-finite",
+    )
 
 
 def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
 """
 
+import re
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ import tensorflow as tf
 
 from keras_split.crossing import Crossing
 
+_MARK = "keras_split: "
+
 
 class Crossings(NamedTuple):
     """The four kinds of cut-layer tensors as the server sees them."""
@@ -29,6 +32,28 @@ class Crossings(NamedTuple):
     features: Crossing
     features_grad: Crossing
     smashed_grad: Crossing
+
+
+class Passed(NamedTuple):
+    """A body between its forward and its backward, inside a graph.
+
+    Attributes:
+        smashed: The smashed data.
+        crossed: Where its values crossed, for their gradients.
+        values: The weights that the forward pass saw.
+        features: What it made.
+        state: State variables and their new values.
+        penalty: The body's regularization loss.
+        tape: Knows how to come back.
+    """
+
+    smashed: list[tf.Tensor]
+    crossed: list[tf.Tensor | None]
+    values: list[tf.Tensor]
+    features: list[tf.Tensor]
+    state: list[tuple[Any, tf.Tensor]]
+    penalty: tf.Tensor
+    tape: tf.GradientTape
 
 
 class StepGraph:
@@ -42,6 +67,10 @@ class StepGraph:
             and the parts of the features; returns the loss scale and the
             parts of the features' gradients.
         judge: Computes the loss of a model that is cut once.
+
+    Attributes:
+        crossings: The same.
+        optimizer: The same.
     """
 
     def __init__(
@@ -53,8 +82,8 @@ class StepGraph:
         judge: keras.Model | None = None,
     ) -> None:
         self._body = body
-        self._crossings = crossings
-        self._optimizer = optimizer
+        self.crossings = crossings
+        self.optimizer = optimizer
         self._hand_over = hand_over
         self._judge = judge
         self._trained = list(body.trainable_variables)
@@ -77,39 +106,75 @@ class StepGraph:
 
     def _trace(self, ticket: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
+        passed = self.begin(parts)
+        features = self.crossings.features.quantize(passed.features)
+        scale, *back = tf.numpy_function(
+            self._hand_over,
+            [ticket, passed.penalty, *features],
+            [tf.float32, *self.crossings.features_grad.part_dtypes],
+        )
+        scale.set_shape(())
+        grads = self.crossings.features_grad.dequantize(
+            back, self.crossings.features.positions(features)
+        )
+        # The commit waits for the callback: the scale came from it.
+        return self.finish(passed, grads, scale, [scale])
+
+    def begin(self, parts: Sequence[tf.Tensor]) -> Passed:
+        """The first half of a step: the body forward.
+
+        Args:
+            parts: Of the smashed data.
+        """
         # One explicit read each: the backward pass uses the weights that
         # the forward pass saw, whatever other sessions commit in between.
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self._crossings.smashed.dequantize(parts)
+        smashed = self.crossings.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
             features, state, penalty = self._forward(smashed, values)
-        sent = self._crossings.features.quantize(features)
-        scale, *back = tf.numpy_function(
-            self._hand_over,
-            [ticket, penalty, *sent],
-            [tf.float32, *self._crossings.features_grad.part_dtypes],
+        crossed = self.crossings.smashed.positions(parts)
+        return Passed(smashed, crossed, values, features, state, penalty, tape)
+
+    def finish(
+        self,
+        passed: Passed,
+        features_grad: list[tf.Tensor],
+        scale: tf.Tensor,
+        ready: Sequence[Any],
+    ) -> list[tf.Tensor]:
+        """The second half: the body backward, and the commit.
+
+        Args:
+            passed: The first half.
+            features_grad: Gradients of the loss by the features.
+            scale: The factor that float16 gradients are computed with.
+            ready: What the commit waits for.
+
+        Returns:
+            Parts of the gradients of the smashed data.
+        """
+        found = passed.tape.gradient(
+            [*passed.features, passed.penalty],
+            [*passed.smashed, *passed.values],
+            output_gradients=[
+                *(grad * tf.cast(scale, grad.dtype) for grad in features_grad),
+                scale,
+            ],
         )
-        scale.set_shape(())
-        grads = [
-            grad * tf.cast(scale, grad.dtype)
-            for grad in self._crossings.features_grad.dequantize(
-                back, self._crossings.features.positions(sent)
-            )
-        ]
-        found = tape.gradient(
-            [*features, penalty],
-            [*smashed, *values],
-            output_gradients=[*grads, scale],
+        smashed_grad = self._commit(
+            passed.smashed, found, passed.state, scale, ready
         )
-        return self._commit(parts, smashed, found, state, scale)
+        return self.crossings.smashed_grad.quantize(
+            smashed_grad, passed.crossed
+        )
 
     def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, penalty and features out; commits nothing."""
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self._crossings.smashed.dequantize(parts)
+        smashed = self.crossings.smashed.dequantize(parts)
         features, _, penalty = self._forward(smashed, values)
-        return [penalty, *self._crossings.features.quantize(features)]
+        return [penalty, *self.crossings.features.quantize(features)]
 
     def _trace_labeled(
         self,
@@ -121,7 +186,7 @@ class StepGraph:
         """The step of a model that is cut once: the loss is computed here."""
         assert self._judge is not None
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self._crossings.smashed.dequantize(parts)
+        smashed = self.crossings.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
             features, state, penalty = self._forward(smashed, values)
@@ -135,8 +200,14 @@ class StepGraph:
         found = tape.gradient(
             objective, [*smashed, *values], output_gradients=scale
         )
-        out = self._crossings.features.quantize(features)
-        return objective, out, self._commit(parts, smashed, found, state, scale)
+        out = self.crossings.features.quantize(features)
+        made = self._commit(smashed, found, state, scale)
+        crossed = self.crossings.smashed.positions(parts)
+        return (
+            objective,
+            out,
+            self.crossings.smashed_grad.quantize(made, crossed),
+        )
 
     def _forward(
         self, smashed: list[tf.Tensor], values: list[tf.Tensor]
@@ -162,21 +233,21 @@ class StepGraph:
 
     def _commit(
         self,
-        parts: Sequence[tf.Tensor],
         smashed: list[tf.Tensor],
         found: list[tf.Tensor | None],
         state: list[tuple[Any, tf.Tensor]],
         scale: tf.Tensor,
+        ready: Sequence[Any] = (),
     ) -> list[tf.Tensor]:
         """Updates weights and state; returns the smashed data's gradients.
 
         Args:
-            parts: Of the smashed data.
             smashed: The smashed data.
             found: Gradients of the smashed data, then of the weights.
             state: State variables and their new values.
             scale: The factor that is in the gradients, and that a
                 `LossScaleOptimizer` takes out again.
+            ready: What the update waits for.
         """
         smashed_grad = []
         for tensor, grad in zip(smashed, found[: len(smashed)], strict=True):
@@ -195,21 +266,31 @@ class StepGraph:
             )
             if grad is not None
         ]
-        # Everything below waits for the callback: the scale came from it.
-        ready = [scale]
-        if not isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+        ready = list(ready)
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             new = [grad for grad, _ in pairs] + [value for _, value in state]
             number = total([*smashed_grad, *new])
-            finite = tf.math.is_finite(number)
-            ready.append(tf.debugging.Assert(finite, [number]))
+            ready.append(check(tf.math.is_finite(number), "body"))
         with tf.control_dependencies(ready):
             if pairs:
-                self._optimizer.apply_gradients(pairs)
+                self.optimizer.apply_gradients(pairs)
             for variable, value in state:
                 variable.assign(value)
-        return self._crossings.smashed_grad.quantize(
-            smashed_grad, self._crossings.smashed.positions(parts)
-        )
+        return smashed_grad
+
+
+def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
+    """Ends the graph if something does not hold; `failed` tells what."""
+    return tf.debugging.Assert(holds, [_MARK + what, *number])
+
+
+def failed(error: tf.errors.OpError) -> tuple[str, float]:
+    """What `check` found that does not hold, and the number it was given.
+
+    Empty for any other error.
+    """
+    found = re.search(_MARK + r"([\w ]+)\](?: \[([^]]*)\])?", str(error))
+    return (found[1], float(found[2] or "nan")) if found else ("", 0.0)
 
 
 def total(tensors: Iterable[Any]) -> tf.Tensor:

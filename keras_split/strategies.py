@@ -1,10 +1,16 @@
 """Who speaks when: one training step as named methods to override."""
 
+from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 
 from keras_split.conversation import Conversation
+
+if TYPE_CHECKING:
+    from keras_split.session import Session
+
+_STEP = ("forward", "backward", "backward_of", "labeled_step")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -31,6 +37,24 @@ class SplitStrategy(Conversation):
     Raises:
         ValueError: If the address is not of that form.
     """
+
+    @property
+    def joint_session(self) -> "Session | None":
+        """The server's side, if steps may run in one graph with it.
+
+        That takes a server in this process, and the methods of a step as
+        they are here: one that is overridden is called instead.
+        """
+        mine = type(self)
+        for name in _STEP:
+            if getattr(mine, name) is not getattr(SplitStrategy, name):
+                return None
+            if name in vars(self):
+                return None
+        session = self.local_session
+        if session is None or session.limits.clip_grad_norm is not None:
+            return None
+        return session
 
     def get_config(self) -> dict[str, Any]:
         """A dictionary of plain values, for `from_config`."""

@@ -4,6 +4,7 @@ import json
 import logging
 import weakref
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import keras
@@ -14,8 +15,8 @@ from keras_split import threads
 from keras_split import validation
 from keras_split.client_half import ClientHalf
 from keras_split.errors import ExportError
-from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
+from keras_split.joint_body import JointBody
 from keras_split.layers import CutQuantizer
 from keras_split.messages import Contract
 from keras_split.models.partner import Partner
@@ -179,6 +180,7 @@ class ClientModel(keras.Model):
                 lambda outputs: self.compute_loss(
                     x, y, self._pack(outputs), sample_weight, training=True
                 ),
+                self._partner.joint,
             )
         with tf.control_dependencies([step.ready]):
             for variable, value in step.updates:
@@ -210,13 +212,22 @@ class ClientModel(keras.Model):
         return logs
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Keras' function, with our errors instead of TensorFlow's."""
-        if getattr(self, "train_function", None) is None or force:
+        """Keras' function, with our errors instead of TensorFlow's.
+
+        With the server in this process it is one graph of both halves, made
+        again when the server's part of it is another one.
+        """
+        changed = self._partner.meet(self._joins)
+        if getattr(self, "train_function", None) is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
-            super().make_train_function(force)
-            plain: Any = self.train_function
+            joint = self._partner.joint
+            if joint is not None:
+                plain = self._joining(joint)
+            else:
+                super().make_train_function(force or changed)
+                plain = _waiting(self.train_function)
             self.train_function: Any = self._guard(plain, log=True)
         return self.train_function
 
@@ -225,7 +236,7 @@ class ClientModel(keras.Model):
         if getattr(self, "test_function", None) is None or force:
             super().make_test_function(force)
             plain: Any = self.test_function
-            self.test_function: Any = self._guard(plain, log=True)
+            self.test_function: Any = self._guard(_waiting(plain), log=True)
         return self.test_function
 
     def make_predict_function(self, force: bool = False) -> Any:
@@ -233,7 +244,7 @@ class ClientModel(keras.Model):
         if getattr(self, "predict_function", None) is None or force:
             super().make_predict_function(force)
             plain: Any = self.predict_function
-            self.predict_function: Any = self._guard(plain)
+            self.predict_function: Any = self._guard(_waiting(plain))
         return self.predict_function
 
     # -- the server --------------------------------------------------------
@@ -459,11 +470,10 @@ class ClientModel(keras.Model):
         def guarded(iterator: Any) -> Any:
             self._half.failure = None
             try:
-                with threads.client_step():
-                    return function(iterator)
-            except (tf.errors.OpError, ProtocolError, SplitError) as error:
-                failure = self._half.failure
-                if failure is None:
+                return function(iterator)
+            except (tf.errors.OpError, SplitError) as error:
+                failure = self._half.failure or error
+                if isinstance(failure, tf.errors.OpError):
                     raise
                 reason = getattr(failure, "reason", "")
                 if log and reason in validation.NOT_TAKEN:
@@ -478,6 +488,38 @@ class ClientModel(keras.Model):
                 self._half.failure = None
 
         return guarded
+
+    @property
+    def _joins(self) -> bool:
+        """Whether a step may be one graph with that of the server."""
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        return alone and not self.run_eagerly and self.tail is not None
+
+    def _joining(self, joint: JointBody) -> Callable[..., Any]:
+        """Takes each step in one graph with the server's.
+
+        The server is free for others while the data of a step are awaited.
+        """
+
+        def step(data: Any, head_knows: Any, body_knows: Any) -> Any:
+            data = joint.prepare(data, head_knows, body_knows)
+            return self.train_step(data)
+
+        compiled = tf.function(step, reduce_retracing=True, autograph=False)
+
+        def joining(iterator: Any) -> Any:
+            specs = keras.tree.flatten(getattr(iterator, "element_spec", ()))
+            varies = any(_batch_varies(spec) for spec in specs)
+            logs = None
+            for data in islice(iterator, self.steps_per_execution):
+                data = keras.tree.map_structure(_bare, data)
+                with self.strategy.joint_step(joint.sent), joint.explained():
+                    logs = compiled(data, *joint.known(data, varies))
+            if logs is None:
+                raise StopIteration
+            return logs
+
+        return joining
 
     def _loss_config(self) -> str:
         given = self._compile_config.config
@@ -512,6 +554,28 @@ class ClientModel(keras.Model):
         if isinstance(outputs, dict):
             names = sorted(outputs, key=outputs.__getitem__)
         return [values.get(name, missing) for name in names]
+
+
+def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Holds a thread for a step whose graph waits for the server."""
+
+    def waiting(iterator: Any) -> Any:
+        with threads.client_step():
+            return function(iterator)
+
+    return waiting
+
+
+def _bare(value: Any) -> Any:
+    """A tensor, or None for what Keras puts into a batch as an Optional."""
+    if isinstance(value, tf.experimental.Optional):
+        return None
+    return tf.constant(value) if isinstance(value, np.ndarray) else value
+
+
+def _batch_varies(spec: Any) -> bool:
+    shape = getattr(spec, "shape", tf.TensorShape(()))
+    return bool(shape.rank is None or shape[:1] == (None,))
 
 
 def _unflatten(structure: Any, flat: list[Any]) -> Any:

@@ -11,13 +11,19 @@ class InProcessTransport(Transport):
 
     The tensors are quantized as they would be for a network, and counted as
     the bytes they would take, so a run here gives the same numbers.
+
+    Args:
+        host: Answers them.
+
+    Attributes:
+        host: The same.
     """
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host = host
 
     def _exchange(self, message: Message) -> Message:
-        reply = self._host.handle(message)
+        reply = self.host.handle(message)
         self.uplink_bytes += payload_bytes(message)
         self.downlink_bytes += payload_bytes(reply)
         return reply
