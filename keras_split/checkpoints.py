@@ -164,7 +164,10 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
                 "loss": session.loss,
                 "next_step": session.next_step,
                 "slots": _put(arrays, f"session_{i}_slots", session.slots),
-                "reply": _put_message(arrays, f"session_{i}", session.reply),
+                "replies": [
+                    _put_message(arrays, f"session_{i}_reply_{k}", reply)
+                    for k, reply in enumerate(session.replies)
+                ],
             }
         )
     text = json.dumps(about).encode()
@@ -176,7 +179,10 @@ def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> HostState:
     sessions = []
     for i, values in enumerate(about["sessions"]):
         values["slots"] = _get(arrays, f"session_{i}_slots", values["slots"])
-        values["reply"] = _get_message(arrays, f"session_{i}", values["reply"])
+        values["replies"] = [
+            _get_message(arrays, f"session_{i}_reply_{k}", reply)
+            for k, reply in enumerate(values["replies"])
+        ]
         sessions.append(SessionState(**values))
     return HostState(
         about["fingerprint"],
@@ -200,11 +206,9 @@ def _get(
 
 
 def _put_message(
-    arrays: dict[str, np.ndarray[Any, Any]], name: str, reply: Message | None
-) -> dict[str, Any] | None:
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, reply: Message
+) -> dict[str, Any]:
     """A reply as plain values; the numbers of its tensors as arrays."""
-    if reply is None:
-        return None
     values: dict[str, Any] = {"kind": type(reply).__name__}
     for key, value in vars(reply).items():
         if isinstance(value, list):
@@ -219,10 +223,8 @@ def _put_message(
 def _get_message(
     arrays: dict[str, np.ndarray[Any, Any]],
     name: str,
-    values: dict[str, Any] | None,
-) -> Message | None:
-    if values is None:
-        return None
+    values: dict[str, Any],
+) -> Message:
     kinds = {k.__name__: k for k in Message.__subclasses__()}
     kind = kinds[values.pop("kind")]
     for key, value in values.items():
@@ -231,7 +233,8 @@ def _get_message(
                 _get_tensor(arrays, f"{name}_{key}_{i}", about)
                 for i, about in enumerate(value)
             ]
-    return kind(**values)
+    made: Message = kind(**values)
+    return made
 
 
 def _put_tensor(

@@ -118,7 +118,7 @@ class ClientHalf:
         self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The model's outputs in inference mode, and the body's penalty."""
-        made = _list(self._head(head_inputs, training=False))
+        made = flat(self._head(head_inputs, training=False))
         penalty, *parts = self._callback(
             self._exchange_infer,
             self._smashed.quantize(made[: self._count]),
@@ -130,7 +130,7 @@ class ClientHalf:
             return features, penalty
         skips = [made[i] for i in self._skips]
         inputs = [*features, *skips, *tail_inputs]
-        return _list(self._tail(inputs, training=False)), penalty
+        return flat(self._tail(inputs, training=False)), penalty
 
     def train(
         self,
@@ -161,7 +161,7 @@ class ClientHalf:
         with tf.GradientTape() as head_tape:
             head_tape.watch(values)
             with scope:
-                made = _list(self._head(head_inputs, training=True))
+                made = flat(self._head(head_inputs, training=True))
         smashed = made[: self._count]
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
@@ -176,7 +176,7 @@ class ClientHalf:
             tail_tape.watch([*edge, *values])
             with scope:
                 inputs = [*features, *skips, *tail_inputs]
-                outputs = _list(self._tail(inputs, training=True))
+                outputs = flat(self._tail(inputs, training=True))
                 loss = compute_loss(outputs)
             scaled = model.optimizer.scale_loss(loss)
         scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
@@ -190,7 +190,7 @@ class ClientHalf:
         ]
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
             # It skips a step that overflows; the server gets zeros for it.
-            features_grad = [_zeros_unless_finite(g) for g in features_grad]
+            features_grad = [zeros_unless_finite(g) for g in features_grad]
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         parts = other.ask_backward(
             rate, loss, self._features_grad.quantize(features_grad, crossed)
@@ -207,7 +207,7 @@ class ClientHalf:
         ]
         logged = tf.cast(loss, tf.float32) + penalty
         updates = _updates(model, scope)
-        ready = other.settle(_total(model, gradients, updates), parts)
+        ready = other.settle(step_total(model, gradients, updates), parts)
         return Step(outputs, logged, gradients, updates, ready)
 
     def train_labeled(
@@ -226,7 +226,7 @@ class ClientHalf:
         with tf.GradientTape() as tape:
             tape.watch(values)
             with scope:
-                smashed = _list(self._head(head_inputs, training=True))
+                smashed = flat(self._head(head_inputs, training=True))
                 penalty = tf.add_n(
                     [tf.cast(x, tf.float32) for x in model.losses] or [0.0]
                 )
@@ -254,7 +254,7 @@ class ClientHalf:
             output_gradients=[*smashed_grad, scale],
         )
         updates = _updates(model, scope)
-        ready = self.settle(_total(model, gradients, updates), parts)
+        ready = self.settle(step_total(model, gradients, updates), parts)
         return Step(outputs, loss + penalty, gradients, updates, ready)
 
     def _scaled(
@@ -300,6 +300,7 @@ class ClientHalf:
         function: Callable[..., list[Any]],
         inputs: list[tf.Tensor],
         dtypes: list[tf.DType],
+        after: Sequence[tf.Tensor] = (),
     ) -> list[tf.Tensor]:
         def call(*arrays: Any) -> list[Any]:
             try:
@@ -311,7 +312,10 @@ class ClientHalf:
                 raise
 
         # Eagerly, a list of one comes back as its element.
-        made: list[tf.Tensor] = _list(tf.numpy_function(call, inputs, dtypes))
+        with tf.control_dependencies(list(after)):
+            made: list[tf.Tensor] = flat(
+                tf.numpy_function(call, inputs, dtypes)
+            )
         return made
 
     def _exchange_infer(self, *parts: Any) -> list[Any]:
@@ -354,10 +358,11 @@ class ClientHalf:
 
 
 # A functional model with one output returns it bare.
-_list = keras.tree.flatten
+flat = keras.tree.flatten
 
 
-def _zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
+def zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
+    """The gradient, or zeros for one with NaN or infinity."""
     finite = tf.reduce_all(tf.math.is_finite(grad))
     return tf.where(finite, grad, tf.zeros_like(grad))
 
@@ -384,7 +389,7 @@ def _updates(
     return [(v, value) for v, value in pairs if value is not None]
 
 
-def _total(
+def step_total(
     model: keras.Model,
     gradients: list[tf.Tensor | None],
     updates: list[tuple[Any, tf.Tensor]],

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("keras_split")
 _SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
 _M = TypeVar("_M", bound=Message)
+_R = TypeVar("_R")
 _RETRY = Retry()
 _OPEN: "weakref.WeakSet[Conversation]" = weakref.WeakSet()
 
@@ -307,13 +308,17 @@ class Conversation:
                 self._send_releases(transport)
                 # Under another name if the server never heard of the session.
                 named: Any = replace(message, session=self._session)  # type: ignore[call-arg]
-                return _expect(kind, transport.exchange(named))
+                return expect(kind, transport.exchange(named))
             except RefusedError:
                 raise
             except BaseException:
                 self._hang_up()  # a late reply must not answer the next
                 raise
 
+        return self._insist(attempt)
+
+    def _insist(self, attempt: Callable[[], _R]) -> _R:
+        """Tries as long as `retry` allows; a lost session is forgotten."""
         try:
             return self.retry.call(attempt)
         except TransportError:
@@ -351,7 +356,7 @@ class Conversation:
         """Connects and says hello."""
         transport = self._reach(hello.contract, self._host)
         try:
-            welcome = _expect(Welcome, transport.exchange(hello))
+            welcome = expect(Welcome, transport.exchange(hello))
         except BaseException:
             transport.close()
             raise
@@ -473,7 +478,8 @@ def _split(address: str | None) -> tuple[str, bool]:
     )
 
 
-def _expect(kind: type[_M], reply: Message) -> _M:
+def expect(kind: type[_M], reply: Message) -> _M:
+    """The reply, if it is of that kind."""
     if not isinstance(reply, kind):
         raise ProtocolError(
             f"Expected a {kind.__name__}. Received: a {type(reply).__name__}."

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keras_split import validation
@@ -100,7 +101,7 @@ class Host:
         self.events = events or Events()
         self._half = half
         self._optimizer = optimizer
-        self._limits = limits
+        self._limits = replace(limits or Limits(), max_batch=max_batch)
         kept = Checkpoints(checkpoints) if checkpoints is not None else None
         if snapshots is None and kept is not None:
             snapshots = kept.folder / "snapshots"
@@ -262,7 +263,9 @@ class Host:
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
         with self._turns.take(caller.client or session.name) as queue_s:
-            if isinstance(message, (Forward, LabeledStep)):
+            if isinstance(
+                message, (Forward, LabeledStep)
+            ) and not session.awaits(message):
                 self._check_open()
             if isinstance(message, Goodbye):
                 self._make_durable()

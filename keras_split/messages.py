@@ -174,12 +174,31 @@ class Welcome(Message):
 
 
 @dataclass(frozen=True)
+class Microbatch:
+    """Which microbatch of a step a message carries.
+
+    Attributes:
+        index: Its number, from 0.
+        count: How many make the step.
+        batch: Examples of all of them together.
+        attempt: Larger when the client begins a step anew, with other data;
+            tells what it gave up from what it sent twice.
+    """
+
+    index: int
+    count: int
+    batch: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
 class Forward(Message):
-    """Smashed data of one training step."""
+    """Smashed data of one training step, or of a microbatch of it."""
 
     session: str
     step: int
     tensors: list[CutTensor]
+    microbatch: Microbatch | None = None
 
 
 @dataclass(frozen=True)
@@ -207,11 +226,15 @@ class Backward(Message):
     step: int
     tensors: list[CutTensor]
     learning_rate: float
+    microbatch: Microbatch | None = None
 
 
 @dataclass(frozen=True)
 class SmashedGrad(Message):
-    """Gradients of the smashed data; the body has made its step."""
+    """Gradients of the smashed data; the body has made its step.
+
+    In answer to a microbatch, the body makes its step with the last one.
+    """
 
     step: int
     tensors: list[CutTensor]

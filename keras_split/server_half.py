@@ -12,6 +12,7 @@ import contextlib
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -34,6 +35,8 @@ from keras_split.step_graph import Crossings
 from keras_split.step_graph import StepGraph
 from keras_split.step_graph import failed
 
+Counters = list[tf.Tensor]
+Sums = dict[str, tf.Tensor]
 _MAX_OPTIMIZERS = 8
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
 
@@ -180,6 +183,115 @@ class ServerHalf:
                 out = step.result.result()
             return self._crossings.smashed_grad.wrap([p.numpy() for p in out])
 
+    def microbatch_forward(
+        self,
+        key: str,
+        smashed: Sequence[CutTensor],
+        optimizer: BodyOptimizer,
+        counters: Counters | None,
+    ) -> tuple[list[CutTensor], float, Counters]:
+        """Runs the body forward for a microbatch, and changes nothing.
+
+        Args:
+            key: Names the microbatch.
+            smashed: The head's outputs for it.
+            optimizer: Will update the weights.
+            counters: Seeds and the like as the microbatch before left them;
+                None for the first.
+
+        Returns:
+            The features, the body's regularization loss, and the counters
+            as this microbatch leaves them.
+        """
+        with self.lock:
+            graph = optimizer.graph
+            if counters is None:
+                counters = graph.counters()
+            if self._has_room():
+                step = self._start_microbatch(optimizer, smashed, counters)
+                penalty, *made = step.features.result()
+                self._parked[key] = step
+            else:
+                parts = self._parts(smashed)
+                out = graph.run_microbatch_forward(counters, parts)
+                penalty, *made = [part.numpy() for part in out]
+            count = len(counters)
+            after = [tf.convert_to_tensor(value) for value in made[:count]]
+            features = self._crossings.features.wrap(made[count:])
+            return features, float(penalty), after
+
+    def microbatch_backward(
+        self,
+        key: str,
+        smashed: Sequence[CutTensor],
+        features_grad: Sequence[CutTensor],
+        optimizer: BodyOptimizer,
+        learning_rate: float,
+        counters: Counters | None,
+        share: float,
+    ) -> tuple[list[CutTensor], Sums]:
+        """Runs the body backward for a microbatch, and changes nothing.
+
+        Args:
+            key: Names the microbatch.
+            smashed: Its input again.
+            features_grad: Gradients of the loss by its features.
+            optimizer: As in the forward.
+            learning_rate: Of this step.
+            counters: As in the forward.
+            share: Its part of the examples of the batch.
+
+        Returns:
+            Gradients of the loss by the smashed data, and what it adds to
+            the gradients of the weights and to the new statistics.
+
+        Raises:
+            ProtocolError: If a gradient is not finite.
+        """
+        with self.lock:
+            scale = np.float32(optimizer.enter(learning_rate))
+            parts = self._crossings.features_grad.unwrap(features_grad)
+            given = [np.float32(share), scale, *parts]
+            step = self._parked.pop(key, None)
+            if step is None:
+                if counters is None:
+                    counters = optimizer.graph.counters()
+                step = self._start_microbatch(
+                    optimizer, smashed, counters, given
+                )
+            else:
+                step.gradients.set_result(given)
+            with finite_gradients():
+                out, sums = step.result.result()
+            made = self._crossings.smashed_grad.wrap([p.numpy() for p in out])
+            return made, sums
+
+    def commit_microbatches(
+        self,
+        optimizer: BodyOptimizer,
+        sums: Sequence[Sums],
+        counters: Counters,
+    ) -> None:
+        """Updates weights and statistics once for all microbatches.
+
+        Args:
+            optimizer: Of the microbatches, whose last one was the last thing
+                that happened to the body.
+            sums: What is to be added up.
+            counters: As the last one left them.
+
+        Raises:
+            ProtocolError: If a gradient is not finite; nothing has changed.
+        """
+        with self.lock, finite_gradients():
+            optimizer.graph.commit(list(sums), counters)
+
+    def add(self, optimizer: BodyOptimizer, one: Sums, other: Sums) -> Sums:
+        """What two microbatches add up to."""
+        with self.lock:
+            made: Sums = optimizer.graph.add(one, other)
+            return made
+
     def labeled_step(
         self,
         smashed: Sequence[CutTensor],
@@ -309,22 +421,43 @@ class ServerHalf:
         gradients: list[Any] | None = None,
     ) -> ParkedStep:
         """Starts a step's graph; with gradients at hand it never waits."""
+        graph, parts = optimizer.graph, self._parts(smashed)
+        return self._park(lambda ticket: graph.run(ticket, *parts), gradients)
+
+    def _start_microbatch(
+        self,
+        optimizer: BodyOptimizer,
+        smashed: Sequence[CutTensor],
+        counters: Counters,
+        gradients: list[Any] | None = None,
+    ) -> ParkedStep:
+        """The same for a microbatch, whose graph commits nothing."""
+        graph, parts = optimizer.graph, self._parts(smashed)
+        return self._park(
+            lambda ticket: graph.run_microbatch(ticket, counters, parts),
+            gradients,
+        )
+
+    def _parts(self, smashed: Sequence[CutTensor]) -> list[tf.Tensor]:
+        unwrapped = self._crossings.smashed.unwrap(smashed)
+        return [tf.convert_to_tensor(part) for part in unwrapped]
+
+    def _park(
+        self, graph: Callable[[tf.Tensor], Any], gradients: list[Any] | None
+    ) -> ParkedStep:
+        """Runs a graph, which finds its gradients by its ticket."""
         step = ParkedStep()
         if gradients is not None:
             step.gradients.set_result(gradients)
         self._next_ticket += 1
         ticket = self._next_ticket
         self._tickets[ticket] = step
-        unwrapped = self._crossings.smashed.unwrap(smashed)
-        parts = [tf.convert_to_tensor(part) for part in unwrapped]
-        graph = optimizer.graph
         # As an array: TensorFlow keeps a tensor of every Python number it saw.
         number = tf.constant(np.array(ticket, np.int64))
 
         def run() -> None:
             try:
-                outcome = graph.run(number, *parts)
-                step.result.set_result(outcome)
+                step.result.set_result(graph(number))
             except BaseException as error:
                 if not step.features.done():
                     step.features.set_exception(error)

@@ -10,11 +10,11 @@ from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import TypeVar
 
 import numpy as np
 
 from keras_split import clipping
+from keras_split import microbatches
 from keras_split import validation
 from keras_split.errors import ProtocolError
 from keras_split.messages import Backward
@@ -26,11 +26,13 @@ from keras_split.messages import Infer
 from keras_split.messages import LabeledResult
 from keras_split.messages import LabeledStep
 from keras_split.messages import Message
+from keras_split.messages import Microbatch
 from keras_split.messages import Release
 from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
 from keras_split.messages import SnapshotTaken
+from keras_split.microbatches import Microbatches
 from keras_split.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from keras_split.step_graph import StepGraph
 
 _LOG = logging.getLogger("keras_split.server")
-_Reply = TypeVar("_Reply", bound=Message | None)
 
 
 class HalfTakenError(ProtocolError):
@@ -55,10 +56,12 @@ class Limits:
             refused.
         clip_grad_norm: Those with a larger norm are scaled down to it; None
             for as they are.
+        max_batch: Examples of a batch that travels in microbatches.
     """
 
     max_grad_norm: float = 1e6
     clip_grad_norm: float | None = None
+    max_batch: int = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,8 @@ class SessionState:
         optimizer: Config of its optimizer, as in `Hello`.
         loss: Config of its loss, as in `Hello`.
         next_step: The first step that was not taken yet.
-        reply: The answer to the last one, in case it is asked for again.
+        replies: The answers to the backwards of the last one, in case they
+            are asked for again: one, or one a microbatch.
         slots: Variables of the optimizer; none if the server has one for all.
     """
 
@@ -80,7 +84,7 @@ class SessionState:
     optimizer: str = ""
     loss: str = ""
     next_step: int = 0
-    reply: Message | None = None
+    replies: Sequence[Message] = field(default_factory=tuple)
     slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
 
 
@@ -127,7 +131,8 @@ class Session:
         self._smashed: list[CutTensor] = []
         self._smashed_step = -1
         self._resting = False
-        self._last_reply = start.reply
+        self._microbatches: Microbatches | None = None
+        self._last_replies = start.replies
         if start.slots:
             with half.lock:
                 optimizer.set_weights(start.slots)
@@ -135,7 +140,19 @@ class Session:
     @property
     def in_flight(self) -> bool:
         """Whether a forward waits for its backward, and its client is there."""
-        return self._smashed_step == self.next_step and not self._resting
+        begun = self._microbatches is not None
+        whole = self._smashed_step == self.next_step
+        return (begun or whole) and not self._resting
+
+    def awaits(self, message: Message) -> bool:
+        """Whether a message goes on with a step that is in flight."""
+        begun = self._microbatches
+        return (
+            begun is not None
+            and isinstance(message, Forward)
+            and message.microbatch is not None
+            and begun.belongs(message.step, message.microbatch)
+        )
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -143,7 +160,7 @@ class Session:
         return replace(
             self._start,
             next_step=self.next_step,
-            reply=self._last_reply,
+            replies=self._last_replies,
             slots=slots,
         )
 
@@ -179,12 +196,13 @@ class Session:
             finally:
                 self.compute_s = time.perf_counter() - began
                 if taken:
-                    self._committed(None)
+                    self._committed([])
 
     def rest(self) -> None:
         """Frees what a step in flight holds; its backward brings it back."""
         self._resting = True
         self._half.abandon(self.name)
+        self._drop_microbatches()  # their client sends all of them again
 
     def handle(self, message: Message) -> Message:
         """Answers one message.
@@ -221,6 +239,7 @@ class Session:
         """Drops what is kept for a step that was never finished."""
         with self._half.lock:
             self._half.abandon(self.name)
+            self._drop_microbatches()
             self._optimizer.leave()
 
     def _forward(self, message: Forward) -> Message:
@@ -231,7 +250,10 @@ class Session:
                 "order",
             )
         self._expect(message.step)
+        if message.microbatch is not None:
+            return self._microbatch_forward(message, message.microbatch)
         self._check_smashed(message.tensors)
+        self._drop_microbatches()
         began = time.perf_counter()
         tensors, penalty = self._half.forward(
             self.name, message.tensors, self._optimizer
@@ -241,27 +263,18 @@ class Session:
         return Features(message.step, self._sound(tensors), penalty)
 
     def _backward(self, message: Backward) -> Message:
-        if message.step == self.next_step - 1 and self._last_reply:
-            return self._last_reply
+        if message.step == self.next_step - 1 and self._last_replies:
+            return self._given_again(message.microbatch)
         self._expect(message.step)
+        if message.microbatch is not None:
+            return self._microbatch_backward(message, message.microbatch)
         if self._smashed_step != message.step:
             raise ProtocolError(
                 f"Expected the forward of step {message.step} first. "
                 "Received: its backward. Send the smashed data again.",
                 "order",
             )
-        rules = self._contract.quantization
-        batch = validation.check_tensors(
-            message.tensors, self._contract.features, rules.gradients
-        )
-        expected = self._smashed[0].shape[0]
-        if batch != expected:
-            raise ProtocolError(
-                f"Expected gradients of the {expected} examples of step "
-                f"{message.step}. Received: {batch} examples.",
-                "shape",
-            )
-        validation.check_learning_rate(message.learning_rate)
+        self._check_features_grad(message, self._smashed[0].shape[0])
         began = time.perf_counter()
         tensors = self._half.backward(
             self.name,
@@ -271,7 +284,85 @@ class Session:
             message.learning_rate,
         )
         self.compute_s += time.perf_counter() - began
-        return self._committed(SmashedGrad(message.step, tensors))
+        return self._committed([SmashedGrad(message.step, tensors)])[-1]
+
+    def _microbatch_forward(
+        self, message: Forward, microbatch: Microbatch
+    ) -> Message:
+        microbatches.check(microbatch, self._limits.max_batch)
+        if not self._goes_on(message.step, microbatch):
+            self._drop_microbatches()
+            self._half.abandon(self.name)
+            self._smashed, self._smashed_step = [], -1
+            self._microbatches = Microbatches(
+                self.name, message.step, microbatch, self._half, self._optimizer
+            )
+            self.compute_s = 0.0
+        begun = self._microbatches
+        assert begun is not None
+        with self._all_or_nothing():
+            self._check_smashed(message.tensors)
+            reply = begun.forward(microbatch.index, message.tensors)
+            self._sound(reply.tensors)
+            return reply
+
+    def _microbatch_backward(
+        self, message: Backward, microbatch: Microbatch
+    ) -> Message:
+        microbatches.check(microbatch, self._limits.max_batch)
+        begun = self._microbatches
+        if begun is None or not self._goes_on(message.step, microbatch):
+            raise ProtocolError(
+                f"Expected the forwards of step {message.step} first. "
+                "Received: a backward of a microbatch. Send all of them "
+                "again.",
+                "order",
+            )
+        index = microbatch.index
+        if index < len(begun.replies):
+            return begun.replies[index]
+        with self._all_or_nothing():
+            begun.check_backward(index)
+            self._check_features_grad(message, begun.examples(index))
+            reply = begun.backward(
+                index,
+                self._clipped(message.tensors, begun.share(index)),
+                message.learning_rate,
+            )
+        if begun.done:
+            self._microbatches = None
+            self._committed(begun.replies)
+        return reply
+
+    def _goes_on(self, step: int, microbatch: Microbatch) -> bool:
+        """Whether a microbatch belongs to the attempt that is in flight."""
+        begun = self._microbatches
+        if begun is None:
+            return False
+        if microbatch.attempt < begun.microbatch.attempt:
+            raise ProtocolError(
+                f"Expected attempt {begun.microbatch.attempt} at step {step}. "
+                f"Received: a message of attempt {microbatch.attempt}, which "
+                "its client has given up.",
+                "order",
+            )
+        return begun.belongs(step, microbatch)
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Gives up the microbatches of a step if one is not answered."""
+        began = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self._drop_microbatches()
+            raise
+        self.compute_s += time.perf_counter() - began
+
+    def _drop_microbatches(self) -> None:
+        if self._microbatches is not None:
+            self._microbatches.abandon()
+        self._microbatches = None
 
     def _labeled(self, message: LabeledStep) -> Message:
         if not self._contract.labels_on_server:
@@ -280,8 +371,8 @@ class Session:
                 "stay on the phone. Received: a LabeledStep.",
                 "order",
             )
-        if message.step == self.next_step - 1 and self._last_reply:
-            return self._last_reply
+        if message.step == self.next_step - 1 and self._last_replies:
+            return self._given_again(None)
         self._expect(message.step)
         batch = self._check_smashed(message.tensors)
         validation.check_labels(
@@ -298,14 +389,26 @@ class Session:
         )
         self.compute_s = time.perf_counter() - began
         return self._committed(
-            LabeledResult(message.step, loss, predictions, tensors)
-        )
+            [LabeledResult(message.step, loss, predictions, tensors)]
+        )[-1]
 
-    def _committed(self, reply: _Reply) -> _Reply:
+    def _committed(self, replies: Sequence[Message]) -> Sequence[Message]:
         self._smashed = []
         self.next_step += 1
-        self._last_reply = reply
-        return reply
+        self._last_replies = replies
+        return replies
+
+    def _given_again(self, microbatch: Microbatch | None) -> Message:
+        """A reply to the last step that was taken."""
+        index = microbatch.index if microbatch else 0
+        count = microbatch.count if microbatch else 1
+        if count != len(self._last_replies) or index >= count:
+            raise ProtocolError(
+                f"Expected a message of a step of {len(self._last_replies)} "
+                f"microbatches, which was taken. Received: {index} of {count}.",
+                "order",
+            )
+        return self._last_replies[index]
 
     def _expect(self, step: int) -> None:
         if step != self.next_step:
@@ -322,15 +425,37 @@ class Session:
             self._contract.quantization.activations,
         )
 
-    def _clipped(self, tensors: list[CutTensor]) -> list[CutTensor]:
-        limits = self._limits
-        smallest = min(
-            limits.max_grad_norm, limits.clip_grad_norm or float("inf")
+    def _check_features_grad(self, message: Backward, expected: int) -> None:
+        """Checks the gradients of so many examples, and the learning rate."""
+        rules = self._contract.quantization
+        batch = validation.check_tensors(
+            message.tensors, self._contract.features, rules.gradients
         )
+        if batch != expected:
+            raise ProtocolError(
+                f"Expected gradients of the {expected} examples of step "
+                f"{message.step}. Received: {batch} examples.",
+                "shape",
+            )
+        validation.check_learning_rate(message.learning_rate)
+
+    def _clipped(
+        self, tensors: list[CutTensor], share: float = 1.0
+    ) -> list[CutTensor]:
+        """Keeps the norm of gradients within the limits.
+
+        Args:
+            tensors: The gradients.
+            share: What part of the batch they are of. With its root as their
+                part of the limits, the whole batch keeps within them.
+        """
+        limits, part = self._limits, share**0.5
+        largest = limits.max_grad_norm * part
+        smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
         if clipping.bound(tensors) <= smallest:
             return tensors
         norm = self._half.norm(tensors)
-        clipping.check_norm(norm, limits.max_grad_norm)
+        clipping.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
         return clipping.scaled(tensors, smallest / norm)
@@ -368,6 +493,7 @@ class Session:
                         message.tag,
                     )
             self._half.set_weights(body)
+            self._drop_microbatches()
         self._smashed_step = -1
 
 

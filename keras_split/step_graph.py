@@ -8,8 +8,12 @@ MobileNetV2 (docs/benchmarks.md).
 
 Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
+
+Of a batch that travels in microbatches each has a graph like that, which ends
+with its gradients; their sum is committed by a graph of its own.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -21,6 +25,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.crossing import Crossing
+from keras_split.errors import ProtocolError
 
 _MARK = "keras_split: "
 
@@ -103,6 +108,16 @@ class StepGraph:
         self.run_labeled = tf.function(
             self._trace_labeled, reduce_retracing=True, autograph=False
         )
+        self.run_microbatch = tf.function(
+            self._trace_microbatch, reduce_retracing=True, autograph=False
+        )
+        self.run_microbatch_forward = tf.function(
+            self._trace_microbatch_forward,
+            reduce_retracing=True,
+            autograph=False,
+        )
+        self.add = tf.function(_trace_add, autograph=False)
+        self.commit = tf.function(self._trace_commit, autograph=False)
 
     def _trace(self, ticket: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
@@ -120,11 +135,16 @@ class StepGraph:
         # The commit waits for the callback: the scale came from it.
         return self.finish(passed, grads, scale, [scale])
 
-    def begin(self, parts: Sequence[tf.Tensor]) -> Passed:
+    def begin(
+        self,
+        parts: Sequence[tf.Tensor],
+        counters: list[tf.Tensor] | None = None,
+    ) -> Passed:
         """The first half of a step: the body forward.
 
         Args:
             parts: Of the smashed data.
+            counters: Seeds and the like, if not as they are.
         """
         # One explicit read each: the backward pass uses the weights that
         # the forward pass saw, whatever other sessions commit in between.
@@ -132,7 +152,7 @@ class StepGraph:
         smashed = self.crossings.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
-            features, state, penalty = self._forward(smashed, values)
+            features, state, penalty = self._forward(smashed, values, counters)
         crossed = self.crossings.smashed.positions(parts)
         return Passed(smashed, crossed, values, features, state, penalty, tape)
 
@@ -154,20 +174,31 @@ class StepGraph:
         Returns:
             Parts of the gradients of the smashed data.
         """
-        found = passed.tape.gradient(
-            [*passed.features, passed.penalty],
-            [*passed.smashed, *passed.values],
-            output_gradients=[
-                *(grad * tf.cast(scale, grad.dtype) for grad in features_grad),
-                scale,
-            ],
-        )
+        found = self._differentiate(passed, features_grad, scale)
         smashed_grad = self._commit(
             passed.smashed, found, passed.state, scale, ready
         )
         return self.crossings.smashed_grad.quantize(
             smashed_grad, passed.crossed
         )
+
+    @staticmethod
+    def _differentiate(
+        passed: Passed,
+        features_grad: list[tf.Tensor],
+        scale: tf.Tensor,
+        share: tf.Tensor | float = 1.0,
+    ) -> list[tf.Tensor | None]:
+        """Gradients of the smashed data, then of the weights."""
+        found: list[tf.Tensor | None] = passed.tape.gradient(
+            [*passed.features, passed.penalty],
+            [*passed.smashed, *passed.values],
+            output_gradients=[
+                *(grad * tf.cast(scale, grad.dtype) for grad in features_grad),
+                scale * share,
+            ],
+        )
+        return found
 
     def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, penalty and features out; commits nothing."""
@@ -210,14 +241,29 @@ class StepGraph:
         )
 
     def _forward(
-        self, smashed: list[tf.Tensor], values: list[tf.Tensor]
+        self,
+        smashed: list[tf.Tensor],
+        values: list[tf.Tensor],
+        counters: list[tf.Tensor] | None = None,
     ) -> tuple[list[tf.Tensor], list[tuple[Any, tf.Tensor]], tf.Tensor]:
         """The body in training mode, as a pure function.
+
+        Args:
+            smashed: The smashed data.
+            values: Of the weights.
+            counters: What to begin with instead of the state that is no
+                float.
 
         Returns:
             Features, new values of state variables, and the penalty.
         """
-        before = [tf.convert_to_tensor(v.value) for v in self._state]
+        given = iter(counters or ())
+        before = [
+            tf.convert_to_tensor(v.value)
+            if counters is None or _is_float(v)
+            else next(given)
+            for v in self._state
+        ]
         features, after, losses = self._body.stateless_call(
             values, before, smashed, training=True, return_losses=True
         )
@@ -228,8 +274,22 @@ class StepGraph:
             )
             if new is not old
         ]
+        if counters is not None:
+            self._check_losses(len(losses))
         penalty = tf.add_n([tf.cast(x, tf.float32) for x in losses] or [0.0])
         return keras.tree.flatten(features), state, penalty
+
+    def _check_losses(self, count: int) -> None:
+        """Refuses microbatches where a loss of activations would not add up."""
+        weights = [v for v in self._trained if v.regularizer is not None]
+        if count > len(weights):
+            raise ProtocolError(
+                "Expected a body whose only losses are regularizers of "
+                "weights, for a batch that travels in microbatches. Received: "
+                "one with a layer that adds a loss of its activations. Train "
+                "with SplitStrategy(..., microbatches=1).",
+                "microbatches",
+            )
 
     def _commit(
         self,
@@ -249,6 +309,23 @@ class StepGraph:
                 `LossScaleOptimizer` takes out again.
             ready: What the update waits for.
         """
+        smashed_grad = self._smashed_grad(smashed, found, scale)
+        pairs = [
+            (grad, variable)
+            for grad, variable in zip(
+                found[len(smashed) :], self._trained, strict=True
+            )
+            if grad is not None
+        ]
+        self._apply(pairs, state, ready, smashed_grad)
+        return smashed_grad
+
+    def _smashed_grad(
+        self,
+        smashed: list[tf.Tensor],
+        found: list[tf.Tensor | None],
+        scale: tf.Tensor,
+    ) -> list[tf.Tensor]:
         smashed_grad = []
         for tensor, grad in zip(smashed, found[: len(smashed)], strict=True):
             grad = tf.zeros_like(tensor) if grad is None else grad
@@ -259,24 +336,142 @@ class StepGraph:
                 finite = tf.reduce_all(tf.math.is_finite(grad))
                 grad = tf.where(finite, grad, tf.zeros_like(grad))
             smashed_grad.append(grad)
-        pairs = [
-            (grad, variable)
-            for grad, variable in zip(
-                found[len(smashed) :], self._trained, strict=True
-            )
-            if grad is not None
-        ]
-        ready = list(ready)
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            new = [grad for grad, _ in pairs] + [value for _, value in state]
-            number = total([*smashed_grad, *new])
-            ready.append(check(tf.math.is_finite(number), "body"))
-        with tf.control_dependencies(ready):
+        return smashed_grad
+
+    def _apply(
+        self,
+        pairs: list[tuple[tf.Tensor, Any]],
+        state: list[tuple[Any, tf.Tensor]],
+        ready: Sequence[Any] = (),
+        smashed_grad: Sequence[tf.Tensor] = (),
+    ) -> None:
+        """Assigns everything, if all of it is finite."""
+        new = [grad for grad, _ in pairs] + [value for _, value in state]
+        finite = self._finite([*smashed_grad, *new])
+        with tf.control_dependencies([*ready, *finite]):
             if pairs:
                 self.optimizer.apply_gradients(pairs)
             for variable, value in state:
                 variable.assign(value)
-        return smashed_grad
+
+    def _finite(self, tensors: list[tf.Tensor]) -> list[Any]:
+        """What to wait for so that nothing that is not finite goes on."""
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            return []  # it skips such a step by itself
+        return [check(tf.math.is_finite(total(tensors)), "body")]
+
+    # -- microbatches ------------------------------------------------------
+
+    def counters(self) -> list[tf.Tensor]:
+        """State that is no float, such as seeds, as it is now."""
+        return [tf.convert_to_tensor(v.value) for v in self._counted]
+
+    @property
+    def _counted(self) -> list[Any]:
+        return [v for v in self._state if not _is_float(v)]
+
+    def _trace_microbatch(
+        self,
+        ticket: tf.Tensor,
+        counters: list[tf.Tensor],
+        parts: list[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
+        """Like `_trace`, but what would be committed is returned.
+
+        Args:
+            ticket: As in `_trace`.
+            counters: Seeds and the like: those that the microbatch before
+                this one ended with.
+            parts: Smashed data.
+
+        Returns:
+            Parts of the smashed data's gradients; and the gradients of the
+            weights and the microbatch's share of the new state, by number.
+        """
+        passed = self.begin(parts, counters)
+        features = self.crossings.features.quantize(passed.features)
+        share, scale, *back = tf.numpy_function(
+            self._hand_over,
+            [
+                ticket,
+                passed.penalty,
+                *self._after(counters, passed.state),
+                *features,
+            ],
+            [
+                *(tf.float32, tf.float32),
+                *self.crossings.features_grad.part_dtypes,
+            ],
+        )
+        share.set_shape(())
+        scale.set_shape(())
+        grads = self.crossings.features_grad.dequantize(
+            back, self.crossings.features.positions(features)
+        )
+        # The penalty counts once, however many microbatches there are.
+        found = self._differentiate(passed, grads, scale, share)
+        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
+        made = {
+            f"weight_{i}": tf.convert_to_tensor(grad)
+            for i, grad in enumerate(found[len(passed.smashed) :])
+            if grad is not None
+        }
+        numbers = {id(v): i for i, v in enumerate(self._state)}
+        made |= {
+            f"state_{numbers[id(v)]}": value * tf.cast(share, value.dtype)
+            for v, value in passed.state
+            if _is_float(v)
+        }
+        with tf.control_dependencies(self._finite(smashed_grad)):
+            out = [
+                tf.identity(part)
+                for part in self.crossings.smashed_grad.quantize(
+                    smashed_grad, passed.crossed
+                )
+            ]
+        return out, made
+
+    def _trace_microbatch_forward(
+        self, counters: list[tf.Tensor], parts: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Penalty, counters afterwards and features; commits nothing."""
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self.crossings.smashed.dequantize(parts)
+        features, state, penalty = self._forward(smashed, values, counters)
+        return [
+            penalty,
+            *self._after(counters, state),
+            *self.crossings.features.quantize(features),
+        ]
+
+    def _trace_commit(
+        self,
+        parts: list[dict[str, tf.Tensor]],
+        counters: list[tf.Tensor],
+    ) -> None:
+        """Updates weights and state by what microbatches add up to."""
+        sums = functools.reduce(_trace_add, parts)
+        pairs = [
+            (sums[f"weight_{i}"], v)
+            for i, v in enumerate(self._trained)
+            if f"weight_{i}" in sums
+        ]
+        state = [
+            (v, sums[f"state_{i}"])
+            for i, v in enumerate(self._state)
+            if f"state_{i}" in sums
+        ]
+        state += zip(self._counted, counters, strict=True)
+        self._apply(pairs, state)
+
+    def _after(
+        self, counters: list[tf.Tensor], state: list[tuple[Any, tf.Tensor]]
+    ) -> list[tf.Tensor]:
+        new = {id(variable): value for variable, value in state}
+        return [
+            new.get(id(variable), old)
+            for variable, old in zip(self._counted, counters, strict=True)
+        ]
 
 
 def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
@@ -303,6 +498,16 @@ def total(tensors: Iterable[Any]) -> tf.Tensor:
         ]
         or [0.0]
     )
+
+
+def _trace_add(
+    one: dict[str, tf.Tensor], other: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    return {name: value + other[name] for name, value in one.items()}
+
+
+def _is_float(variable: Any) -> bool:
+    return bool(tf.as_dtype(variable.dtype).is_floating)
 
 
 def _bare(values: list[tf.Tensor]) -> Any:

@@ -5,7 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_split.conversation import Conversation
+from keras_split.credentials import Credentials
+from keras_split.microbatches import MOST
+from keras_split.pipeline import Pipeline
+from keras_split.retry import Retry
+
+_RETRY = Retry()
 
 if TYPE_CHECKING:
     from keras_split.session import Session
@@ -14,7 +19,7 @@ _STEP = ("forward", "backward", "backward_of", "labeled_step")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
-class SplitStrategy(Conversation):
+class SplitStrategy(Pipeline):
     """Drives a client model and its server through training steps.
 
     `SplitStrategy()` trains with the server model in this process;
@@ -22,8 +27,16 @@ class SplitStrategy(Conversation):
     that is lost is opened again inside `fit`, and no step is taken twice.
     Override a method to change who says what when.
 
+    With `microbatches` a batch travels in so many parts, one behind the
+    other, so that phone, link and server work at the same time. The update is
+    that of the whole batch; BatchNorm normalizes each part by itself. It pays
+    on a slow link; "How a step travels" says what it changes.
+
     Args:
         address: `"grpc://host:port"`, `"grpcs://host:port"` for TLS, or None.
+        microbatches: In how many parts a batch travels, 1 to 64. A batch with
+            fewer examples than that travels whole. Only for models that are
+            cut twice.
         credentials: Certificates and token, for a server that asks for them.
         retry: How long to try when the server does not answer; None to give
             up at once.
@@ -33,10 +46,36 @@ class SplitStrategy(Conversation):
     Attributes:
         uplink_bytes: Bytes sent to the server so far.
         downlink_bytes: Bytes received so far.
+        microbatches: In how many parts a batch travels.
 
     Raises:
-        ValueError: If the address is not of that form.
+        ValueError: If the address is not of that form, or `microbatches` is
+            no number from 1 to 64.
     """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        microbatches: int = 1,
+        credentials: Credentials | dict[str, Any] | None = None,
+        retry: Retry | dict[str, Any] | None = _RETRY,
+        connect_timeout_s: float = 10.0,
+        reply_timeout_s: float = 600.0,
+    ) -> None:
+        super().__init__(
+            address,
+            credentials=credentials,
+            retry=retry,
+            connect_timeout_s=connect_timeout_s,
+            reply_timeout_s=reply_timeout_s,
+        )
+        if microbatches not in range(1, MOST + 1):
+            raise ValueError(
+                f"Expected microbatches from 1 to {MOST}. Received: "
+                f"{microbatches!r}. 4 is a good number to begin with."
+            )
+        self.microbatches = int(microbatches)
 
     @property
     def joint_session(self) -> "Session | None":
@@ -52,7 +91,9 @@ class SplitStrategy(Conversation):
             if name in vars(self):
                 return None
         session = self.local_session
-        if session is None or session.limits.clip_grad_norm is not None:
+        if session is None or self.microbatches > 1:
+            return None
+        if session.limits.clip_grad_norm is not None:
             return None
         return session
 
@@ -61,6 +102,7 @@ class SplitStrategy(Conversation):
         credentials = self.credentials
         return {
             "address": self.address,
+            "microbatches": self.microbatches,
             "credentials": credentials and credentials.get_config(),
             "retry": self.retry.get_config(),
             "connect_timeout_s": self.connect_timeout_s,

@@ -45,7 +45,7 @@ def parking_places() -> int:
 
 @contextlib.contextmanager
 def client_step() -> Iterator[None]:
-    """Surrounds a step of a client, which waits twice for its server."""
+    """Surrounds a step of a client, in which one thing at a time waits."""
     with _client_places():
         yield
 

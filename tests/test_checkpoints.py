@@ -20,16 +20,17 @@ INT8 = CutTensor(
     np.ones((2, 2), "f4"),
 )
 FLOAT = CutTensor("b/c:0", (2, 1), np.array([[1.5], [-2]], "float16"))
-REPLIES = [
-    None,
-    SmashedGrad(7, [INT8, FLOAT], durable_steps=3),
-    LabeledResult(7, 0.5, [FLOAT], [INT8]),
-]
+REPLIES = {
+    "none": [],
+    "of a step": [SmashedGrad(7, [INT8, FLOAT], durable_steps=3)],
+    "of microbatches": [SmashedGrad(7, [t]) for t in (INT8, INT8, FLOAT)],
+    "labeled": [LabeledResult(7, 0.5, [FLOAT], [INT8])],
+}
 
 
-def state(reply=None, value=1.0, fingerprint="f" * 64):
+def state(replies=(), value=1.0, fingerprint="f" * 64):
     session = SessionState(
-        "secret", "ann", '{"o": 1}', '{"l": 2}', 8, reply, [np.ones(3)]
+        "secret", "ann", '{"o": 1}', '{"l": 2}', 8, replies, [np.ones(3)]
     )
     body = [np.full((2, 2), value), np.array([1, 2], "uint32")]
     return HostState(fingerprint, body, [np.zeros(())], [session])
@@ -39,25 +40,25 @@ def values(state):
     """Something that compares by value."""
     (session,) = state.sessions
     about = {
-        k: v for k, v in vars(session).items() if k not in ("reply", "slots")
+        k: v for k, v in vars(session).items() if k not in ("replies", "slots")
     }
     arrays = [*state.body, *state.slots, *session.slots]
-    if session.reply is not None:
-        about["kind"] = type(session.reply)
-        for key, value in vars(session.reply).items():
+    for number, reply in enumerate(session.replies):
+        about[number, "kind"] = type(reply)
+        for key, value in vars(reply).items():
             if not isinstance(value, list):
-                about[key] = value
+                about[number, key] = value
                 continue
             for tensor in value:
-                about[tensor.name] = tensor.shape
+                about[number, tensor.name] = tensor.shape
                 arrays += [tensor.codes]
                 arrays += [] if tensor.scales is None else [tensor.scales]
     return about, [(a.dtype.str, a.shape, a.tobytes()) for a in arrays]
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=lambda r: type(r).__name__)
-def test_a_state_comes_back_as_it_was(tmp_path, reply):
-    saved = state(reply)
+@pytest.mark.parametrize("replies", REPLIES.values(), ids=REPLIES)
+def test_a_state_comes_back_as_it_was(tmp_path, replies):
+    saved = state(replies)
     path = Checkpoints(tmp_path).save(saved)
 
     loaded, where = Checkpoints(tmp_path).load("f" * 64)

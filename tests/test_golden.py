@@ -62,6 +62,24 @@ def fit_in_process(optimizer, cut, quantization, codec="raw"):
     return fit_split(optimizer, cut, lambda _: SplitStrategy(), **options)[:2]
 
 
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_microbatches_over_grpc_give_the_same_bits(quantization, serve):
+    def in_microbatches(strategy):
+        return SplitStrategy(strategy.address, microbatches=3)
+
+    options = {"quantization": quantization}
+    expected, expected_logs, _ = fit_split(
+        sgd, TWO_CUTS, lambda _: SplitStrategy(microbatches=3), **options
+    )
+
+    weights, logs, _ = fit_split(
+        sgd, TWO_CUTS, lambda server: in_microbatches(serve(server)), **options
+    )
+
+    assert_same_bits(weights, expected)
+    assert logs == expected_logs
+
+
 def assert_same_bits(actual, expected):
     for a, e in zip(actual, expected, strict=True):
         assert a.dtype == e.dtype

@@ -225,4 +225,15 @@ def test_all_of_it_is_forgotten_while_the_disk_is_busy(slow_disk):
     slow_disk.release(2)
     settle(sent)
     assert files(sent) == ["0"]
+
+
+def test_many_messages_of_a_step_come_back_in_order():
+    sent = SentSteps(0, 1 << 30)
+    messages = [message for n in range(6) for message in step(n)]
+    sent.add(0, messages)
+
+    kept = list(sent.since(0))
+
+    assert all(map(same, kept, messages))
+    assert len(kept) == 12
     sent.clear()

@@ -237,6 +237,7 @@ def test_an_address_is_kept(address):
 def test_a_config_survives_json():
     strategy = SplitStrategy(
         "grpcs://host:1",
+        microbatches=4,
         credentials=Credentials("ca.pem", token_file="token"),
         retry=Retry(give_up_s=7),
         connect_timeout_s=2.5,
@@ -249,6 +250,13 @@ def test_a_config_survives_json():
     again = keras.saving.deserialize_keras_object(config)
 
     assert again.get_config() == strategy.get_config()
+    assert again.microbatches == 4
+
+
+@pytest.mark.parametrize("microbatches", [0, -1, 65, 1.5, "4"])
+def test_microbatches_are_a_number(microbatches):
+    with pytest.raises(ValueError, match="Expected microbatches from 1 to 64"):
+        SplitStrategy(microbatches=microbatches)
 
 
 def test_weights_that_nobody_holds_are_released_with_the_next_message(trained):

@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True
 )
 @click.option(
+    "--microbatches",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Send each batch in so many parts, so that phone, link and server "
+    "work at the same time. Pays on a slow link.",
+)
+@click.option(
     "--optimizer",
     default="adam",
     show_default=True,
@@ -66,6 +74,7 @@ def train(
     data: str,
     epochs: int,
     batch_size: int,
+    microbatches: int,
     optimizer: str,
     learning_rate: float | None,
     validation_split: float,
@@ -122,6 +131,7 @@ def train(
         learning_rate,
         epochs,
         batch_size,
+        microbatches,
         network["seed"],
         resume,
     )
@@ -148,6 +158,7 @@ def _fit(
     learning_rate: float | None,
     epochs: int,
     batch_size: int,
+    microbatches: int,
     seed: int,
     resume: str | None,
 ) -> int:
@@ -185,6 +196,7 @@ def _fit(
         metrics=["accuracy"],
         strategy=SplitStrategy(
             connection.address,
+            microbatches=microbatches,
             credentials=connection.credentials,
             retry=connection.retry,
         ),

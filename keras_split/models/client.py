@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from keras_split import threads
 from keras_split import validation
-from keras_split.client_half import ClientHalf
 from keras_split.errors import ExportError
+from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
 from keras_split.joint_body import JointBody
 from keras_split.layers import CutQuantizer
 from keras_split.messages import Contract
+from keras_split.microbatched_half import MicrobatchedHalf
 from keras_split.models.partner import Partner
 from keras_split.strategies import SplitStrategy
 
@@ -70,7 +71,7 @@ class ClientModel(keras.Model):
         if wiring["output_names"]:
             self.output_names = list(wiring["output_names"])
         self._partner = Partner()
-        self._half = ClientHalf(
+        self._half = MicrobatchedHalf(
             head,
             tail,
             self.contract,
@@ -168,9 +169,24 @@ class ClientModel(keras.Model):
         """One step: forward, exchange, backward, exchange, commit."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         head_inputs, tail_inputs = self._sort_inputs(x)
+        microbatches = self.strategy.microbatches
         if self.tail is None:
             step = self._half.train_labeled(
                 head_inputs, self, self._labels(y), self._weights(sample_weight)
+            )
+        elif microbatches > 1:
+            step = self._half.train_in_microbatches(
+                head_inputs,
+                tail_inputs,
+                self,
+                lambda outputs, cut: self.compute_loss(
+                    cut(x),
+                    cut(y),
+                    self._pack(outputs),
+                    cut(sample_weight),
+                    training=True,
+                ),
+                microbatches,
             )
         else:
             step = self._half.train(
@@ -191,8 +207,8 @@ class ClientModel(keras.Model):
                 )
         self._log_loss(step.loss, x)
         outputs = self._pack(step.outputs)
-        if self.tail is None and len(step.outputs) > 1:
-            # The server computed the loss; this logs that of each output.
+        if len(step.outputs) > 1 and (self.tail is None or microbatches > 1):
+            # The loss came in one number; this logs that of each output.
             self.compute_loss(x, y, outputs, sample_weight, training=True)
         logs: dict[str, Any] = self.compute_metrics(
             x, y, outputs, sample_weight
@@ -261,7 +277,10 @@ class ClientModel(keras.Model):
             TransportError: If the server is not there, or if TensorFlow has
                 only one thread for client and server.
             RefusedError: If it was cut from another model, or otherwise.
+            ProtocolError: If the strategy has microbatches, and the model is
+                cut once.
         """
+        self._check_microbatches()
         if not self.strategy.connected:
             if self.strategy.address is None:
                 threads.check_room()
@@ -451,6 +470,16 @@ class ClientModel(keras.Model):
     def _pack(self, outputs: list[tf.Tensor]) -> Any:
         """Outputs in the structure of the whole model's."""
         return _unflatten(self.wiring["outputs"], outputs)
+
+    def _check_microbatches(self) -> None:
+        if self.tail is None and self.strategy.microbatches > 1:
+            raise ProtocolError(
+                "Expected microbatches=1 for a model that is cut once, whose "
+                "step is one exchange. Received: SplitStrategy(..., "
+                f"microbatches={self.strategy.microbatches}). Cut it twice, "
+                "or leave microbatches out.",
+                "microbatches",
+            )
 
     def _log_loss(self, loss: tf.Tensor, x: Any) -> None:
         batch = tf.shape(keras.tree.flatten(x)[0])[0]

@@ -12,6 +12,7 @@ REASONS = frozenset(
         "learning-rate",
         "loss",
         "memory",
+        "microbatches",
         "norm",
         "not-finite",
         "optimizer",

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,8 +29,10 @@ _TRAIN = f"/{_SERVICE}/Train"
 class GrpcTransport(Transport):
     """Talks to a server over one bidirectional stream.
 
-    After an exchange that broke off, whatever the reason, it only raises: its
-    reply may still be on the way, and would be taken for the next one.
+    Messages leave through a queue and replies are read as they come, so any
+    number may be on the way in both directions. After an exchange that broke
+    off, whatever the reason, it only raises: its reply may still be on the
+    way, and would be taken for the next one.
 
     Args:
         address: `"host:port"`.
@@ -58,7 +61,8 @@ class GrpcTransport(Transport):
         self._address = address
         self._codec = codec
         self._reply_timeout_s = reply_timeout_s
-        self._whole = True
+        self._broken = False
+        self._unanswered: deque[tuple[str, float]] = deque()
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         calling = metadata(credentials)
         self._channel = open_channel(
@@ -74,17 +78,23 @@ class GrpcTransport(Transport):
         self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
 
     def _exchange(self, message: Message) -> Message:
-        began = time.monotonic()
-        if not self._whole:
-            raise TransportError(
-                f"Expected a connection to {self._address} that is whole. "
-                "Received: one on which an exchange broke off. Open a new one."
-            )
+        if self._unanswered:  # something broke off before it was waited for
+            self._broken = True
+        self._post(message)
+        return self._collect()
+
+    def _post(self, message: Message) -> None:
+        self._check_whole()
         envelope, payload = convert.to_wire(message, self._codec)
-        self._whole = False  # until the reply is here
+        self._unanswered.append((_what(message), time.monotonic()))
         for frame in frames.split(envelope, payload):
             self.uplink_bytes += len(frame)
             self._outgoing.put(frame)
+
+    def _collect(self) -> Message:
+        self._check_whole()
+        what, began = self._unanswered.popleft()
+        self._broken = True  # until it is here
         try:
             reply, content = next(self._envelopes)
         except (StopIteration, grpc.RpcError, queue.Empty) as error:
@@ -92,12 +102,12 @@ class GrpcTransport(Transport):
             if isinstance(error, grpc.RpcError):
                 refused = refusal(error, self._address)
             raise refused or TransportError(
-                f"Expected a reply from {self._address} to {_what(message)}. "
+                f"Expected a reply from {self._address} to {what}. "
                 f"Received: {_cause(error)} after "
                 f"{time.monotonic() - began:.1f} s. The server went away or "
                 "stalled; look at its log, start it again and call fit again."
             ) from error
-        self._whole = True
+        self._broken = False
         if content is None:
             raise TransportError(
                 f"Expected a reply of at most {REPLY_LIMIT_BYTES:,} bytes. "
@@ -108,10 +118,17 @@ class GrpcTransport(Transport):
 
     def close(self) -> None:
         """Ends the stream and closes the connection."""
-        self._whole = False
+        self._broken = True
         self._outgoing.put(None)
         self._call.cancel()
         self._channel.close()
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise TransportError(
+                f"Expected a connection to {self._address} that is whole. "
+                "Received: one on which an exchange broke off. Open a new one."
+            )
 
     def _receive(self) -> None:
         """Runs in a thread of its own, so that a wait can have an end."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_split.messages import Refusal
 from keras_split.messages import Welcome
 from keras_split.status import ServerStatus
 from keras_split.transports.address import peer_host
+from keras_split.transports.ahead import ahead
 from keras_split.transports.budget import Budget
 from keras_split.transports.budget import Share
 from keras_split.transports.gate import Places
@@ -33,6 +35,8 @@ from keras_split.wire.frame import parse
 
 _LOG = logging.getLogger("keras_split.server")
 SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
+# Of at most 1 MiB each, for every stream: as much as may come in unread.
+_FRAMES_AHEAD = 8
 TRAINING = frozenset({f"/{SERVICE}/Train", f"/{SERVICE}/Exchange"})
 
 
@@ -82,8 +86,23 @@ class Servicer:
         )
 
     def train(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        """One session. Without a Goodbye it waits to be resumed."""
+        """One session. Without a Goodbye it waits to be resumed.
+
+        Replies leave while the next message is answered, as the client's
+        microbatches need it.
+        """
         caller = self._doorkeeper.caller(context)
+        with self._watchdog.watch(context.cancel) as watch:
+            replies = self._replies(requests, caller, context)
+            for raw in ahead(replies, _FRAMES_AHEAD):
+                watch.allow(self._limits.transfer_s(len(raw)))
+                yield raw
+                watch.rest()
+
+    def _replies(
+        self, requests: Iterator[bytes], caller: Caller, context: Any
+    ) -> Generator[bytes, None, None]:
+        """The frames of all replies to one client."""
         sessions: list[str] = []
         rate = self._limits.messages_per_s
         bucket = Bucket(rate, rate)
@@ -109,9 +128,7 @@ class Servicer:
                     self._abort_if_forbidden(reply, context)
                     envelope, pieces = convert.to_wire(reply, self._codec)
                     self._count(session, incoming.nbytes, envelope)
-                    for raw in frames.split(envelope, pieces):
-                        watch.allow(self._limits.transfer_s(len(raw)))
-                        yield raw
+                    yield from frames.split(envelope, pieces)
                     del reply, envelope, pieces
             except ProtocolError as error:  # the stream cannot be followed
                 refusal = self._refuse(caller, error)

@@ -8,9 +8,10 @@ from keras_split.messages import Refusal
 
 
 class Transport(abc.ABC):
-    """Carries one message at a time to a server and returns its reply.
+    """Carries messages to a server and returns its replies.
 
-    A new way to reach a server is a class with these two methods.
+    A new way to reach a server is a class with `_exchange` and `close`. One
+    that can have several messages on the way has `_post` and `_collect` too.
 
     Attributes:
         uplink_bytes: What was sent so far.
@@ -19,23 +20,66 @@ class Transport(abc.ABC):
 
     uplink_bytes = 0
     downlink_bytes = 0
+    _owed = 0
+    _answers: tuple[Message, ...] = ()
 
     def exchange(self, message: Message) -> Message:
         """Sends a message and waits for the reply.
+
+        Replies that nobody has collected by then are dropped.
 
         Raises:
             RefusedError: If the server refused it.
             TransportError: If the server cannot be reached.
         """
-        reply = self._exchange(message)
-        if isinstance(reply, Refusal):
-            raise RefusedError(reply.text, reply.reason)
-        return reply
+        self.drop()
+        return _accepted(self._exchange(message))
+
+    def post(self, message: Message) -> None:
+        """Sends a message; its reply is collected later, in order.
+
+        Raises:
+            TransportError: If the server cannot be reached.
+        """
+        self._post(message)
+        self._owed += 1
+
+    def collect(self) -> Message:
+        """Waits for the reply to the first message that has none yet.
+
+        Raises:
+            RefusedError: If the server refused that message.
+            TransportError: If the server cannot be reached any more.
+        """
+        assert self._owed
+        self._owed -= 1
+        return _accepted(self._collect())
+
+    def drop(self) -> None:
+        """Waits for all replies that are on their way, and forgets them."""
+        while self._owed:
+            self._owed -= 1
+            self._collect()
 
     @abc.abstractmethod
     def _exchange(self, message: Message) -> Message:
         """Sends a message and returns the reply, refused or not."""
 
+    def _post(self, message: Message) -> None:
+        """Sends a message; here the reply is waited for at once."""
+        self._answers = (*self._answers, self._exchange(message))
+
+    def _collect(self) -> Message:
+        """Returns the next reply, refused or not."""
+        reply, self._answers = self._answers[0], self._answers[1:]
+        return reply
+
     @abc.abstractmethod
     def close(self) -> None:
         """Lets go of the server. The transport is not used again."""
+
+
+def _accepted(reply: Message) -> Message:
+    if isinstance(reply, Refusal):
+        raise RefusedError(reply.text, reply.reason)
+    return reply

@@ -71,6 +71,9 @@ def to_wire(message: Message, codec: Codec) -> tuple[pb.Envelope, _Payload]:
             )
         elif name == "contract":
             target.contract.CopyFrom(_contract_to_wire(value))
+        elif name == "microbatch":
+            if value is not None:
+                target.microbatch.CopyFrom(pb.Microbatch(**vars(value)))
         else:
             setattr(target, name, value)
     envelope.payload_bytes = sum(_nbytes(piece) for piece in payload)
@@ -106,6 +109,12 @@ def from_wire(
             values[name] = [reader.tensor(item) for item in value]
         elif name == "contract":
             values[name] = _contract_from_wire(value)
+        elif name == "microbatch":
+            values[name] = None
+            if source.HasField(name):
+                values[name] = messages.Microbatch(
+                    value.index, value.count, value.batch, value.attempt
+                )
         else:
             values[name] = value
     reader.finish()

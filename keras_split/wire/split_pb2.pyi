@@ -145,14 +145,16 @@ class Welcome(_message.Message):
     def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ...) -> None: ...
 
 class Forward(_message.Message):
-    __slots__ = ("session", "step", "tensors")
+    __slots__ = ("session", "step", "tensors", "microbatch")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    MICROBATCH_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+    microbatch: Microbatch
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ...) -> None: ...
 
 class Features(_message.Message):
     __slots__ = ("step", "tensors", "penalty")
@@ -165,16 +167,18 @@ class Features(_message.Message):
     def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., penalty: _Optional[float] = ...) -> None: ...
 
 class Backward(_message.Message):
-    __slots__ = ("session", "step", "tensors", "learning_rate")
+    __slots__ = ("session", "step", "tensors", "learning_rate", "microbatch")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    MICROBATCH_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     learning_rate: float
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+    microbatch: Microbatch
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ...) -> None: ...
 
 class SmashedGrad(_message.Message):
     __slots__ = ("step", "tensors", "durable_steps")
@@ -271,6 +275,18 @@ class Refusal(_message.Message):
     reason: str
     text: str
     def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Microbatch(_message.Message):
+    __slots__ = ("index", "count", "batch", "attempt")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    count: int
+    batch: int
+    attempt: int
+    def __init__(self, index: _Optional[int] = ..., count: _Optional[int] = ..., batch: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
     __slots__ = ("session",)

@@ -55,8 +55,9 @@ class SplitTrainingServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Train(self, request_iterator, context):
-        """One session: envelopes in lockstep, each cut into frames of at most
-        1 MiB. A session whose stream ends without Goodbye waits to be resumed.
+        """One session: envelopes in lockstep, or microbatches one behind the other,
+        each cut into frames of at most 1 MiB. A session whose stream ends without
+        Goodbye waits to be resumed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,7 +73,7 @@ def test_a_phone_and_a_server_learn_from_a_folder(halves, photos):
         result = call(
             *("train", client, "--server", target, "--data", photos),
             *("--epochs", 4, "--batch-size", 8, "--learning-rate", 0.05),
-            *("--save", trained),
+            *("--microbatches", 2, "--save", trained),
         )
         server.send_signal(signal.SIGTERM)
         code = server.wait(60)

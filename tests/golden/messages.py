@@ -26,6 +26,7 @@ from keras_split.messages import Hello
 from keras_split.messages import Infer
 from keras_split.messages import LabeledResult
 from keras_split.messages import LabeledStep
+from keras_split.messages import Microbatch
 from keras_split.messages import Refusal
 from keras_split.messages import Release
 from keras_split.messages import Restore
@@ -76,12 +77,21 @@ SAMPLES = {
     ),
     "Forward, int8": Forward(**_STEP, tensors=[INT8]),
     "Forward, int4 and float32": Forward(**_STEP, tensors=[INT4, FLOAT32]),
+    "Forward, a microbatch": Forward(
+        **_STEP, tensors=[INT8], microbatch=Microbatch(0, 4, 8, 1)
+    ),
     "Features, float32": Features(300, [FLOAT32], penalty=0.125),
     "Features, int8": Features(0, [INT8]),
     "Features, to an Infer": Features(-1, [FLOAT16]),
     "Backward, int8": Backward(**_STEP, tensors=[INT8], learning_rate=0.1),
     "Backward, float32": Backward(
         **_STEP, tensors=[FLOAT32], learning_rate=0.0
+    ),
+    "Backward, a microbatch": Backward(
+        **_STEP,
+        tensors=[INT8],
+        learning_rate=0.1,
+        microbatch=Microbatch(3, 4, 8, 300),
     ),
     "SmashedGrad, int8": SmashedGrad(300, [INT8]),
     "SmashedGrad, halves": SmashedGrad(300, [FLOAT16, BFLOAT16]),

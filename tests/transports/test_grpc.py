@@ -49,6 +49,25 @@ def test_replies_follow_their_messages(start):
                 transport.exchange(Snapshot(session))
 
 
+def test_messages_are_posted_without_waiting_for_replies(start):
+    answer = threading.Event()
+    server = start(lambda m: answer.wait(20) and Refusal("no", m.session))
+    replies = []
+
+    with links.wire(server.target) as transport:
+        for session in ("a", "b", "c"):
+            transport.post(Snapshot(session))
+        answer.set()
+        for _ in range(2):
+            with pytest.raises(RefusedError) as info:
+                transport.collect()
+            replies.append(str(info.value))
+        with pytest.raises(RefusedError, match="^d$"):
+            transport.exchange(Snapshot("d"))
+
+    assert replies == ["a", "b"]
+
+
 def test_bytes_on_the_wire_are_counted_in_each_direction(start):
     server = start(lambda m: Refusal("no", "x" * 1000))
 

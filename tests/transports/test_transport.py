@@ -35,3 +35,41 @@ def test_a_refusal_is_raised_with_its_reason_and_text():
 
     assert info.value.reason == "shape"
     assert isinstance(info.value, ProtocolError)
+
+
+class Counting(Transport):
+    """Answers with the number of the message."""
+
+    def __init__(self):
+        self.count = 0
+
+    def _exchange(self, message):
+        self.count += 1
+        return Refusal("no", str(self.count))
+
+    def close(self):
+        pass
+
+
+def number(function, *arguments):
+    with pytest.raises(RefusedError) as info:
+        function(*arguments)
+    return str(info.value)
+
+
+def test_replies_to_what_was_posted_are_collected_in_order():
+    transport = Counting()
+
+    transport.post(Goodbye("s"))
+    transport.post(Goodbye("s"))
+
+    assert [number(transport.collect), number(transport.collect)] == ["1", "2"]
+
+
+def test_replies_that_nobody_collects_are_dropped():
+    transport = Counting()
+    transport.post(Goodbye("s"))
+
+    assert number(transport.exchange, Goodbye("s")) == "2"
+    transport.post(Goodbye("s"))
+    assert number(transport.collect) == "3"

@@ -1,0 +1,60 @@
+"""An iterator that goes on while what it gave is being used."""
+
+import threading
+from collections.abc import Generator
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+from typing import TypeVar
+
+from keras_split import workers
+
+_T = TypeVar("_T")
+_END = object()
+
+
+def ahead(items: Generator[_T, None, None], most: int) -> Iterator[_T]:
+    """Gives the items of a generator, which runs in a thread of its own.
+
+    An error of the generator is raised here. When this one is closed, so is
+    the other, in its thread, as soon as it has its next item.
+
+    Args:
+        items: Where they come from.
+        most: So many of them may wait here.
+
+    Example:
+    >>> list(ahead((n * n for n in range(4)), 2))
+    [0, 1, 4, 9]
+    """
+    waiting: SimpleQueue[Any] = SimpleQueue()
+    room = threading.Semaphore(most)
+    closed = threading.Event()
+
+    def run() -> None:
+        try:
+            for item in items:
+                room.acquire()
+                if closed.is_set():
+                    break
+                waiting.put((item, None))
+                del item
+            items.close()
+            waiting.put((_END, None))
+        except BaseException as error:
+            waiting.put((_END, error))
+
+    workers.start(run)
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+            del item
+            room.release()
+    finally:
+        closed.set()
+        room.release()
