@@ -117,6 +117,7 @@ def test_split_equals_whole_after_20_steps(
         ("float32", "raw"),
         ("int8", "zstd"),
         ("small", "zstd"),
+        (keras_split.Quantization("int4", "int2", block=8), "raw"),
         pytest.param("tiny", "raw", marks=pytest.mark.slow),
         pytest.param("int4", "zstd", marks=pytest.mark.slow),
         pytest.param("int2", "raw", marks=pytest.mark.slow),
