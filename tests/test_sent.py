@@ -225,6 +225,7 @@ def test_all_of_it_is_forgotten_while_the_disk_is_busy(slow_disk):
     slow_disk.release(2)
     settle(sent)
     assert files(sent) == ["0"]
+    sent.clear()
 
 
 def test_many_messages_of_a_step_come_back_in_order():
