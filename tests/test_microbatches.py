@@ -236,7 +236,7 @@ def bad_messages():
             yield where, "order"
 
 
-@pytest.mark.parametrize(("where", "what"), bad_messages())
+@pytest.mark.parametrize(("where", "what"), [*bad_messages()])
 def test_one_bad_message_undoes_the_step(server, quiet, where, what):
     host, session = opened(server)
     before = links.state(server)
