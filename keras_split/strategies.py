@@ -73,7 +73,7 @@ class SplitStrategy(Pipeline):
         if microbatches not in range(1, MOST + 1):
             raise ValueError(
                 f"Expected microbatches from 1 to {MOST}. Received: "
-                f"{microbatches!r}. 4 is a good number to begin with."
+                f"{microbatches!r}. Try 2 and 4."
             )
         self.microbatches = int(microbatches)
 
