@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_split.errors import ProtocolError
-from keras_split.step_graph import StepGraph
+from keras_split.microbatch_graph import MicrobatchGraph
 
 _Arrays = list[np.ndarray[Any, Any]]
 
@@ -22,7 +22,7 @@ class SharedStep:
     """
 
     def __init__(
-        self, graph: StepGraph, optimizer: keras.optimizers.Optimizer
+        self, graph: MicrobatchGraph, optimizer: keras.optimizers.Optimizer
     ) -> None:
         self.graph = graph
         self.optimizer = optimizer
@@ -50,7 +50,7 @@ class BodyOptimizer:
         self._slots: Sequence[np.ndarray[Any, Any]] = shared.fresh
 
     @property
-    def graph(self) -> StepGraph:
+    def graph(self) -> MicrobatchGraph:
         """The compiled step."""
         return self._shared.graph
 

@@ -31,8 +31,8 @@ from keras_split.crossing import Crossing
 from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
+from keras_split.microbatch_graph import MicrobatchGraph
 from keras_split.step_graph import Crossings
-from keras_split.step_graph import StepGraph
 from keras_split.step_graph import failed
 
 Counters = list[tf.Tensor]
@@ -409,7 +409,7 @@ class ServerHalf:
         self, optimizer: keras.optimizers.Optimizer, loss: str = ""
     ) -> SharedStep:
         judge = body_optimizer.judge_from_json(loss) if loss else None
-        graph = StepGraph(
+        graph = MicrobatchGraph(
             self.body, self._crossings, optimizer, self._hand_over, judge
         )
         return SharedStep(graph, optimizer)

@@ -8,12 +8,8 @@ MobileNetV2 (docs/benchmarks.md).
 
 Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
-
-Of a batch that travels in microbatches each has a graph like that, which ends
-with its gradients; their sum is committed by a graph of its own.
 """
 
-import functools
 import re
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -108,16 +104,6 @@ class StepGraph:
         self.run_labeled = tf.function(
             self._trace_labeled, reduce_retracing=True, autograph=False
         )
-        self.run_microbatch = tf.function(
-            self._trace_microbatch, reduce_retracing=True, autograph=False
-        )
-        self.run_microbatch_forward = tf.function(
-            self._trace_microbatch_forward,
-            reduce_retracing=True,
-            autograph=False,
-        )
-        self.add = tf.function(_trace_add, autograph=False)
-        self.commit = tf.function(self._trace_commit, autograph=False)
 
     def _trace(self, ticket: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
@@ -260,7 +246,7 @@ class StepGraph:
         given = iter(counters or ())
         before = [
             tf.convert_to_tensor(v.value)
-            if counters is None or _is_float(v)
+            if counters is None or is_float(v)
             else next(given)
             for v in self._state
         ]
@@ -360,119 +346,6 @@ class StepGraph:
             return []  # it skips such a step by itself
         return [check(tf.math.is_finite(total(tensors)), "body")]
 
-    # -- microbatches ------------------------------------------------------
-
-    def counters(self) -> list[tf.Tensor]:
-        """State that is no float, such as seeds, as it is now."""
-        return [tf.convert_to_tensor(v.value) for v in self._counted]
-
-    @property
-    def _counted(self) -> list[Any]:
-        return [v for v in self._state if not _is_float(v)]
-
-    def _trace_microbatch(
-        self,
-        ticket: tf.Tensor,
-        counters: list[tf.Tensor],
-        parts: list[tf.Tensor],
-    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
-        """Like `_trace`, but what would be committed is returned.
-
-        Args:
-            ticket: As in `_trace`.
-            counters: Seeds and the like: those that the microbatch before
-                this one ended with.
-            parts: Smashed data.
-
-        Returns:
-            Parts of the smashed data's gradients; and the gradients of the
-            weights and the microbatch's share of the new state, by number.
-        """
-        passed = self.begin(parts, counters)
-        features = self.crossings.features.quantize(passed.features)
-        share, scale, *back = tf.numpy_function(
-            self._hand_over,
-            [
-                ticket,
-                passed.penalty,
-                *self._after(counters, passed.state),
-                *features,
-            ],
-            [
-                *(tf.float32, tf.float32),
-                *self.crossings.features_grad.part_dtypes,
-            ],
-        )
-        share.set_shape(())
-        scale.set_shape(())
-        grads = self.crossings.features_grad.dequantize(
-            back, self.crossings.features.positions(features)
-        )
-        # The penalty counts once, however many microbatches there are.
-        found = self._differentiate(passed, grads, scale, share)
-        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
-        made = {
-            f"weight_{i}": tf.convert_to_tensor(grad)
-            for i, grad in enumerate(found[len(passed.smashed) :])
-            if grad is not None
-        }
-        numbers = {id(v): i for i, v in enumerate(self._state)}
-        made |= {
-            f"state_{numbers[id(v)]}": value * tf.cast(share, value.dtype)
-            for v, value in passed.state
-            if _is_float(v)
-        }
-        with tf.control_dependencies(self._finite(smashed_grad)):
-            out = [
-                tf.identity(part)
-                for part in self.crossings.smashed_grad.quantize(
-                    smashed_grad, passed.crossed
-                )
-            ]
-        return out, made
-
-    def _trace_microbatch_forward(
-        self, counters: list[tf.Tensor], parts: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """Penalty, counters afterwards and features; commits nothing."""
-        values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self.crossings.smashed.dequantize(parts)
-        features, state, penalty = self._forward(smashed, values, counters)
-        return [
-            penalty,
-            *self._after(counters, state),
-            *self.crossings.features.quantize(features),
-        ]
-
-    def _trace_commit(
-        self,
-        parts: list[dict[str, tf.Tensor]],
-        counters: list[tf.Tensor],
-    ) -> None:
-        """Updates weights and state by what microbatches add up to."""
-        sums = functools.reduce(_trace_add, parts)
-        pairs = [
-            (sums[f"weight_{i}"], v)
-            for i, v in enumerate(self._trained)
-            if f"weight_{i}" in sums
-        ]
-        state = [
-            (v, sums[f"state_{i}"])
-            for i, v in enumerate(self._state)
-            if f"state_{i}" in sums
-        ]
-        state += zip(self._counted, counters, strict=True)
-        self._apply(pairs, state)
-
-    def _after(
-        self, counters: list[tf.Tensor], state: list[tuple[Any, tf.Tensor]]
-    ) -> list[tf.Tensor]:
-        new = {id(variable): value for variable, value in state}
-        return [
-            new.get(id(variable), old)
-            for variable, old in zip(self._counted, counters, strict=True)
-        ]
-
 
 def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
     """Ends the graph if something does not hold; `failed` tells what."""
@@ -500,13 +373,8 @@ def total(tensors: Iterable[Any]) -> tf.Tensor:
     )
 
 
-def _trace_add(
-    one: dict[str, tf.Tensor], other: dict[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    return {name: value + other[name] for name, value in one.items()}
-
-
-def _is_float(variable: Any) -> bool:
+def is_float(variable: Any) -> bool:
+    """Whether it holds floats, and not seeds or counts."""
     return bool(tf.as_dtype(variable.dtype).is_floating)
 
 
