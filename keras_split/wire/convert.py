@@ -228,6 +228,7 @@ def _contract_to_wire(contract: messages.Contract) -> pb.Contract:
             granularity=value.granularity,
             rounding=value.rounding,
             block=value.block if value.block > 1 else 0,
+            known=value.known,
         )
 
     return pb.Contract(

@@ -81,16 +81,18 @@ class TensorSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Rule(_message.Message):
-    __slots__ = ("dtype", "granularity", "rounding", "block")
+    __slots__ = ("dtype", "granularity", "rounding", "block", "known")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     ROUNDING_FIELD_NUMBER: _ClassVar[int]
     BLOCK_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     dtype: str
     granularity: str
     rounding: str
     block: int
-    def __init__(self, dtype: _Optional[str] = ..., granularity: _Optional[str] = ..., rounding: _Optional[str] = ..., block: _Optional[int] = ...) -> None: ...
+    known: bool
+    def __init__(self, dtype: _Optional[str] = ..., granularity: _Optional[str] = ..., rounding: _Optional[str] = ..., block: _Optional[int] = ..., known: bool = ...) -> None: ...
 
 class Contract(_message.Message):
     __slots__ = ("fingerprint", "cut", "smashed", "features", "activations", "gradients", "codec", "labels_on_server")
