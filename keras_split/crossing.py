@@ -133,7 +133,7 @@ class Crossing:
         return parts
 
     def read(self, tensors: Sequence[CutTensor]) -> list[Any]:
-        """The float32 values that crossed, `(batch, values)` each."""
+        """The float32 values that crossed, see `quantize.values_of`."""
         parts = [tf.convert_to_tensor(part) for part in self.unwrap(tensors)]
         return [
             values_of(quantized, self.rule, spec.shape).numpy()

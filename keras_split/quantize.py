@@ -187,7 +187,13 @@ def dequantize(
 def values_of(
     quantized: QuantizedTensor, rule: Rule, shape: Sequence[int]
 ) -> tf.Tensor:
-    """The values that crossed, one a block, float32 `(batch, values)`."""
+    """The values that crossed, float32.
+
+    One a block, shape `(batch, values)`; with `rule.block` 1 all of them, in
+    their shape.
+    """
+    if rule.block == 1:
+        return dequantize(quantized, rule, shape)
     codes = quantized.codes[:, rule.position_bytes(shape) :]
     return dequantize(
         QuantizedTensor(codes, quantized.scales),

@@ -87,7 +87,11 @@ def tensors(specs, rule, size=8, seed=0, value=None):
         x = rng.normal(size=(size, *spec.shape)).astype("float32")
         if value is not None:
             x[:] = value
-        codes, scales = quantize(x, rule)
+        positions = None
+        if rule.known:  # the first of each block, say
+            count = rule.values_per_example(spec.shape)
+            positions = np.zeros((size, count), "int32")
+        codes, scales = quantize(x, rule, positions)
         scales = None if scales is None else np.array(scales)
         made.append(CutTensor(spec.name, x.shape, np.array(codes), scales))
     return made

@@ -46,6 +46,17 @@ def test_scaled_gradients_are_the_same_but_smaller(dtype, granularity):
         np.testing.assert_allclose(one, other / 4, rtol=1e-2, atol=1e-3)
 
 
+def test_of_blocks_the_values_that_cross_count():
+    rule = Rule("int8", block=4, known=True)
+    tensors = gradients(rule)
+
+    assert [a.shape for a in Crossing(SPECS, rule).read(tensors)] == [
+        (5, 3),
+        (5, 2),
+    ]
+    assert 0 < norm(tensors, rule) <= clipping.bound(tensors)
+
+
 def test_a_norm_over_the_limit_is_refused():
     with pytest.raises(ProtocolError, match="at most 10. Received: 11") as info:
         clipping.check_norm(11, 10)
