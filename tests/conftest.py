@@ -1,5 +1,6 @@
 """Makes every test start from the same state."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,6 +21,13 @@ def fresh():
     for strategy in list(conversation._OPEN):
         strategy.close()
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tidy():
+    """Models and their graphs are cycles, and large ones."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
