@@ -24,7 +24,6 @@ from keras_split import zoo
 from keras_split.codings import NAMES
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
-from keras_split.quantization import Quantization
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
@@ -139,6 +138,7 @@ class _Demo:
         )
         preprocess = zoo.resolve(zoo.get(network.preset).preprocess)
         self._preprocess, self._target = preprocess, target
+        self._quantization = network.quantization
         train, test = datasets.load("fashion_mnist")
         self.train, self.test = (
             (datasets.to_model_input(x, network.input_shape, preprocess), y)
@@ -175,7 +175,7 @@ class _Demo:
             sizes = _Bytes(self.client, self.whole, batch)
         self.client.close()
         seconds = {name: clock.median_s() for name, clock in clocks.items()}
-        _report(scores, seconds, sizes, self.client.contract.quantization)
+        _report(scores, seconds, sizes, self._quantization)
 
     def continue_on_phone(self) -> None:
         """Exports the phone's half and trains on with LiteRT alone."""
@@ -243,7 +243,7 @@ class _Bytes:
             (after[0] - before[0]) / BATCH,
             (after[1] - before[1]) / BATCH,
         )
-        up, down = _float32_step(client, whole, batch)
+        up, down = _float32_step(whole, batch)
         self.float32 = (_nbytes(up) / BATCH, _nbytes(down) / BATCH)
         self.spliteasy = (
             len(_json(up)) / BATCH,
@@ -251,9 +251,7 @@ class _Bytes:
         )
 
 
-def _float32_step(
-    client: Any, whole: Any, batch: Any
-) -> tuple[list[Any], list[Any]]:
+def _float32_step(whole: Any, batch: Any) -> tuple[list[Any], list[Any]]:
     """Takes one step unquantized; returns what went up and what came down."""
     from keras_split.compiler import compile
     from keras_split.strategies import SplitStrategy
@@ -274,7 +272,8 @@ def _float32_step(
             down.extend(t.codes for t in smashed_grad)
             return smashed_grad
 
-    twin, _ = compile(whole, list(client.contract.cut), quantization="float32")
+    cut = list(zoo.get(PRESET).cut(zoo.DEFAULT_CUT).layers)
+    twin, _ = compile(whole, cut, quantization="float32")
     twin.compile("sgd", "sparse_categorical_crossentropy", strategy=Tapped())
     twin.train_on_batch(*batch)
     return up, down
@@ -292,7 +291,7 @@ def _report(
     scores: dict[str, float],
     seconds: dict[str, float],
     sizes: _Bytes,
-    quantization: Quantization,
+    quantization: str,
 ) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for column in ("", "split", "unsplit"):
