@@ -291,7 +291,7 @@ class ClientHalf:
     def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
         """See `Counterpart`."""
         with tf.control_dependencies(list(received)):
-            return self._callback(_check, [number], [tf.float32])[0]
+            return self._callback(self._settle, [number], [tf.float32])[0]
 
     # -- host callbacks ----------------------------------------------------
 
@@ -339,6 +339,12 @@ class ClientHalf:
         grads = self._strategy().backward(tensors, float(rate))
         return self._smashed_grad.unwrap(grads)
 
+    def _settle(self, number: Any) -> list[Any]:
+        self._strategy().committed()
+        if not np.isfinite(number):
+            raise not_finite("step of the phone's half")
+        return [number]
+
     def _exchange_labeled(self, rate: Any, *arrays: Any) -> list[Any]:
         parts, labels = self._label_counts
         smashed = check_finite(self._smashed.wrap(arrays[:parts]))
@@ -365,12 +371,6 @@ def zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
     """The gradient, or zeros for one with NaN or infinity."""
     finite = tf.reduce_all(tf.math.is_finite(grad))
     return tf.where(finite, grad, tf.zeros_like(grad))
-
-
-def _check(number: Any) -> list[Any]:
-    if not np.isfinite(number):
-        raise not_finite("step of the phone's half")
-    return [number]
 
 
 def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:

@@ -24,6 +24,7 @@ from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.messages import Backward
 from keras_split.messages import Checkpoint
+from keras_split.messages import Committed
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
@@ -44,6 +45,8 @@ from keras_split.messages import Welcome
 from keras_split.retry import Retry
 from keras_split.sent import SentSteps
 from keras_split.transports import Transport
+from keras_split.transports.address import is_loopback
+from keras_split.transports.address import split
 from keras_split.transports.grpc import GrpcTransport
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Conversation:
         credentials: Certificates and token, for a server that asks for them.
         retry: What to do when the server does not answer; None to give up
             at once.
+        overlap: Whether the server answers with gradients before it updates
+            its weights; None for unless it is on this machine.
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for each reply.
 
@@ -91,6 +96,7 @@ class Conversation:
         *,
         credentials: Credentials | dict[str, Any] | None = None,
         retry: Retry | dict[str, Any] | None = _RETRY,
+        overlap: bool | None = None,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
@@ -100,6 +106,7 @@ class Conversation:
         self.address = address
         self.credentials = credentials
         self.retry = Retry.get(retry)
+        self.overlap = _is_far(self._target) if overlap is None else overlap
         self.connect_timeout_s = connect_timeout_s
         self.reply_timeout_s = reply_timeout_s
         self.next_step = 0
@@ -107,7 +114,9 @@ class Conversation:
         self._hello: Hello | None = None
         self._host: Host | None = None
         self._transport: Transport | None = None
+        self._early = False
         self._forward: Forward | None = None
+        self._uncommitted: Backward | None = None
         self._sent: SentSteps | None = None
         self._before = (0, 0)
         self._unneeded: deque[str] = deque()
@@ -158,7 +167,10 @@ class Conversation:
     ) -> tuple[list[CutTensor], float]:
         """First half of a step: smashed data for features and penalty."""
         self._check_open()
-        message = Forward(self._session, self.next_step, smashed)
+        self.committed()
+        message = Forward(
+            self._session, self.next_step, smashed, early=self._early
+        )
         self._forward = message
         reply = self._send(Features, message)
         return reply.tensors, reply.penalty
@@ -166,8 +178,58 @@ class Conversation:
     def backward(
         self, features_grad: list[CutTensor], learning_rate: float
     ) -> list[CutTensor]:
-        """Second half: feature gradients for gradients of smashed data."""
-        return self.backward_of(self.next_step, features_grad, learning_rate)
+        """Second half: feature gradients for gradients of smashed data.
+
+        They may be here before the server has taken the step, which
+        `committed` waits for.
+        """
+        self._check_open()
+        message = Backward(
+            self._session,
+            self.next_step,
+            features_grad,
+            learning_rate,
+            early=self._early,
+        )
+        reply = self._send(SmashedGrad, message)
+        self._uncommitted = message
+        if not message.early:
+            self._taken_back(message, reply.durable_steps)
+        return reply.tensors
+
+    def committed(self) -> None:
+        """Waits until the server has taken the step, if one is open there.
+
+        The next message waits as well.
+
+        Raises:
+            RefusedError: If the server did not take it after all.
+            TransportError: If the server went away.
+        """
+        message = self._uncommitted
+        if message is None:
+            return
+
+        def attempt() -> int:
+            try:
+                transport = self._transport or self._resume(message)
+                if transport.owes:
+                    return expect(Committed, transport.collect()).durable_steps
+                again = replace(message, session=self._session, early=False)
+                reply = transport.exchange(again)
+                return expect(SmashedGrad, reply).durable_steps
+            except RefusedError:
+                raise
+            except BaseException:
+                self._hang_up()
+                raise
+
+        try:
+            durable_steps = self._insist(attempt)
+        except RefusedError:
+            self._uncommitted = None
+            raise
+        self._taken_back(message, durable_steps)
 
     def backward_of(
         self, step: int, features_grad: list[CutTensor], learning_rate: float
@@ -175,13 +237,12 @@ class Conversation:
         """The same for a step that may have been taken already.
 
         It is not taken again then; its gradients are those of the first time.
+        If not, it is now: nothing is left to wait for.
         """
         self._check_open()
         message = Backward(self._session, step, features_grad, learning_rate)
         reply = self._send(SmashedGrad, message)
-        forward = self._forward
-        if step == self.next_step and forward is not None:
-            self._taken(reply.durable_steps, [forward, message])
+        self._taken_back(message, reply.durable_steps)
         return reply.tensors
 
     def labeled_step(
@@ -193,6 +254,7 @@ class Conversation:
     ) -> LabeledResult:
         """The whole step of a model that is cut once."""
         self._check_open()
+        self.committed()
         message = LabeledStep(
             self._session,
             self.next_step,
@@ -223,6 +285,7 @@ class Conversation:
             RefusedError: If the server refuses the step.
         """
         self._check_open()
+        self.committed()
         transport = self._transport or self._resume()
         self._send_releases(transport)
         host = self._local_host()
@@ -275,6 +338,7 @@ class Conversation:
             return
         unsure = self._sent is not None and len(self._sent) > 0
         try:
+            self.committed()
             if unsure:
                 self._send(Done, Goodbye(self._session))
             elif self._transport is not None:
@@ -301,6 +365,7 @@ class Conversation:
     def _send(self, kind: type[_M], message: Message) -> _M:
         """Sends a message until it is answered."""
         self._check_open()
+        self.committed()
 
         def attempt() -> _M:
             try:
@@ -334,6 +399,16 @@ class Conversation:
             transport.exchange(Release(self._session, self._unneeded[0]))
             self._unneeded.popleft()
 
+    def _taken_back(self, message: Backward, durable_steps: int) -> None:
+        """The server has taken the step of a backward, now or before."""
+        forward, self._uncommitted = self._forward, None
+        if message.step == self.next_step and forward is not None:
+            # If it is sent again, then in a row with others.
+            both: list[Message] = [
+                replace(sent, early=False) for sent in (forward, message)
+            ]
+            self._taken(durable_steps, both)
+
     def _taken(self, durable_steps: int, messages: list[Message]) -> None:
         """The server has taken a step: keeps what it could still lose."""
         step = self.next_step
@@ -361,6 +436,7 @@ class Conversation:
             transport.close()
             raise
         self._transport = transport
+        self._early = self.overlap and welcome.replies_early
         if not hello.session:
             self._session = welcome.session
             self.next_step = welcome.next_step
@@ -457,7 +533,7 @@ class Conversation:
         self._hang_up()
         if self._sent is not None:
             self._sent.clear()
-        self._sent = self._forward = None
+        self._sent = self._forward = self._uncommitted = None
         self._session = ""
         _OPEN.discard(self)
 
@@ -476,6 +552,11 @@ def _split(address: str | None) -> tuple[str, bool]:
         "'grpcs://10.0.0.2:50051' for TLS, or None to train in this process. "
         f"Received: {address!r}."
     )
+
+
+def _is_far(target: str) -> bool:
+    """Whether a server has cores of its own."""
+    return target != "" and not is_loopback(split(target)[0])
 
 
 def expect(kind: type[_M], reply: Message) -> _M:

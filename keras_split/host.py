@@ -23,6 +23,7 @@ from keras_split.events import label
 from keras_split.messages import PROTOCOL
 from keras_split.messages import Backward
 from keras_split.messages import Checkpoint
+from keras_split.messages import Committed
 from keras_split.messages import Done
 from keras_split.messages import Forward
 from keras_split.messages import Goodbye
@@ -35,6 +36,7 @@ from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Welcome
 from keras_split.messages import payload_bytes
+from keras_split.session import Early
 from keras_split.session import Limits
 from keras_split.session import Session
 from keras_split.session import SessionState
@@ -118,10 +120,22 @@ class Host:
         if kept is not None:
             self._begin(kept, checkpoint_every, checkpoint_every_bytes)
 
-    def handle(self, message: Message, caller: Caller = _NOBODY) -> Message:
-        """Answers a message; what is wrong with it becomes a `Refusal`."""
+    def handle(
+        self,
+        message: Message,
+        caller: Caller = _NOBODY,
+        early: Early | None = None,
+    ) -> Message:
+        """Answers a message; what is wrong with it becomes a `Refusal`.
+
+        Args:
+            message: What came.
+            caller: From whom.
+            early: Sends a reply that goes before the one that is returned,
+                without waiting; None where there is one reply to a message.
+        """
         try:
-            return self._answer(message, caller)
+            return self._answer(message, caller, early)
         except ProtocolError as error:
             refusal = Refusal(error.reason, str(error))
         except SplitError as error:
@@ -258,7 +272,9 @@ class Host:
         session.close()
         self.events.closed(label(session.name), reason)
 
-    def _answer(self, message: Message, caller: Caller) -> Message:
+    def _answer(
+        self, message: Message, caller: Caller, early: Early | None
+    ) -> Message:
         if isinstance(message, Hello):
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
@@ -277,12 +293,12 @@ class Host:
             if isinstance(message, _STEP) and self._checkpointer is not None:
                 self._checkpointer.received(session, payload_bytes(message))
             before = session.next_step
-            reply = session.handle(message)
+            reply = session.handle(message, early)
             if isinstance(message, Restore):
                 self._restored(session, message.tag)
             if session.next_step > before:
                 self._stepped(session, queue_s)
-            if isinstance(reply, (SmashedGrad, LabeledResult)):
+            if isinstance(reply, (SmashedGrad, Committed, LabeledResult)):
                 reply = self._with_durable(reply, session)
             return reply
 
@@ -304,7 +320,7 @@ class Host:
             self._checkpointer.try_now()
 
     def _with_durable(
-        self, reply: SmashedGrad | LabeledResult, session: Session
+        self, reply: SmashedGrad | Committed | LabeledResult, session: Session
     ) -> Message:
         if self._checkpointer is None:
             return reply
@@ -369,4 +385,5 @@ class Host:
             notice,
             durable,
             self._checkpointer is not None,
+            replies_early=True,
         )

@@ -163,6 +163,7 @@ class Welcome(Message):
         notice: What the user should be told.
         durable_steps: Steps below this one outlive the server.
         keeps_checkpoints: Whether later steps will, too.
+        replies_early: Whether a `Backward` may ask for that.
     """
 
     session: str
@@ -171,6 +172,7 @@ class Welcome(Message):
     notice: str = ""
     durable_steps: int = 0
     keeps_checkpoints: bool = False
+    replies_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,16 @@ class Microbatch:
 
 @dataclass(frozen=True)
 class Forward(Message):
-    """Smashed data of one training step, or of a microbatch of it."""
+    """Smashed data of one training step, or of a microbatch of it.
+
+    With `early` its `Backward` will be answered early.
+    """
 
     session: str
     step: int
     tensors: list[CutTensor]
     microbatch: Microbatch | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,24 +226,38 @@ class Features(Message):
 
 @dataclass(frozen=True)
 class Backward(Message):
-    """Gradients of the features, and the learning rate of this step."""
+    """Gradients of the features, and the learning rate of this step.
+
+    With `early` it has two replies: a `SmashedGrad` as soon as that is known,
+    and then a `Committed`, or a `Refusal` if the step was not taken after all.
+    """
 
     session: str
     step: int
     tensors: list[CutTensor]
     learning_rate: float
     microbatch: Microbatch | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True)
 class SmashedGrad(Message):
     """Gradients of the smashed data; the body has made its step.
 
-    In answer to a microbatch, the body makes its step with the last one.
+    In answer to a microbatch, the body makes its step with the last one; in
+    an early answer, when it says `Committed`.
     """
 
     step: int
     tensors: list[CutTensor]
+    durable_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Committed(Message):
+    """The body has made the step whose gradients were there early."""
+
+    step: int
     durable_steps: int = 0
 
 

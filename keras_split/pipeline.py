@@ -49,6 +49,7 @@ class Pipeline(Conversation):
         """
         self._check_open()
         if index == 0:
+            self.committed()
             self._attempt += 1
             self._posted, self._answered = [], 0
             self._clear_way()

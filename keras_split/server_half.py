@@ -36,6 +36,7 @@ from keras_split.step_graph import Crossings
 from keras_split.step_graph import failed
 
 Counters = list[tf.Tensor]
+Early = Callable[[list[CutTensor]], None]
 Sums = dict[str, tf.Tensor]
 _MAX_OPTIMIZERS = 8
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
@@ -53,11 +54,17 @@ class Abandoned(Exception):
 
 
 class ParkedStep:
-    """One step in flight; its graph waits in the middle for gradients."""
+    """One step in flight; its graph waits in the middle for gradients.
 
-    def __init__(self) -> None:
+    Attributes:
+        early: Whether it hands out gradients before it ends.
+    """
+
+    def __init__(self, early: bool = False) -> None:
+        self.early = early
         self.features: Future[list[Any]] = Future()
         self.gradients: Future[list[Any]] = Future()
+        self.smashed_grad: Future[list[Any]] = Future()
         self.result: Future[Any] = Future()
 
     def abandon(self) -> None:
@@ -120,6 +127,8 @@ class ServerHalf:
         key: str,
         smashed: Sequence[CutTensor],
         optimizer: BodyOptimizer,
+        *,
+        early: bool = False,
     ) -> tuple[list[CutTensor], float]:
         """Runs the body forward in training mode and changes nothing.
 
@@ -127,6 +136,7 @@ class ServerHalf:
             key: Names the step; a repeated forward replaces the one before.
             smashed: The head's outputs.
             optimizer: Will update the weights.
+            early: Whether the gradients are to come before the update.
 
         Returns:
             The features and the body's regularization loss.
@@ -134,7 +144,7 @@ class ServerHalf:
         with self.lock:
             self.abandon(key)
             if self._has_room():
-                step = self._start(optimizer, smashed)
+                step = self._start(optimizer, smashed, early=early)
                 penalty, *parts = step.features.result()
                 self._parked[key] = step
             else:
@@ -154,6 +164,7 @@ class ServerHalf:
         features_grad: Sequence[CutTensor],
         optimizer: BodyOptimizer,
         learning_rate: float,
+        early: Early | None = None,
     ) -> list[CutTensor]:
         """Runs the body backward, updates its weights and statistics.
 
@@ -164,6 +175,8 @@ class ServerHalf:
             features_grad: Gradients of the loss by the features.
             optimizer: Updates the weights; the one of the forward.
             learning_rate: Of this step.
+            early: Is given what is returned here before the weights are
+                updated. It may still come to nothing then.
 
         Returns:
             Gradients of the loss by the smashed data.
@@ -176,12 +189,24 @@ class ServerHalf:
             parts = self._crossings.features_grad.unwrap(features_grad)
             step = self._parked.pop(key, None)
             if step is None:
-                step = self._start(optimizer, smashed, [scale, *parts])
+                step = self._start(
+                    optimizer,
+                    smashed,
+                    [scale, *parts],
+                    early=early is not None,
+                )
             else:
                 step.gradients.set_result([scale, *parts])
             with finite_gradients():
-                out = step.result.result()
-            return self._crossings.smashed_grad.wrap([p.numpy() for p in out])
+                if step.early:
+                    out = step.smashed_grad.result()
+                else:
+                    out = [part.numpy() for part in step.result.result()]
+                made = self._crossings.smashed_grad.wrap(out)
+                if early is not None:
+                    early(made)
+                step.result.result()
+            return made
 
     def microbatch_forward(
         self,
@@ -410,7 +435,12 @@ class ServerHalf:
     ) -> SharedStep:
         judge = body_optimizer.judge_from_json(loss) if loss else None
         graph = MicrobatchGraph(
-            self.body, self._crossings, optimizer, self._hand_over, judge
+            self.body,
+            self._crossings,
+            optimizer,
+            self._hand_over,
+            self._hand_out,
+            judge,
         )
         return SharedStep(graph, optimizer)
 
@@ -419,10 +449,15 @@ class ServerHalf:
         optimizer: BodyOptimizer,
         smashed: Sequence[CutTensor],
         gradients: list[Any] | None = None,
+        *,
+        early: bool = False,
     ) -> ParkedStep:
         """Starts a step's graph; with gradients at hand it never waits."""
         graph, parts = optimizer.graph, self._parts(smashed)
-        return self._park(lambda ticket: graph.run(ticket, *parts), gradients)
+        run = graph.run_early if early else graph.run
+        return self._park(
+            lambda ticket: run(ticket, *parts), gradients, early=early
+        )
 
     def _start_microbatch(
         self,
@@ -443,10 +478,14 @@ class ServerHalf:
         return [tf.convert_to_tensor(part) for part in unwrapped]
 
     def _park(
-        self, graph: Callable[[tf.Tensor], Any], gradients: list[Any] | None
+        self,
+        graph: Callable[[tf.Tensor], Any],
+        gradients: list[Any] | None,
+        *,
+        early: bool = False,
     ) -> ParkedStep:
         """Runs a graph, which finds its gradients by its ticket."""
-        step = ParkedStep()
+        step = ParkedStep(early)
         if gradients is not None:
             step.gradients.set_result(gradients)
         self._next_ticket += 1
@@ -459,9 +498,9 @@ class ServerHalf:
             try:
                 step.result.set_result(graph(number))
             except BaseException as error:
-                if not step.features.done():
-                    step.features.set_exception(error)
-                step.result.set_exception(error)
+                for awaited in (step.features, step.smashed_grad, step.result):
+                    if not awaited.done():
+                        awaited.set_exception(error)
             finally:
                 self._tickets.pop(ticket, None)
 
@@ -473,6 +512,11 @@ class ServerHalf:
         step = self._tickets[int(ticket)]
         step.features.set_result(list(features))
         return step.gradients.result()
+
+    def _hand_out(self, ticket: Any, *smashed_grad: Any) -> Any:
+        """The host callback for what the phone waits for."""
+        self._tickets[int(ticket)].smashed_grad.set_result(list(smashed_grad))
+        return np.float32(0)
 
     def _trace_infer(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         smashed = self._crossings.smashed.dequantize(parts)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from keras_split import microbatches
 from keras_split import validation
 from keras_split.errors import ProtocolError
 from keras_split.messages import Backward
+from keras_split.messages import Committed
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
 from keras_split.messages import Features
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from keras_split.step_graph import StepGraph
 
 _LOG = logging.getLogger("keras_split.server")
+Early = Callable[[Message], None]
 
 
 class HalfTakenError(ProtocolError):
@@ -204,8 +207,13 @@ class Session:
         self._half.abandon(self.name)
         self._drop_microbatches()  # their client sends all of them again
 
-    def handle(self, message: Message) -> Message:
+    def handle(self, message: Message, early: Early | None = None) -> Message:
         """Answers one message.
+
+        Args:
+            message: What came.
+            early: Sends a reply that goes before the one that is returned;
+                must not wait. None if its client can take one alone.
 
         Raises:
             ProtocolError: If the message is out of order or malformed.
@@ -214,7 +222,7 @@ class Session:
         if isinstance(message, Forward):
             return self._forward(message)
         if isinstance(message, Backward):
-            return self._backward(message)
+            return self._backward(message, early if message.early else None)
         if isinstance(message, Infer):
             self._check_smashed(message.tensors)
             tensors, penalty = self._half.infer(message.tensors)
@@ -256,15 +264,20 @@ class Session:
         self._drop_microbatches()
         began = time.perf_counter()
         tensors, penalty = self._half.forward(
-            self.name, message.tensors, self._optimizer
+            self.name, message.tensors, self._optimizer, early=message.early
         )
         self.compute_s = time.perf_counter() - began
         self._smashed, self._smashed_step = message.tensors, message.step
         return Features(message.step, self._sound(tensors), penalty)
 
-    def _backward(self, message: Backward) -> Message:
-        if message.step == self.next_step - 1 and self._last_replies:
-            return self._given_again(message.microbatch)
+    def _backward(self, message: Backward, early: Early | None) -> Message:
+        step = message.step
+        if step == self.next_step - 1 and self._last_replies:
+            given = self._given_again(message.microbatch)
+            if early is None:
+                return given
+            early(given)
+            return Committed(step)
         self._expect(message.step)
         if message.microbatch is not None:
             return self._microbatch_backward(message, message.microbatch)
@@ -282,9 +295,11 @@ class Session:
             self._clipped(message.tensors),
             self._optimizer,
             message.learning_rate,
+            early and (lambda tensors: early(SmashedGrad(step, tensors))),
         )
         self.compute_s += time.perf_counter() - began
-        return self._committed([SmashedGrad(message.step, tensors)])[-1]
+        reply = self._committed([SmashedGrad(step, tensors)])[-1]
+        return reply if early is None else Committed(step)
 
     def _microbatch_forward(
         self, message: Forward, microbatch: Microbatch

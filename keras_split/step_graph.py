@@ -6,6 +6,10 @@ optimizer sees everything, so a split step costs what an unsplit one does; an
 eager tape round a compiled forward was measured at 1.09 to 1.17 of it for
 MobileNetV2 (docs/benchmarks.md).
 
+Where link and phone would wait, another graph is run: a second callback hands
+the gradients of the smashed data out before those of the weights are computed
+(`keras_split.deferral`).
+
 Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
 """
@@ -20,6 +24,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_split import deferral
 from keras_split.crossing import Crossing
 from keras_split.errors import ProtocolError
 
@@ -67,6 +72,8 @@ class StepGraph:
         hand_over: The host callback. Takes the step's ticket, the penalty
             and the parts of the features; returns the loss scale and the
             parts of the features' gradients.
+        hand_out: The other one. Takes the ticket and the parts of the smashed
+            data's gradients, before those of the weights are computed.
         judge: Computes the loss of a model that is cut once.
 
     Attributes:
@@ -80,12 +87,14 @@ class StepGraph:
         crossings: Crossings,
         optimizer: keras.optimizers.Optimizer,
         hand_over: Callable[..., list[Any]],
+        hand_out: Callable[..., Any],
         judge: keras.Model | None = None,
     ) -> None:
         self._body = body
         self.crossings = crossings
         self.optimizer = optimizer
         self._hand_over = hand_over
+        self._hand_out = hand_out
         self._judge = judge
         self._trained = list(body.trainable_variables)
         self._state = list(body.non_trainable_variables)
@@ -98,6 +107,9 @@ class StepGraph:
         self.run = tf.function(
             self._trace, reduce_retracing=True, autograph=False
         )
+        self.run_early = tf.function(
+            self._trace_early, reduce_retracing=True, autograph=False
+        )
         self.run_forward = tf.function(
             self._trace_forward, reduce_retracing=True, autograph=False
         )
@@ -107,6 +119,28 @@ class StepGraph:
 
     def _trace(self, ticket: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
+        passed, grads, scale = self._begin(ticket, parts)
+        # The commit waits for the callback: the scale came from it.
+        return self.finish(passed, grads, scale, [scale])
+
+    def _trace_early(self, ticket: tf.Tensor, *parts: tf.Tensor) -> tf.Tensor:
+        """The same, but the gradients leave through the other callback."""
+        passed, grads, scale = self._begin(ticket, parts)
+        before = deferral.operations()
+        found = self._differentiate(passed, grads, scale)
+        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
+        out = self.crossings.smashed_grad.quantize(smashed_grad, passed.crossed)
+        with tf.control_dependencies(self._finite(smashed_grad)):
+            sent = tf.numpy_function(self._hand_out, [ticket, *out], tf.float32)
+        pairs = self._pairs(found[len(smashed_grad) :])
+        deferral.defer([grad for grad, _ in pairs], smashed_grad, sent, before)
+        self._apply(pairs, passed.state, [scale, sent], smashed_grad)
+        return sent
+
+    def _begin(
+        self, ticket: tf.Tensor, parts: Sequence[tf.Tensor]
+    ) -> tuple[Passed, list[tf.Tensor], tf.Tensor]:
+        """The body forward; the features' gradients, and the loss scale."""
         passed = self.begin(parts)
         features = self.crossings.features.quantize(passed.features)
         scale, *back = tf.numpy_function(
@@ -118,8 +152,7 @@ class StepGraph:
         grads = self.crossings.features_grad.dequantize(
             back, self.crossings.features.positions(features)
         )
-        # The commit waits for the callback: the scale came from it.
-        return self.finish(passed, grads, scale, [scale])
+        return passed, grads, scale
 
     def begin(
         self,
@@ -296,15 +329,19 @@ class StepGraph:
             ready: What the update waits for.
         """
         smashed_grad = self._smashed_grad(smashed, found, scale)
-        pairs = [
-            (grad, variable)
-            for grad, variable in zip(
-                found[len(smashed) :], self._trained, strict=True
-            )
-            if grad is not None
-        ]
+        pairs = self._pairs(found[len(smashed) :])
         self._apply(pairs, state, ready, smashed_grad)
         return smashed_grad
+
+    def _pairs(
+        self, found: Sequence[tf.Tensor | None]
+    ) -> list[tuple[tf.Tensor, Any]]:
+        """The gradients that there are, and what they are of."""
+        return [
+            (grad, variable)
+            for grad, variable in zip(found, self._trained, strict=True)
+            if grad is not None
+        ]
 
     def _smashed_grad(
         self,

@@ -15,7 +15,7 @@ _RETRY = Retry()
 if TYPE_CHECKING:
     from keras_split.session import Session
 
-_STEP = ("forward", "backward", "backward_of", "labeled_step")
+_STEP = ("forward", "backward", "committed", "backward_of", "labeled_step")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -40,6 +40,11 @@ class SplitStrategy(Pipeline):
         credentials: Certificates and token, for a server that asks for them.
         retry: How long to try when the server does not answer; None to give
             up at once.
+        overlap: Whether the server answers with the gradients of the smashed
+            data before it computes those of its weights, so that all three
+            work at the same time, with the same numbers. A step still ends
+            when the server has taken it. None for unless the server is on
+            this machine, where both would want the same cores.
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for each reply.
 
@@ -47,6 +52,7 @@ class SplitStrategy(Pipeline):
         uplink_bytes: Bytes sent to the server so far.
         downlink_bytes: Bytes received so far.
         microbatches: In how many parts a batch travels.
+        overlap: Whether gradients come before the server's update.
 
     Raises:
         ValueError: If the address is not of that form, or `microbatches` is
@@ -60,6 +66,7 @@ class SplitStrategy(Pipeline):
         microbatches: int = 1,
         credentials: Credentials | dict[str, Any] | None = None,
         retry: Retry | dict[str, Any] | None = _RETRY,
+        overlap: bool | None = None,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
@@ -67,6 +74,7 @@ class SplitStrategy(Pipeline):
             address,
             credentials=credentials,
             retry=retry,
+            overlap=overlap,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
@@ -76,6 +84,7 @@ class SplitStrategy(Pipeline):
                 f"{microbatches!r}. Try 2 and 4."
             )
         self.microbatches = int(microbatches)
+        self._overlap = overlap
 
     @property
     def joint_session(self) -> "Session | None":
@@ -105,6 +114,7 @@ class SplitStrategy(Pipeline):
             "microbatches": self.microbatches,
             "credentials": credentials and credentials.get_config(),
             "retry": self.retry.get_config(),
+            "overlap": self._overlap,
             "connect_timeout_s": self.connect_timeout_s,
             "reply_timeout_s": self.reply_timeout_s,
         }

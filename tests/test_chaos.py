@@ -32,11 +32,15 @@ def halves(folder):
     return client
 
 
-def train(client, target, steps=STEPS, epochs=EPOCHS, retry=RETRY):
+def train(
+    client, target, steps=STEPS, epochs=EPOCHS, retry=RETRY, overlap=False
+):
     client.compile(
         keras.optimizers.SGD(0.05, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        strategy=SplitStrategy(f"grpc://{target}", retry=retry),
+        strategy=SplitStrategy(
+            f"grpc://{target}", retry=retry, overlap=overlap
+        ),
     )
     x, y = links.batch(SIZE * steps // epochs)
     history = client.fit(
@@ -73,7 +77,8 @@ def moments(total, count, seed):
 
 
 @pytest.mark.slow
-def test_five_deaths_and_ten_cuts_change_nothing(tmp_path):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_five_deaths_and_ten_cuts_change_nothing(tmp_path, overlap):
     losses, weights, steps, quiet, _ = run(tmp_path, "quiet")
     points = moments(quiet.passed, 15, seed=4)
 
@@ -83,7 +88,7 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path):
         ]
 
     again, others, taken, proxy, server = run(
-        tmp_path, "chaos", plan, retry=NARROW
+        tmp_path, "chaos", plan, retry=NARROW, overlap=overlap
     )
 
     assert (len(proxy.done), server.deaths) == (15, 5)
@@ -92,7 +97,8 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path):
     assert list(taken.values()) == list(steps.values()) == [[*range(STEPS)]]
 
 
-def test_a_death_and_two_cuts_change_nothing(tmp_path):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_death_and_two_cuts_change_nothing(tmp_path, overlap):
     short = {"steps": 20, "epochs": 2}
     losses, weights, _, quiet, _ = run(tmp_path, "quiet", **short)
     points = moments(quiet.passed, 3, seed=1)
@@ -103,7 +109,9 @@ def test_a_death_and_two_cuts_change_nothing(tmp_path):
             *((n, "cut") for n in points[1:]),
         ]
 
-    again, others, taken, proxy, server = run(tmp_path, "chaos", plan, **short)
+    again, others, taken, proxy, server = run(
+        tmp_path, "chaos", plan, overlap=overlap, **short
+    )
 
     assert (len(proxy.done), server.deaths) == (3, 1)
     assert links.same(others, weights)

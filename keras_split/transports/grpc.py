@@ -86,10 +86,17 @@ class GrpcTransport(Transport):
     def _post(self, message: Message) -> None:
         self._check_whole()
         envelope, payload = convert.to_wire(message, self._codec)
-        self._unanswered.append((_what(message), time.monotonic()))
+        self._expect(message)
         for frame in frames.split(envelope, payload):
             self.uplink_bytes += len(frame)
             self._outgoing.put(frame)
+
+    def _await_more(self, message: Message) -> None:
+        super()._await_more(message)
+        self._expect(message)
+
+    def _expect(self, message: Message) -> None:
+        self._unanswered.append((_what(message), time.monotonic()))
 
     def _collect(self) -> Message:
         self._check_whole()

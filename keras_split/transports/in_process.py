@@ -23,10 +23,12 @@ class InProcessTransport(Transport):
         self.host = host
 
     def _exchange(self, message: Message) -> Message:
-        reply = self.host.handle(message)
+        replies: list[Message] = []
+        replies.append(self.host.handle(message, early=replies.append))
         self.uplink_bytes += payload_bytes(message)
-        self.downlink_bytes += payload_bytes(reply)
-        return reply
+        self.downlink_bytes += sum(map(payload_bytes, replies))
+        self._answers += tuple(replies[1:])
+        return replies[0]
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -1,5 +1,6 @@
 """The methods of the gRPC service, between its bytes and the host."""
 
+import functools
 import logging
 from collections.abc import Callable
 from collections.abc import Generator
@@ -93,16 +94,22 @@ class Servicer:
         """
         caller = self._doorkeeper.caller(context)
         with self._watchdog.watch(context.cancel) as watch:
-            replies = self._replies(requests, caller, context)
+            replies = functools.partial(
+                self._replies, requests, caller, context
+            )
             for raw in ahead(replies, _FRAMES_AHEAD):
                 watch.allow(self._limits.transfer_s(len(raw)))
                 yield raw
                 watch.rest()
 
     def _replies(
-        self, requests: Iterator[bytes], caller: Caller, context: Any
+        self,
+        requests: Iterator[bytes],
+        caller: Caller,
+        context: Any,
+        put: Callable[[bytes], None],
     ) -> Generator[bytes, None, None]:
-        """The frames of all replies to one client."""
+        """The frames of all replies to one client; early ones are put."""
         sessions: list[str] = []
         rate = self._limits.messages_per_s
         bucket = Bucket(rate, rate)
@@ -120,7 +127,9 @@ class Servicer:
             )
             try:
                 for arrived in incoming:
-                    session, reply = self._answer(*arrived, caller, bucket.take)
+                    session, reply = self._answer(
+                        *arrived, caller, bucket.take, put
+                    )
                     del arrived
                     if isinstance(reply, Welcome):
                         incoming.welcome()
@@ -194,6 +203,7 @@ class Servicer:
         payload: Any,
         caller: Caller,
         take: Callable[[], bool],
+        put: Callable[[bytes], None] | None = None,
     ) -> tuple[str, Message]:
         """The session that a message belongs to, and the reply to it."""
         try:
@@ -220,7 +230,16 @@ class Servicer:
         except Exception as error:
             _LOG.exception("a message could not be read")
             return "", self._refuse(caller, _unexpected(error))
-        reply = self._host.handle(message, caller)
+        named = getattr(message, "session", "")
+
+        def early(reply: Message) -> None:
+            assert put is not None
+            made, pieces = convert.to_wire(reply, self._codec)
+            self._count(named, 0, made)
+            for raw in frames.split(made, pieces):
+                put(raw)
+
+        reply = self._host.handle(message, caller, put and early)
         if isinstance(reply, Refusal):
             _LOG.debug(
                 "refused %s (%s): %s", caller.peer, reply.reason, reply.text
@@ -228,7 +247,7 @@ class Servicer:
             return "", reply
         if isinstance(reply, Welcome):
             return reply.session, reply
-        return getattr(message, "session", ""), reply
+        return named, reply
 
     def _check(self, envelope: pb.Envelope, payload: Any) -> None:
         """Says why a payload was not kept."""

@@ -3,6 +3,7 @@
 import abc
 
 from keras_split.errors import RefusedError
+from keras_split.messages import Backward
 from keras_split.messages import Message
 from keras_split.messages import Refusal
 
@@ -11,7 +12,8 @@ class Transport(abc.ABC):
     """Carries messages to a server and returns its replies.
 
     A new way to reach a server is a class with `_exchange` and `close`. One
-    that can have several messages on the way has `_post` and `_collect` too.
+    that can have several messages on the way has `_post`, `_await_more` and
+    `_collect` too.
 
     Attributes:
         uplink_bytes: What was sent so far.
@@ -23,17 +25,26 @@ class Transport(abc.ABC):
     _owed = 0
     _answers: tuple[Message, ...] = ()
 
+    @property
+    def owes(self) -> bool:
+        """Whether there is a reply to collect."""
+        return self._owed > 0
+
     def exchange(self, message: Message) -> Message:
         """Sends a message and waits for the reply.
 
-        Replies that nobody has collected by then are dropped.
+        Replies that nobody has collected by then are dropped. The second
+        reply to a `Backward` that is answered early is collected later.
 
         Raises:
             RefusedError: If the server refused it.
             TransportError: If the server cannot be reached.
         """
         self.drop()
-        return _accepted(self._exchange(message))
+        reply = _accepted(self._exchange(message))
+        if isinstance(message, Backward) and message.early:
+            self._await_more(message)
+        return reply
 
     def post(self, message: Message) -> None:
         """Sends a message; its reply is collected later, in order.
@@ -68,6 +79,10 @@ class Transport(abc.ABC):
     def _post(self, message: Message) -> None:
         """Sends a message; here the reply is waited for at once."""
         self._answers = (*self._answers, self._exchange(message))
+
+    def _await_more(self, message: Message) -> None:
+        """A message that is answered has one more answer to come."""
+        self._owed += 1
 
     def _collect(self) -> Message:
         """Returns the next reply, refused or not."""

@@ -28,6 +28,7 @@ _FIELDS: dict[type[Message], str] = {
     messages.Features: "features",
     messages.Backward: "backward",
     messages.SmashedGrad: "smashed_grad",
+    messages.Committed: "committed",
     messages.Infer: "infer",
     messages.LabeledStep: "labeled_step",
     messages.LabeledResult: "labeled_result",

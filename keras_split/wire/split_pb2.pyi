@@ -15,7 +15,7 @@ class Frame(_message.Message):
     def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("hello", "welcome", "forward", "features", "backward", "smashed_grad", "infer", "labeled_step", "labeled_result", "snapshot", "snapshot_taken", "restore", "release", "goodbye", "done", "refusal", "checkpoint", "payload_bytes", "payload")
+    __slots__ = ("hello", "welcome", "forward", "features", "backward", "smashed_grad", "infer", "labeled_step", "labeled_result", "snapshot", "snapshot_taken", "restore", "release", "goodbye", "done", "refusal", "checkpoint", "committed", "payload_bytes", "payload")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class Envelope(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
@@ -52,9 +53,10 @@ class Envelope(_message.Message):
     done: Done
     refusal: Refusal
     checkpoint: Checkpoint
+    committed: Committed
     payload_bytes: int
     payload: bytes
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., smashed_grad: _Optional[_Union[SmashedGrad, _Mapping]] = ..., infer: _Optional[_Union[Infer, _Mapping]] = ..., labeled_step: _Optional[_Union[LabeledStep, _Mapping]] = ..., labeled_result: _Optional[_Union[LabeledResult, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshot_taken: _Optional[_Union[SnapshotTaken, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., payload_bytes: _Optional[int] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., smashed_grad: _Optional[_Union[SmashedGrad, _Mapping]] = ..., infer: _Optional[_Union[Infer, _Mapping]] = ..., labeled_step: _Optional[_Union[LabeledStep, _Mapping]] = ..., labeled_result: _Optional[_Union[LabeledResult, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshot_taken: _Optional[_Union[SnapshotTaken, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ..., payload_bytes: _Optional[int] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("name", "shape", "dtype", "codes_shape", "codes_bytes", "scale_rows")
@@ -131,32 +133,36 @@ class Hello(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints")
+    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
     KEEPS_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_EARLY_FIELD_NUMBER: _ClassVar[int]
     session: str
     next_step: int
     max_message_bytes: int
     notice: str
     durable_steps: int
     keeps_checkpoints: bool
-    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ...) -> None: ...
+    replies_early: bool
+    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ..., replies_early: bool = ...) -> None: ...
 
 class Forward(_message.Message):
-    __slots__ = ("session", "step", "tensors", "microbatch")
+    __slots__ = ("session", "step", "tensors", "microbatch", "early")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     MICROBATCH_FIELD_NUMBER: _ClassVar[int]
+    EARLY_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     microbatch: Microbatch
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ...) -> None: ...
+    early: bool
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ..., early: bool = ...) -> None: ...
 
 class Features(_message.Message):
     __slots__ = ("step", "tensors", "penalty")
@@ -169,18 +175,20 @@ class Features(_message.Message):
     def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., penalty: _Optional[float] = ...) -> None: ...
 
 class Backward(_message.Message):
-    __slots__ = ("session", "step", "tensors", "learning_rate", "microbatch")
+    __slots__ = ("session", "step", "tensors", "learning_rate", "microbatch", "early")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     MICROBATCH_FIELD_NUMBER: _ClassVar[int]
+    EARLY_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     learning_rate: float
     microbatch: Microbatch
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ...) -> None: ...
+    early: bool
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ..., early: bool = ...) -> None: ...
 
 class SmashedGrad(_message.Message):
     __slots__ = ("step", "tensors", "durable_steps")
@@ -295,6 +303,14 @@ class Checkpoint(_message.Message):
     SESSION_FIELD_NUMBER: _ClassVar[int]
     session: str
     def __init__(self, session: _Optional[str] = ...) -> None: ...
+
+class Committed(_message.Message):
+    __slots__ = ("step", "durable_steps")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    durable_steps: int
+    def __init__(self, step: _Optional[int] = ..., durable_steps: _Optional[int] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()

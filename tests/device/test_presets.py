@@ -68,7 +68,7 @@ class Replay(Host):
         self.steps = steps
         self.received = []
 
-    def handle(self, message, caller=None):
+    def handle(self, message, caller=None, early=None):
         if isinstance(message, Forward):
             self.received.append([message.tensors])
             features, penalty = self.steps[message.step][1]

@@ -16,6 +16,7 @@ import numpy as np
 from keras_split import codecs
 from keras_split.messages import Backward
 from keras_split.messages import Checkpoint
+from keras_split.messages import Committed
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
@@ -72,6 +73,7 @@ SAMPLES = {
     "Hello, old": Hello(CONTRACT, protocol=0),
     "Hello, again": Hello(CONTRACT, **_OPEN, next_step=300),
     "Welcome": Welcome("feedc0ffee123456", 7, 1 << 20, "Labels travel."),
+    "Welcome, early": Welcome("feedc0ffee123456", replies_early=True),
     "Welcome, again": Welcome(
         **_OPEN, next_step=7, durable_steps=5, keeps_checkpoints=True
     ),
@@ -80,6 +82,7 @@ SAMPLES = {
     "Forward, a microbatch": Forward(
         **_STEP, tensors=[INT8], microbatch=Microbatch(0, 4, 8, 1)
     ),
+    "Forward, early": Forward(**_STEP, tensors=[INT8], early=True),
     "Features, float32": Features(300, [FLOAT32], penalty=0.125),
     "Features, int8": Features(0, [INT8]),
     "Features, to an Infer": Features(-1, [FLOAT16]),
@@ -93,9 +96,14 @@ SAMPLES = {
         learning_rate=0.1,
         microbatch=Microbatch(3, 4, 8, 300),
     ),
+    "Backward, early": Backward(
+        **_STEP, tensors=[INT8], learning_rate=0.1, early=True
+    ),
     "SmashedGrad, int8": SmashedGrad(300, [INT8]),
     "SmashedGrad, halves": SmashedGrad(300, [FLOAT16, BFLOAT16]),
     "SmashedGrad, durable": SmashedGrad(300, [INT8], durable_steps=200),
+    "Committed": Committed(300),
+    "Committed, durable": Committed(300, durable_steps=200),
     "Infer": Infer(**_OPEN, tensors=[INT8]),
     "LabeledStep": LabeledStep(
         **_STEP,

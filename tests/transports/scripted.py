@@ -33,7 +33,7 @@ class Scripted:
         self.left = []
         self.ended = []
 
-    def handle(self, message, caller=None):
+    def handle(self, message, caller=None, early=None):
         self.callers.append(caller or Caller())
         return self.answer(message)
 

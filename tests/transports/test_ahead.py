@@ -10,66 +10,83 @@ def wait(event):
 
 
 def test_items_come_in_order():
-    assert list(ahead((n for n in range(100)), 3)) == list(range(100))
+    given = ahead(lambda put: (n for n in range(100)), 3)
+
+    assert list(given) == list(range(100))
 
 
 def test_the_next_item_is_made_while_one_is_used():
     made = threading.Event()
 
-    def items():
+    def items(put):
         yield 0
         made.set()
         yield 1
 
-    items = ahead(items(), 1)
-    first = next(items)
+    given = ahead(items, 1)
+    first = next(given)
     wait(made)
 
-    assert (first, list(items)) == (0, [1])
+    assert (first, list(given)) == (0, [1])
 
 
 def test_no_more_than_so_many_wait():
     made, third = [], threading.Event()
 
-    def items():
+    def items(put):
         for number in range(10):
             made.append(number)
             if number == 3:
                 third.set()
             yield number
 
-    items = ahead(items(), 2)
-    next(items)
+    given = ahead(items, 2)
+    next(given)
 
     assert not third.wait(0.1)
     assert max(made) < 3
-    assert list(items) == list(range(1, 10))
+    assert list(given) == list(range(1, 10))
 
 
 def test_an_error_comes_after_the_items():
-    def items():
+    def items(put):
         yield 1
         raise ValueError("broken")
 
-    items = ahead(items(), 4)
+    given = ahead(items, 4)
 
-    assert next(items) == 1
+    assert next(given) == 1
     with pytest.raises(ValueError, match="broken"):
-        next(items)
+        next(given)
 
 
 @pytest.mark.parametrize("most", [1, 100])
 def test_who_is_closed_closes_the_generator(most):
     closed = threading.Event()
 
-    def items():
+    def items(put):
         try:
             yield from range(10)
         finally:
             closed.set()
 
-    items = ahead(items(), most)
-    next(items)
-    items.close()
+    given = ahead(items, most)
+    next(given)
+    given.close()
 
     wait(closed)
+
+
+def test_what_cannot_wait_is_given_before_the_next_item():
+    gone_on = threading.Event()
+
+    def items(put):
+        put("early")
+        wait(gone_on)
+        yield "late"
+
+    given = ahead(items, 1)
+
+    assert next(given) == "early"
+    gone_on.set()
+    assert list(given) == ["late"]

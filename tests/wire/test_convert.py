@@ -38,10 +38,10 @@ def cut_tensor(name="a", dtype="uint8", rows=2):
 TENSORS = [cut_tensor(), cut_tensor("b", "float16", 0)]
 MESSAGES = [
     messages.Hello(CONTRACT, '{"class_name": "SGD"}', "{}", 7, "s", 5),
-    messages.Welcome("s", 3, 1 << 40, "labels travel", 2, True),
+    messages.Welcome("s", 3, 1 << 40, "labels travel", 2, True, True),
     messages.Forward("s", 5, TENSORS),
     messages.Features(-1, TENSORS, 0.25),
-    messages.Backward("s", 5, TENSORS, 1e-3),
+    messages.Backward("s", 5, TENSORS, 1e-3, early=True),
     messages.SmashedGrad(5, TENSORS, 4),
     messages.Infer("s", TENSORS),
     messages.LabeledStep(
@@ -61,6 +61,7 @@ MESSAGES = [
     messages.Goodbye("s"),
     messages.Done(),
     messages.Refusal("shape", "Expected. Received."),
+    messages.Committed(5, 4),
 ]
 
 
