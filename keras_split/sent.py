@@ -24,14 +24,14 @@ _LOG = logging.getLogger("keras_split")
 _RAW = codecs.get("raw")  # to compress once more would cost a step its time
 _LENGTHS = struct.Struct("<QQ")  # of an envelope, and of the payload behind it
 _LIMIT_BYTES = 1 << 48  # of one tensor: it is our own file
-_AHEAD_BYTES = 64 << 20  # that the disk may be behind
+_AHEAD_BYTES = 64 << 20  # that copies and the disk may be behind
 
 
 class _Step:
     """The messages of one step: in memory, or in a file.
 
     Attributes:
-        messages: Empty once they are in the file.
+        messages: Empty once they are in the file, or not needed any more.
         on_disk: Whether it is the disk's, or shall be.
     """
 
@@ -46,9 +46,11 @@ class SentSteps:
     """Messages of the steps that the server could still lose.
 
     They are copied to memory of their own, and TensorFlow gets back what it
-    works with. What is more goes to temporary files, in a thread beside: a
-    step does not wait for a disk unless that is 64 MiB behind. What cannot be
-    written stays in memory, and `full` says that no more should come.
+    works with. What is more goes to temporary files. Both happens in a thread
+    beside, for memory that is new may take milliseconds: a step does not wait
+    unless that thread is 64 MiB behind. What cannot be written stays in
+    memory, and `full` says that no more should come. Nobody may write into
+    the arrays of a message that was added.
 
     Args:
         memory_bytes: How much is kept in memory.
@@ -86,27 +88,16 @@ class SentSteps:
         self._steps.append(kept)
         if self._memory + kept.nbytes <= self._room[0]:
             self._memory += kept.nbytes
-            kept.messages = [self._copy(message) for message in messages]
-            return
-        kept.on_disk = True
-        self._disk += kept.nbytes
-        if self.full:
-            return  # all of it will soon be forgotten
+        else:
+            kept.on_disk = True
+            self._disk += kept.nbytes
+            if self.full:
+                return  # all of it will soon be forgotten
+        put_away = self._write if kept.on_disk else self._copy
         with self._changed:
             self._changed.wait_for(lambda: self._behind <= _AHEAD_BYTES)
             self._behind += kept.nbytes
-        self._soon(lambda: self._write(kept))
-
-    def _copy(self, message: Message) -> Message:
-        copies: dict[str, Any] = {
-            name: [
-                replace(tensor, codes=self._slabs.copy(tensor.codes))
-                for tensor in value
-            ]
-            for name, value in vars(message).items()
-            if isinstance(value, list)
-        }
-        return replace(message, **copies)
+        self._soon(lambda: put_away(kept))
 
     def drop_before(self, step: int) -> None:
         """Forgets steps that the server will not lose any more."""
@@ -118,6 +109,7 @@ class SentSteps:
                 dropped.append(old)
             else:
                 self._memory -= old.nbytes
+                old.messages = []  # not worth a copy any more
         if dropped:
             self._soon(lambda: self._remove(dropped))
 
@@ -125,7 +117,7 @@ class SentSteps:
         """The messages of all steps from this one on, in order."""
         for kept in self._steps:
             if kept.step >= step:
-                # Read first: they may be written, and let go of, meanwhile.
+                # Read first: they may be copied or written meanwhile.
                 yield from kept.messages or self._read(kept)
 
     def clear(self) -> None:
@@ -162,6 +154,30 @@ class SentSteps:
             task()
             del task  # or its messages live until the next one comes
 
+    def _copy(self, kept: _Step) -> None:
+        try:
+            kept.messages = [self._copied(sent) for sent in kept.messages]
+        except MemoryError:
+            pass  # what is there is as good
+        finally:
+            self._done(kept)
+
+    def _copied(self, message: Message) -> Message:
+        copies: dict[str, Any] = {
+            name: [
+                replace(tensor, codes=self._slabs.copy(tensor.codes))
+                for tensor in value
+            ]
+            for name, value in vars(message).items()
+            if isinstance(value, list)
+        }
+        return replace(message, **copies)
+
+    def _done(self, kept: _Step) -> None:
+        with self._changed:
+            self._behind -= kept.nbytes
+            self._changed.notify_all()
+
     def _write(self, kept: _Step) -> None:
         try:
             if not self._failed:
@@ -177,9 +193,7 @@ class SentSteps:
                 error,
             )
         finally:
-            with self._changed:
-                self._behind -= kept.nbytes
-                self._changed.notify_all()
+            self._done(kept)
 
     def _remove(self, dropped: list[_Step]) -> None:
         for step in dropped:
