@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_split.errors import ProtocolError
 from keras_split.microbatch_graph import MicrobatchGraph
@@ -18,7 +19,8 @@ class SharedStep:
 
     Sessions with optimizers of the same config share one graph, because
     tracing takes seconds; each has slots of its own, which are swapped in
-    when another session's turn comes.
+    when another session's turn comes. That is one call of a graph, which
+    hands buffers over: 5 ms for MobileNetV2, 27 variable by variable.
     """
 
     def __init__(
@@ -29,6 +31,19 @@ class SharedStep:
         self.fresh = [np.array(v) for v in optimizer.variables]
         self.owner: BodyOptimizer | None = None
         self.users = 0
+        self._exchange = tf.function(self._trace_exchange, autograph=False)
+
+    def exchange(self, slots: Sequence[Any]) -> Sequence[Any]:
+        """Puts slots in, and returns those that were there, as tensors."""
+        out: Sequence[Any] = self._exchange(list(slots))
+        return out
+
+    def _trace_exchange(self, slots: list[tf.Tensor]) -> list[tf.Tensor]:
+        variables = self.optimizer.variables
+        before = [tf.identity(variable.value) for variable in variables]
+        for variable, slot in zip(variables, slots, strict=True):
+            variable.assign(slot)
+        return before
 
 
 class BodyOptimizer:
@@ -47,7 +62,8 @@ class BodyOptimizer:
         self._shared.users += 1
         self.lasting = lasting
         self._left = False
-        self._slots: Sequence[np.ndarray[Any, Any]] = shared.fresh
+        # Arrays, or tensors; unless they are in the variables now.
+        self._slots: Sequence[Any] = shared.fresh
 
     @property
     def graph(self) -> MicrobatchGraph:
@@ -71,10 +87,11 @@ class BodyOptimizer:
         """Puts this session's slots into the graph's variables."""
         shared = self._shared
         if shared.owner is not self:
+            tensors = [tf.convert_to_tensor(slot) for slot in self._slots]
+            before = shared.exchange(tensors)
             if shared.owner is not None:
-                shared.owner._slots = shared.owner.weights()
-            shared.owner = self
-            self.set_weights(self._slots)
+                shared.owner._slots = before
+            shared.owner, self._slots = self, ()
 
     def leave(self) -> None:
         """Forgets the slots, when the session ends."""
@@ -89,7 +106,7 @@ class BodyOptimizer:
     def weights(self) -> _Arrays:
         """A copy of every variable of the optimizer."""
         if self._shared.owner is not self:
-            return list(self._slots)
+            return [np.array(slot) for slot in self._slots]
         return [np.array(v) for v in self._shared.optimizer.variables]
 
     def set_weights(self, values: Sequence[np.ndarray[Any, Any]]) -> None:
