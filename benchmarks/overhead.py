@@ -83,10 +83,10 @@ def measure(
 
 def main() -> None:
     """Prints the table."""
+    from keras_split import zoo
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--presets", nargs="*", default=["mobilenet_v2", "resnet50"]
-    )
+    parser.add_argument("--presets", nargs="*", default=zoo.names())
     parser.add_argument(
         "--quantization", nargs="*", default=["float32", "int8"]
     )
