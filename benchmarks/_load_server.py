@@ -116,7 +116,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: stopped.set())
         server.start()
         print(f"Serving {server.target}", flush=True)
-        stopped.wait()
+        while not stopped.wait(0.5):  # another thread may get the signal
+            pass
         server.stop()
     print(json.dumps(times.quantiles()), flush=True)
 

@@ -21,6 +21,7 @@ from keras_split_cli.server_options import server_options
 from keras_split_cli.server_options import serving
 
 _GRACE_S = 30.0  # for steps in flight; a phone may be slow
+_LOOK_EVERY_S = 0.5
 
 
 @click.command()
@@ -101,7 +102,10 @@ def serve(
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-        stopped.wait()
+        # Another thread may be given the signal; this one, in which Python
+        # runs its handler, would then sleep on.
+        while not stopped.wait(_LOOK_EVERY_S):
+            pass
         server.stop(_GRACE_S)
     if save is not None:
         model.save(save)
