@@ -84,7 +84,11 @@ def run(
     keras.utils.set_random_seed(seed)
     (x, y), test = data
     client, server = keras_split.compile(
-        setting.network(), setting.cut, quantization=quantization, codec=codec
+        setting.network(),
+        setting.cut,
+        quantization=quantization,
+        codec=codec,
+        fused_batchnorm=True,  # for float32 as for all others
     )
     proxy = listener = strategy = None
     if setting.sockets:

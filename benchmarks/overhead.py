@@ -30,6 +30,7 @@ def measure(
     batch: int,
     pairs: int,
     in_process: bool = False,
+    fused_batchnorm: bool = True,
 ) -> dict[str, float]:
     """Times one preset."""
     import keras
@@ -52,12 +53,19 @@ def measure(
         return model
 
     arguments = ["--input-size", str(size), "--quantization", quantization]
+    if not fused_batchnorm:
+        arguments.append("--no-fused-batchnorm")
     server = (
         contextlib.nullcontext() if in_process else serving(preset, *arguments)
     )
     with server as target:
         whole = compiled(zoo.get(preset).build(**options))
-        client, _ = zoo.load(preset, quantization=quantization, **options)
+        client, _ = zoo.load(
+            preset,
+            quantization=quantization,
+            fused_batchnorm=fused_batchnorm,
+            **options,
+        )
         address = None if target is None else f"grpc://{target}"
         strategy = keras_split.SplitStrategy(address)
         compiled(client, strategy=strategy)
@@ -94,6 +102,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument(
+        "--fused-batchnorm",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="As in zoo.load.",
+    )
     write_option(parser)
     options = parser.parse_args()
     name = "overhead-in-process" if options.in_process else "overhead"
@@ -116,6 +130,7 @@ def main() -> None:
                 batch=options.batch,
                 pairs=options.pairs,
                 in_process=options.in_process,
+                fused_batchnorm=options.fused_batchnorm,
             )
             report.row(
                 preset,

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.crossing import Crossing
+from keras_split.fused_batchnorm import fused
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.step_graph import total
@@ -105,6 +106,7 @@ class ClientHalf:
         self._tail = tail
         self._skips = list(skips)
         self._count = count
+        self._fused = contract.fused_batchnorm
         self._strategy = strategy
         self._smashed = Crossing(contract.smashed, rules.activations, leaves)
         self._features = Crossing(contract.features, rules.activations, arrives)
@@ -161,7 +163,7 @@ class ClientHalf:
         with tf.GradientTape() as head_tape:
             head_tape.watch(values)
             with scope:
-                made = flat(self._head(head_inputs, training=True))
+                made = self._run(self._head, head_inputs)
         smashed = made[: self._count]
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
@@ -176,7 +178,7 @@ class ClientHalf:
             tail_tape.watch([*edge, *values])
             with scope:
                 inputs = [*features, *skips, *tail_inputs]
-                outputs = flat(self._tail(inputs, training=True))
+                outputs = self._run(self._tail, inputs)
                 loss = compute_loss(outputs)
             scaled = model.optimizer.scale_loss(loss)
         scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
@@ -226,7 +228,7 @@ class ClientHalf:
         with tf.GradientTape() as tape:
             tape.watch(values)
             with scope:
-                smashed = flat(self._head(head_inputs, training=True))
+                smashed = self._run(self._head, head_inputs)
                 penalty = tf.add_n(
                     [tf.cast(x, tf.float32) for x in model.losses] or [0.0]
                 )
@@ -256,6 +258,14 @@ class ClientHalf:
         updates = _updates(model, scope)
         ready = self.settle(step_total(model, gradients, updates), parts)
         return Step(outputs, loss + penalty, gradients, updates, ready)
+
+    def _run(
+        self, model: keras.Model, inputs: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Head or tail in training mode."""
+        with fused(model, self._fused):
+            made: list[tf.Tensor] = flat(model(inputs, training=True))
+        return made
 
     def _scaled(
         self,

@@ -39,6 +39,7 @@ class Contract:
         quantization: How those four kinds of tensors lose precision.
         codec: Name of the lossless codec.
         labels_on_server: True for a model that is cut once.
+        fused_batchnorm: As in `keras_split.compile`; each half's own affair.
     """
 
     fingerprint: str
@@ -48,6 +49,7 @@ class Contract:
     quantization: Quantization
     codec: str = "raw"
     labels_on_server: bool = False
+    fused_batchnorm: bool = False
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -79,6 +81,7 @@ class Contract:
             quantization=Quantization.from_config(config["quantization"]),
             codec=config["codec"],
             labels_on_server=config["labels_on_server"],
+            fused_batchnorm=config.get("fused_batchnorm", False),
         )
 
     def bytes_per_sample(self, batch: int = 1) -> tuple[float, float]:

@@ -25,7 +25,6 @@ import tensorflow as tf
 
 from keras_split.client_half import ClientHalf
 from keras_split.client_half import Step
-from keras_split.client_half import flat
 from keras_split.client_half import step_total
 from keras_split.client_half import zeros_unless_finite
 from keras_split.shared_loss import SharedLoss
@@ -232,7 +231,7 @@ class MicrobatchedHalf(ClientHalf):
         with tf.GradientTape() as tape:
             tape.watch(values)
             with scope:
-                made = flat(self._head(inputs, training=True))
+                made = self._run(self._head, inputs)
         smashed = made[: self._count]
         return _Head(
             *(tape, scope, smashed, self._smashed.quantize(smashed)),
@@ -258,7 +257,7 @@ class MicrobatchedHalf(ClientHalf):
         with tf.GradientTape() as tape:
             tape.watch([*edge, *values])
             with head.scope:
-                outputs = flat(self._tail([*edge, *inputs], training=True))
+                outputs = self._run(self._tail, [*edge, *inputs])
                 loss = compute_loss(outputs)
                 if head.scope.losses:
                     raise refused("a layer with a loss of its activations")

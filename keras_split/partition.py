@@ -109,7 +109,11 @@ class Partition:
         )
 
     def contract(
-        self, quantization: Quantization, codec: str = "raw"
+        self,
+        quantization: Quantization,
+        codec: str = "raw",
+        *,
+        fused_batchnorm: bool = False,
     ) -> Contract:
         """What both halves agree on."""
         return Contract(
@@ -120,6 +124,7 @@ class Partition:
             quantization=quantization,
             codec=codec,
             labels_on_server=self.tail is None,
+            fused_batchnorm=fused_batchnorm,
         )
 
     def __str__(self) -> str:

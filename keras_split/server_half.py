@@ -441,6 +441,7 @@ class ServerHalf:
             self._hand_over,
             self._hand_out,
             judge,
+            fused_batchnorm=self.contract.fused_batchnorm,
         )
         return SharedStep(graph, optimizer)
 

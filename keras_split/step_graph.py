@@ -27,6 +27,7 @@ import tensorflow as tf
 from keras_split import deferral
 from keras_split.crossing import Crossing
 from keras_split.errors import ProtocolError
+from keras_split.fused_batchnorm import fused
 
 _MARK = "keras_split: "
 
@@ -75,6 +76,7 @@ class StepGraph:
         hand_out: The other one. Takes the ticket and the parts of the smashed
             data's gradients, before those of the weights are computed.
         judge: Computes the loss of a model that is cut once.
+        fused_batchnorm: As in `keras_split.compile`.
 
     Attributes:
         crossings: The same.
@@ -89,6 +91,8 @@ class StepGraph:
         hand_over: Callable[..., list[Any]],
         hand_out: Callable[..., Any],
         judge: keras.Model | None = None,
+        *,
+        fused_batchnorm: bool = False,
     ) -> None:
         self._body = body
         self.crossings = crossings
@@ -96,6 +100,7 @@ class StepGraph:
         self._hand_over = hand_over
         self._hand_out = hand_out
         self._judge = judge
+        self._fused = fused_batchnorm
         self._trained = list(body.trainable_variables)
         self._state = list(body.non_trainable_variables)
         self._half_precision = any(
@@ -283,9 +288,10 @@ class StepGraph:
             else next(given)
             for v in self._state
         ]
-        features, after, losses = self._body.stateless_call(
-            values, before, smashed, training=True, return_losses=True
-        )
+        with fused(self._body, self._fused):
+            features, after, losses = self._body.stateless_call(
+                values, before, smashed, training=True, return_losses=True
+            )
         state = [
             (variable, new)
             for variable, old, new in zip(

@@ -202,6 +202,7 @@ class Preset:
         quantization: str | Quantization | None = None,
         codec: str | None = None,
         bottleneck: int | None = None,
+        fused_batchnorm: bool = True,
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.
@@ -211,6 +212,7 @@ class Preset:
             quantization: Overrides the preset's.
             codec: As in `keras_split.compile`.
             bottleneck: As in `keras_split.compile`.
+            fused_batchnorm: As in `keras_split.compile`, but for the default.
             **options: As in `build`.
 
         Returns:
@@ -224,6 +226,7 @@ class Preset:
             quantization=quantization or self.quantization,
             codec=codec,
             bottleneck=bottleneck,
+            fused_batchnorm=fused_batchnorm,
         )
 
 

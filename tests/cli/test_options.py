@@ -1,0 +1,42 @@
+"""What a Network says on a command line is what a command makes of it."""
+
+from dataclasses import replace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from keras_split_cli.options import Network
+from keras_split_cli.options import network_options
+
+WHOLE = Network(
+    preset="mobilenet_v2",
+    cut="deep",
+    input_size=32,
+    classes=7,
+    weights=None,
+    batchnorm_momentum=0.9,
+    seed=3,
+    quantization="int4",
+    codec="zstd",
+    bottleneck=2,
+)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_arguments_make_the_same_network(fused):
+    network = replace(WHOLE, fused_batchnorm=fused)
+    received = []
+
+    @click.command()
+    @click.argument("preset")
+    @network_options
+    def command(preset, **options):
+        received.append(Network(preset, **options))
+
+    result = CliRunner().invoke(command, network.arguments())
+
+    assert result.exit_code == 0, result.output
+    assert received == [network]
+    _, server = network.load()
+    assert server.contract.fused_batchnorm is fused
