@@ -9,6 +9,7 @@ from keras_split import codings
 from keras_split.bottleneck import add_bottlenecks
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
+from keras_split.models.wiring import Wiring
 from keras_split.partition import Partition
 from keras_split.quantization import Quantization
 
@@ -73,14 +74,14 @@ def compile(
     )
     head, tail = partition.head, partition.tail
     raw = partition.raw_inputs
-    wiring = {
-        "inputs": [tensor.name for tensor in raw],
-        "head_inputs": [raw.index(t) for t in head.inputs],
-        "tail_inputs": [raw.index(t) for t in partition.raw_skips],
-        "skips": [head.outputs.index(t) for t in partition.skips],
-        "outputs": partition.output_structure,
-        "output_names": partition.output_names,
-    }
+    wiring = Wiring(
+        inputs=[tensor.name for tensor in raw],
+        head_inputs=[raw.index(t) for t in head.inputs],
+        tail_inputs=[raw.index(t) for t in partition.raw_skips],
+        skips=[head.outputs.index(t) for t in partition.skips],
+        outputs=partition.output_structure,
+        output_names=partition.output_names,
+    )
     client = ClientModel(
         head.model, tail.model if tail else None, contract, wiring
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
-from keras_split import codecs
+from keras_split.connection import Connection
 from keras_split.credentials import Credentials
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
@@ -45,23 +45,19 @@ from keras_split.messages import Welcome
 from keras_split.retry import Retry
 from keras_split.sent import SentSteps
 from keras_split.transports import Transport
-from keras_split.transports.address import is_loopback
-from keras_split.transports.address import split
-from keras_split.transports.grpc import GrpcTransport
 
 if TYPE_CHECKING:
     from keras_split.host import Host
     from keras_split.session import Session
 
 _LOG = logging.getLogger("keras_split")
-_SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _RETRY = Retry()
 _OPEN: "weakref.WeakSet[Conversation]" = weakref.WeakSet()
 
 
-class Conversation:
+class Conversation(Connection):
     """Speaks with one server: a session after the other, step by step.
 
     A session is opened by `connect` and ends with `close`. When the
@@ -100,43 +96,28 @@ class Conversation:
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
-        self._target, self._secure = _split(address)
-        if isinstance(credentials, dict):
-            credentials = Credentials.from_config(credentials)
-        self.address = address
-        self.credentials = credentials
+        super().__init__(
+            address,
+            credentials=credentials,
+            connect_timeout_s=connect_timeout_s,
+            reply_timeout_s=reply_timeout_s,
+        )
         self.retry = Retry.get(retry)
-        self.overlap = _is_far(self._target) if overlap is None else overlap
-        self.connect_timeout_s = connect_timeout_s
-        self.reply_timeout_s = reply_timeout_s
+        self.overlap = self._far if overlap is None else overlap
         self.next_step = 0
         self._session = ""
         self._hello: Hello | None = None
         self._host: Host | None = None
-        self._transport: Transport | None = None
         self._early = False
         self._forward: Forward | None = None
         self._uncommitted: Backward | None = None
         self._sent: SentSteps | None = None
-        self._before = (0, 0)
         self._unneeded: deque[str] = deque()
 
     @property
     def connected(self) -> bool:
         """Whether a session is open."""
         return self._session != ""
-
-    @property
-    def uplink_bytes(self) -> int:
-        """Bytes sent to the server so far, over all sessions."""
-        now = self._transport.uplink_bytes if self._transport else 0
-        return self._before[0] + now
-
-    @property
-    def downlink_bytes(self) -> int:
-        """Bytes received from the server so far, over all sessions."""
-        now = self._transport.downlink_bytes if self._transport else 0
-        return self._before[1] + now
 
     def connect(
         self,
@@ -494,40 +475,6 @@ class Conversation:
         if isinstance(message, Backward) and self._forward and not taken:
             transport.exchange(replace(self._forward, session=self._session))
 
-    def _reach(self, contract: Contract, host: "Host | None") -> Transport:
-        if self._target:
-            return GrpcTransport(
-                self._target,
-                codecs.get(contract.codec),
-                secure=self._secure,
-                credentials=self.credentials,
-                connect_timeout_s=self.connect_timeout_s,
-                reply_timeout_s=self.reply_timeout_s,
-            )
-        if host is None:
-            raise TransportError(
-                "Expected a server to train with. Received: a client that "
-                "was loaded without one. Pass client.compile(..., strategy="
-                "keras_split.SplitStrategy('grpc://host:port'))."
-            )
-        from keras_split.transports.in_process import InProcessTransport
-
-        return InProcessTransport(host)
-
-    def _local_host(self) -> "Host | None":
-        from keras_split.transports.in_process import InProcessTransport
-
-        if isinstance(self._transport, InProcessTransport):
-            return self._transport.host
-        return None
-
-    def _hang_up(self) -> None:
-        """Closes the connection; the session waits on the server."""
-        if self._transport is not None:
-            self._before = (self.uplink_bytes, self.downlink_bytes)
-            self._transport.close()
-        self._transport = None
-
     def _forget(self) -> None:
         """The session is over, wherever it stands."""
         self._hang_up()
@@ -536,27 +483,6 @@ class Conversation:
         self._sent = self._forward = self._uncommitted = None
         self._session = ""
         _OPEN.discard(self)
-
-
-def _split(address: str | None) -> tuple[str, bool]:
-    """Target and whether it speaks TLS; no target for this process."""
-    if address is None:
-        return "", False
-    for scheme, secure in _SCHEMES.items():
-        target = str(address).removeprefix(scheme)
-        host, _, port = target.rpartition(":")
-        if str(address).startswith(scheme) and host and port.isdigit():
-            return target, secure
-    raise ValueError(
-        "Expected an address such as 'grpc://127.0.0.1:50051', "
-        "'grpcs://10.0.0.2:50051' for TLS, or None to train in this process. "
-        f"Received: {address!r}."
-    )
-
-
-def _is_far(target: str) -> bool:
-    """Whether a server has cores of its own."""
-    return target != "" and not is_loopback(split(target)[0])
 
 
 def expect(kind: type[_M], reply: Message) -> _M:

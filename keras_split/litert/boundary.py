@@ -49,14 +49,14 @@ class Boundary:
             contract.features, rules.gradients, arrives
         )
         self.smashed_grad = Crossing(contract.smashed, rules.gradients, leaves)
-        self.skips = list(wiring["skips"])
+        self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
         behind = len(contract.features) + len(self.skips)
         self.head_inputs = dict(
-            zip(wiring["head_inputs"], client.head.inputs, strict=True)
+            zip(wiring.head_inputs, client.head.inputs, strict=True)
         )
         self.tail_inputs = dict(
-            zip(wiring["tail_inputs"], client.tail.inputs[behind:], strict=True)
+            zip(wiring.tail_inputs, client.tail.inputs[behind:], strict=True)
         )
 
     @property

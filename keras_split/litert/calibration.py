@@ -77,7 +77,7 @@ def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
     Raises:
         ExportError: If there are none.
     """
-    names = client.wiring["inputs"]
+    names = client.wiring.inputs
     batches: list[Any] = [data]
     if isinstance(data, Iterable) and not isinstance(
         data, (dict, list, tuple, np.ndarray, tf.Tensor)

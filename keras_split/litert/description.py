@@ -65,7 +65,7 @@ def describe(
                 "shape": list(client.head.outputs[i].shape[1:]),
                 "dtype": str(client.head.outputs[i].dtype),
             }
-            for i in client.wiring["skips"]
+            for i in client.wiring.skips
         ],
         "optimizer": None if optimizer is None else _optimizer(optimizer),
         "preprocess": None if preprocess is None else affine(preprocess),
@@ -133,7 +133,7 @@ def _inputs(client: Any) -> list[dict[str, Any]]:
             half = "both"
         rows.append(
             {
-                "name": client.wiring["inputs"][n],
+                "name": client.wiring.inputs[n],
                 "shape": list(tensor.shape[1:]),
                 "dtype": str(tensor.dtype),
                 "half": half,
@@ -170,10 +170,10 @@ def _outputs(
 
 def output_names(client: Any) -> list[str]:
     """Names of the outputs, in the order of the tail's outputs."""
-    outputs = client.wiring["outputs"]
+    outputs = client.wiring.outputs
     if isinstance(outputs, dict):
         return sorted(outputs, key=outputs.__getitem__)
-    names = client.wiring["output_names"]
+    names = client.wiring.output_names
     count = len(client.tail.outputs)
     if len(names) == count:
         return list(names)

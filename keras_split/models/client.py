@@ -1,10 +1,8 @@
 """The phone's half as a Keras model."""
 
 import json
-import logging
 import weakref
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import keras
@@ -12,18 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split import threads
-from keras_split import validation
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
-from keras_split.joint_body import JointBody
 from keras_split.layers import CutQuantizer
 from keras_split.messages import Contract
 from keras_split.microbatched_half import MicrobatchedHalf
+from keras_split.models import functions
 from keras_split.models.partner import Partner
+from keras_split.models.wiring import Wiring
 from keras_split.strategies import SplitStrategy
-
-_LOG = logging.getLogger("keras_split")
 
 
 class SplitWeights(list[Any]):
@@ -48,7 +44,7 @@ class ClientModel(keras.Model):
         head: The head as a functional model.
         tail: The tail; None for a model that is cut once.
         contract: What the model was cut with, or its config.
-        wiring: Which inputs and outputs belong together, as plain values.
+        wiring: Which inputs and outputs belong together, or its config.
     """
 
     def __init__(
@@ -56,26 +52,26 @@ class ClientModel(keras.Model):
         head: keras.Model,
         tail: keras.Model | None,
         contract: Contract | dict[str, Any],
-        wiring: dict[str, Any],
+        wiring: Wiring | dict[str, Any],
         name: str = "client",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
-        self.wiring = wiring
+        self.wiring = Wiring.get(wiring)
         self.head = head
         self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
         self.tail = tail
         for tensor in head.outputs[: len(self.contract.smashed)]:
             self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
-        if wiring["output_names"]:
-            self.output_names = list(wiring["output_names"])
+        if self.wiring.output_names:
+            self.output_names = list(self.wiring.output_names)
         self._partner = Partner()
         self._half = MicrobatchedHalf(
             head,
             tail,
             self.contract,
-            wiring["skips"],
+            self.wiring.skips,
             lambda: self.strategy,
         )
         self.built = True
@@ -84,9 +80,9 @@ class ClientModel(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The whole model in inference mode; the server runs the body."""
-        head_inputs, tail_inputs = self._sort_inputs(inputs)
+        head_inputs, tail_inputs = self.wiring.sort(inputs)
         outputs, _ = self._half.infer(head_inputs, tail_inputs)
-        return self._pack(outputs)
+        return self.wiring.pack(outputs)
 
     def compile(
         self,
@@ -168,11 +164,14 @@ class ClientModel(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: forward, exchange, backward, exchange, commit."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        head_inputs, tail_inputs = self._sort_inputs(x)
+        head_inputs, tail_inputs = self.wiring.sort(x)
         microbatches = self.strategy.microbatches
         if self.tail is None:
             step = self._half.train_labeled(
-                head_inputs, self, self._labels(y), self._weights(sample_weight)
+                head_inputs,
+                self,
+                self.wiring.flatten(y),
+                self.wiring.flatten(sample_weight),
             )
         elif microbatches > 1:
             step = self._half.train_in_microbatches(
@@ -182,7 +181,7 @@ class ClientModel(keras.Model):
                 lambda outputs, cut: self.compute_loss(
                     cut(x),
                     cut(y),
-                    self._pack(outputs),
+                    self.wiring.pack(outputs),
                     cut(sample_weight),
                     training=True,
                 ),
@@ -194,7 +193,11 @@ class ClientModel(keras.Model):
                 tail_inputs,
                 self,
                 lambda outputs: self.compute_loss(
-                    x, y, self._pack(outputs), sample_weight, training=True
+                    x,
+                    y,
+                    self.wiring.pack(outputs),
+                    sample_weight,
+                    training=True,
                 ),
                 self._partner.joint,
             )
@@ -206,7 +209,7 @@ class ClientModel(keras.Model):
                     zip(step.gradients, self.trainable_variables, strict=True)
                 )
         self._log_loss(step.loss, x)
-        outputs = self._pack(step.outputs)
+        outputs = self.wiring.pack(step.outputs)
         if len(step.outputs) > 1 and (self.tail is None or microbatches > 1):
             # The loss came in one number; this logs that of each output.
             self.compute_loss(x, y, outputs, sample_weight, training=True)
@@ -218,8 +221,8 @@ class ClientModel(keras.Model):
     def test_step(self, data: Any) -> dict[str, Any]:
         """One batch of `evaluate`; the logged loss is the whole model's."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        flat, penalty = self._half.infer(*self._sort_inputs(x))
-        outputs = self._pack(flat)
+        flat, penalty = self._half.infer(*self.wiring.sort(x))
+        outputs = self.wiring.pack(flat)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
         self._log_loss(tf.cast(loss, tf.float32) + penalty, x)
         logs: dict[str, Any] = self.compute_metrics(
@@ -240,27 +243,27 @@ class ClientModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
             joint = self._partner.joint
             if joint is not None:
-                plain = self._joining(joint)
+                plain = functions.joining(self, joint)
             else:
                 super().make_train_function(force or changed)
-                plain = _waiting(self.train_function)
-            self.train_function: Any = self._guard(plain, log=True)
+                plain = functions.waiting(self.train_function)
+            self.train_function: Any = functions.guarded(self, plain, log=True)
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
         if getattr(self, "test_function", None) is None or force:
             super().make_test_function(force)
-            plain: Any = self.test_function
-            self.test_function: Any = self._guard(_waiting(plain), log=True)
+            plain = functions.waiting(self.test_function)
+            self.test_function: Any = functions.guarded(self, plain, log=True)
         return self.test_function
 
     def make_predict_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
         if getattr(self, "predict_function", None) is None or force:
             super().make_predict_function(force)
-            plain: Any = self.predict_function
-            self.predict_function: Any = self._guard(_waiting(plain))
+            plain = functions.waiting(self.predict_function)
+            self.predict_function: Any = functions.guarded(self, plain)
         return self.predict_function
 
     # -- the server --------------------------------------------------------
@@ -410,7 +413,7 @@ class ClientModel(keras.Model):
             "head": serialize(self.head),
             "tail": serialize(tail) if tail is not None else None,
             "contract": self.contract.get_config(),
-            "wiring": self.wiring,
+            "wiring": self.wiring.get_config(),
             "shared": [
                 layer.name
                 for layer in (tail.layers if tail is not None else [])
@@ -444,33 +447,6 @@ class ClientModel(keras.Model):
 
     # -- helpers -----------------------------------------------------------
 
-    def _sort_inputs(
-        self, inputs: Any
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Inputs of the head, and raw inputs that only the tail reads."""
-        names = self.wiring["inputs"]
-        if isinstance(inputs, dict):
-            missing = [name for name in names if name not in inputs]
-            if missing:
-                raise ValueError(
-                    f"Expected inputs {names}. Received: {sorted(inputs)}; "
-                    f"{missing} are missing."
-                )
-            flat = [inputs[name] for name in names]
-        else:
-            flat = keras.tree.flatten(inputs)
-            if len(flat) != len(names):
-                raise ValueError(
-                    f"Expected {len(names)} inputs, {names}. Received: "
-                    f"{len(flat)}."
-                )
-        head = [flat[i] for i in self.wiring["head_inputs"]]
-        return head, [flat[i] for i in self.wiring["tail_inputs"]]
-
-    def _pack(self, outputs: list[tf.Tensor]) -> Any:
-        """Outputs in the structure of the whole model's."""
-        return _unflatten(self.wiring["outputs"], outputs)
-
     def _check_microbatches(self) -> None:
         if self.tail is None and self.strategy.microbatches > 1:
             raise ProtocolError(
@@ -487,132 +463,24 @@ class ClientModel(keras.Model):
             if metric.name == "loss":
                 metric.update_state(loss, sample_weight=batch)
 
-    def _guard(
-        self, function: Callable[..., Any], log: bool = False
-    ) -> Callable[..., Any]:
-        """Raises what a callback raised, not TensorFlow's report of it.
-
-        A step that is not finite is not taken, so nothing moves; its loss is
-        logged as NaN, for `keras.callbacks.TerminateOnNaN` to see.
-        """
-
-        def guarded(iterator: Any) -> Any:
-            self._half.failure = None
-            try:
-                return function(iterator)
-            except (tf.errors.OpError, SplitError) as error:
-                failure = self._half.failure or error
-                if isinstance(failure, tf.errors.OpError):
-                    raise
-                reason = getattr(failure, "reason", "")
-                if log and reason in validation.NOT_TAKEN:
-                    if reason == "norm":
-                        _LOG.warning("%s", failure)
-                    for metric in self.metrics:
-                        if metric.name == "loss":
-                            metric.update_state(float("nan"))
-                    return self.get_metrics_result()
-                raise failure from (None if failure is error else error)
-            finally:
-                self._half.failure = None
-
-        return guarded
-
     @property
     def _joins(self) -> bool:
         """Whether a step may be one graph with that of the server."""
         alone = self.distribute_strategy.num_replicas_in_sync == 1
         return alone and not self.run_eagerly and self.tail is not None
 
-    def _joining(self, joint: JointBody) -> Callable[..., Any]:
-        """Takes each step in one graph with the server's.
-
-        The server is free for others while the data of a step are awaited.
-        """
-
-        def step(data: Any, head_knows: Any, body_knows: Any) -> Any:
-            data = joint.prepare(data, head_knows, body_knows)
-            return self.train_step(data)
-
-        compiled = tf.function(step, reduce_retracing=True, autograph=False)
-
-        def joining(iterator: Any) -> Any:
-            specs = keras.tree.flatten(getattr(iterator, "element_spec", ()))
-            varies = any(_batch_varies(spec) for spec in specs)
-            logs = None
-            for data in islice(iterator, self.steps_per_execution):
-                data = keras.tree.map_structure(_bare, data)
-                with self.strategy.joint_step(joint.sent), joint.explained():
-                    logs = compiled(data, *joint.known(data, varies))
-            if logs is None:
-                raise StopIteration
-            return logs
-
-        return joining
-
     def _loss_config(self) -> str:
         given = self._compile_config.config
         return json.dumps(
             keras.saving.serialize_keras_object(
                 {
-                    "loss": self._by_output(given["loss"], None),
-                    "loss_weights": self._by_output(given["loss_weights"], 1.0),
+                    "loss": self.wiring.by_output(given["loss"]),
+                    "loss_weights": self.wiring.by_output(
+                        given["loss_weights"], 1.0
+                    ),
                 }
             )
         )
-
-    def _labels(self, y: Any) -> list[Any]:
-        """One tensor for each output, for the server of a single cut."""
-        flat: list[Any] = keras.tree.flatten(self._by_output(y, None))
-        return flat
-
-    def _weights(self, sample_weight: Any) -> list[Any]:
-        if sample_weight is None:
-            return []
-        flat: list[Any] = keras.tree.flatten(
-            self._by_output(sample_weight, None)
-        )
-        return flat
-
-    def _by_output(self, values: Any, missing: Any) -> Any:
-        """What was given by name, as a list in the order of the outputs."""
-        if not isinstance(values, dict):
-            return values
-        outputs = self.wiring["outputs"]
-        names = self.wiring["output_names"]
-        if isinstance(outputs, dict):
-            names = sorted(outputs, key=outputs.__getitem__)
-        return [values.get(name, missing) for name in names]
-
-
-def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Holds a thread for a step whose graph waits for the server."""
-
-    def waiting(iterator: Any) -> Any:
-        with threads.client_step():
-            return function(iterator)
-
-    return waiting
-
-
-def _bare(value: Any) -> Any:
-    """A tensor, or None for what Keras puts into a batch as an Optional."""
-    if isinstance(value, tf.experimental.Optional):
-        return None
-    return tf.constant(value) if isinstance(value, np.ndarray) else value
-
-
-def _batch_varies(spec: Any) -> bool:
-    shape = getattr(spec, "shape", tf.TensorShape(()))
-    return bool(shape.rank is None or shape[:1] == (None,))
-
-
-def _unflatten(structure: Any, flat: list[Any]) -> Any:
-    if isinstance(structure, dict):
-        return {k: _unflatten(v, flat) for k, v in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return [_unflatten(v, flat) for v in structure]
-    return flat[structure]
 
 
 def _optimizer_config(optimizer: Any) -> str:

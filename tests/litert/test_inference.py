@@ -59,9 +59,7 @@ def _run(client, path, x):
     runners = _open(path)
     boundary = Boundary(client)
     smashed, features = boundary.smashed, boundary.features
-    made = runners.head(
-        **{f"x_{i}": x[i] for i in client.wiring["head_inputs"]}
-    )
+    made = runners.head(**{f"x_{i}": x[i] for i in client.wiring.head_inputs})
     parts = [made[n] for n in part_names("smashed", smashed)]
     client.connect()
     reply, _ = client.strategy.infer(smashed.wrap(parts))
@@ -70,7 +68,7 @@ def _run(client, path, x):
     for name in made:
         if name.startswith("skip"):
             given[name] = made[name]
-    for number in client.wiring["tail_inputs"]:
+    for number in client.wiring.tail_inputs:
         given[f"x_{number}"] = x[number]
     answer = runners.tail(**given)
     client.close()
