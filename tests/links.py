@@ -36,10 +36,20 @@ def net(seed=0, classes=3, width=4, activation="relu"):
     return keras.Model(inputs, layers.Dense(classes, name="last")(x))
 
 
-def halves(quantization="float32", cut=CUT, codec="raw", **options):
+def halves(
+    quantization="float32",
+    cut=CUT,
+    codec="raw",
+    fused_batchnorm=None,
+    **options,
+):
     """`(client, server)` of a net of their own."""
     return keras_split.compile(
-        net(**options), cut, quantization=quantization, codec=codec
+        net(**options),
+        cut,
+        quantization=quantization,
+        codec=codec,
+        fused_batchnorm=fused_batchnorm,
     )
 
 
@@ -64,14 +74,20 @@ def compile(client, optimizer=None, address=None, retry=None, **options):
 
 
 @contextlib.contextmanager
-def served(quantization="float32", activation="relu", **limits):
+def served(
+    quantization="float32",
+    activation="relu",
+    fused_batchnorm=None,
+    **limits,
+):
     """A client and, behind a real gRPC server, a body built independently.
 
     Both come from builds of the same net with the same seed, and share no
     object. The server's model and the address are at hand as well.
     """
-    client, _ = halves(quantization, activation=activation)
-    _, server = halves(quantization, activation=activation)
+    options = {"activation": activation, "fused_batchnorm": fused_batchnorm}
+    client, _ = halves(quantization, **options)
+    _, server = halves(quantization, **options)
     with server.serve(port=0, **limits) as running:
         try:
             yield client, server, f"grpc://{running.target}"

@@ -37,8 +37,11 @@ NOW = ServerStatus(
     checkpoint_age_s=32.0,
     memory_bytes=1 << 29,
 )
+# A shell that runs the tests in its background has them ignore Ctrl-C.
 WATCH = """
+import signal
 from keras_split_cli.status import status
+signal.signal(signal.SIGINT, signal.default_int_handler)
 status(["{}", "--every", "0.1"])
 """
 

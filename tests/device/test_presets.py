@@ -99,6 +99,7 @@ def build(name, size):
         classes=10,
         seed=0,
         quantization="float32",
+        fused_batchnorm=False,
     )
     client.compile(
         keras.optimizers.SGD(RATE, momentum=0.9),
