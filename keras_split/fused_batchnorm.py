@@ -2,7 +2,7 @@
 
 Keras 3 writes it as a dozen, each of which reads or writes a whole activation.
 TensorFlow has one that computes the same, `tf.raw_ops.FusedBatchNormV3`; with
-it a training step on a CPU takes 0.74 of the time for MobileNetV2, 0.88 for
+it a training step on a CPU takes 0.76 of the time for MobileNetV2, 0.87 for
 ResNet50 (docs/benchmarks.md). Numbers differ in their last bits, which is why
 `keras_split.compile` leaves it out where cut-layer tensors cross as they are.
 """
