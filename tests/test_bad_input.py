@@ -324,7 +324,7 @@ def test_a_truncated_payload_is_refused(link, missing):
     envelope.payload_bytes = len(whole) - missing
 
     for frame in frames.split(envelope, [whole[: len(whole) - missing]]):
-        link.wire._outgoing.put(frame)
+        link.wire._stream.send(frame)
     reply, _ = next(link.wire._envelopes)
     link.still_serves()
 
@@ -628,7 +628,8 @@ def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
     x, y = links.batch(8)
     client.train_on_batch(x, y)
     before = [np.array(v) for v in client.weights]
-    strategy.reply_timeout_s = strategy._transport._reply_timeout_s = 1.0
+    strategy.reply_timeout_s = 1.0
+    strategy._transport._stream._timeout_s = 1.0
     strategy.deed = lambda: os.kill(process.pid, signal.SIGSTOP)
     began = time.monotonic()
 

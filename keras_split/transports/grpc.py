@@ -1,11 +1,9 @@
 """The phone's end of a gRPC connection."""
 
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 import grpc
 
@@ -16,6 +14,7 @@ from keras_split.messages import Message
 from keras_split.transports.channel import metadata
 from keras_split.transports.channel import open_channel
 from keras_split.transports.channel import refusal
+from keras_split.transports.stream import Stream
 from keras_split.transports.transport import Transport
 from keras_split.wire import convert
 from keras_split.wire import frames
@@ -60,21 +59,16 @@ class GrpcTransport(Transport):
     ) -> None:
         self._address = address
         self._codec = codec
-        self._reply_timeout_s = reply_timeout_s
         self._broken = False
         self._unanswered: deque[tuple[str, float]] = deque()
-        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         calling = metadata(credentials)
-        self._channel = open_channel(
+        channel = open_channel(
             address,
             secure=secure,
             credentials=credentials,
             timeout_s=connect_timeout_s,
         )
-        train = self._channel.stream_stream(_TRAIN)  # bytes, as they are
-        self._call = train(iter(self._outgoing.get, None), metadata=calling)
-        self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(target=self._receive, daemon=True).start()
+        self._stream = Stream(channel, _TRAIN, calling, reply_timeout_s)
         self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
 
     def _exchange(self, message: Message) -> Message:
@@ -89,7 +83,7 @@ class GrpcTransport(Transport):
         self._expect(message)
         for frame in frames.split(envelope, payload):
             self.uplink_bytes += len(frame)
-            self._outgoing.put(frame)
+            self._stream.send(frame)
 
     def _await_more(self, message: Message) -> None:
         super()._await_more(message)
@@ -126,9 +120,7 @@ class GrpcTransport(Transport):
     def close(self) -> None:
         """Ends the stream and closes the connection."""
         self._broken = True
-        self._outgoing.put(None)
-        self._call.cancel()
-        self._channel.close()
+        self._stream.close()
 
     def _check_whole(self) -> None:
         if self._broken:
@@ -137,24 +129,10 @@ class GrpcTransport(Transport):
                 "Received: one on which an exchange broke off. Open a new one."
             )
 
-    def _receive(self) -> None:
-        """Runs in a thread of its own, so that a wait can have an end."""
-        try:
-            for frame in self._call:
-                self._arrived.put(frame)
-            self._arrived.put(StopIteration())
-        except Exception as error:
-            self._arrived.put(error)
-
     def _frames(self) -> Iterator[bytes]:
-        while True:
-            item = self._arrived.get(timeout=self._reply_timeout_s)
-            if isinstance(item, StopIteration):
-                return
-            if isinstance(item, Exception):
-                raise item
-            self.downlink_bytes += len(item)
-            yield item
+        for raw in self._stream:
+            self.downlink_bytes += len(raw)
+            yield raw
 
 
 def _what(message: Message) -> str:

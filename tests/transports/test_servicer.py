@@ -488,7 +488,7 @@ def test_no_place_is_lost_over_calls_that_end_in_any_way(start, stream):
                     host.answer = lambda m: Refusal("permission", "no")
                     wire.exchange(Snapshot("s"))
                 else:
-                    wire._outgoing.put(b"\x12\x01x")
+                    wire._stream.send(b"\x12\x01x")
             except (RefusedError, TransportError):
                 pass
         host.answer = answer
