@@ -14,6 +14,11 @@ out = Console(highlight=False)
 progress = Console(stderr=True, highlight=False)
 
 
+def tell(text: str) -> None:
+    """Prints lines as they are: paths stay whole and keep their brackets."""
+    out.print(text, soft_wrap=True, markup=False)
+
+
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Shows that something is being done; one plain line without a terminal."""

@@ -9,8 +9,8 @@ import numpy as np
 from rich.progress import Progress
 
 from keras_split import datasets
-from keras_split_cli.console import out
 from keras_split_cli.console import progress
+from keras_split_cli.console import tell
 
 Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -77,7 +77,7 @@ def read_data(
             validation_split,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-    out.print(
+    tell(
         f"{len(folder.train[0]):,} training and {len(folder.validation[0]):,} "
         f"validation images of {', '.join(folder.class_names)}"
     )

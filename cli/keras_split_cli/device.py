@@ -13,10 +13,10 @@ from rich.progress import Progress
 from keras_split.errors import DataError
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
-from keras_split_cli.console import out
 from keras_split_cli.console import progress
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
+from keras_split_cli.console import tell
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
@@ -132,7 +132,7 @@ def train(
         held_back = _batches(client, pairs[1], None) if pairs[1] else None
         if state is not None and Path(state).exists():
             client.load_state(state)
-            out.print(f"Going on from {state}, step {client.step}")
+            tell(f"Going on from {state}, step {client.step}")
         # So that a training in two parts sees what one in one part sees.
         done = batches.epoch = client.step // len(batches)
         account = _Account(client)
@@ -149,12 +149,12 @@ def train(
                 with _Bar("Validation", len(held_back)) as advance:
                     scores = client.evaluate(_counted(held_back, advance))
                 logs |= {f"val_{name}": v for name, v in scores.items()}
-            out.print(f"Epoch {epoch + 1}/{done + epochs}: {line(logs)}")
+            tell(f"Epoch {epoch + 1}/{done + epochs}: {line(logs)}")
             if state is not None:
                 client.save_state(state)
         account.print(batches.examples * epochs)
         if state is not None:
-            out.print(f"Saved the phone's half to {state}")
+            tell(f"Saved the phone's half to {state}")
     finally:
         client.close()
 
@@ -197,7 +197,7 @@ def evaluate(
             client.load_state(state)
         with _Bar("Evaluating", len(batches)) as advance:
             logs = client.evaluate(_counted(batches, advance))
-        out.print(f"{batches.examples:,} images: {line(logs)}")
+        tell(f"{batches.examples:,} images: {line(logs)}")
     finally:
         client.close()
 
@@ -235,17 +235,16 @@ class _Account:
 
         each = {n: s * 1000 / self._calls for n, s in self._seconds.items()}
         parts = ", ".join(f"{n} {ms:.1f}" for n, ms in each.items())
-        out.print(
+        tell(
             f"A step of {self._client.batch_size} images took "
             f"{sum(each.values()):.1f} ms on average: {parts} (with the "
             "network)\n"
             f"An image took {size(self._uplink / images)} up and "
-            f"{size(self._downlink / images)} down",
-            soft_wrap=True,
+            f"{size(self._downlink / images)} down"
         )
         peak = peak_bytes()
         if peak:
-            out.print(f"Peak memory {size(peak)}")
+            tell(f"Peak memory {size(peak)}")
 
 
 class _Bar:

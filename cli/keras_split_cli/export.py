@@ -17,6 +17,7 @@ from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
+from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import read_data
 from keras_split_cli.options import Network
@@ -206,7 +207,7 @@ def _report(folder: Path, about: dict[str, Any]) -> None:
     out.print()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".tflite", ".json", ".keras"):
-            out.print(f"{path}  {size(path.stat().st_size)}", soft_wrap=True)
+            tell(f"{path}  {size(path.stat().st_size)}")
 
 
 def _nbytes(tensor: dict[str, Any]) -> int:

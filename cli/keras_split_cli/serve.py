@@ -11,7 +11,7 @@ from keras_split import memory
 from keras_split.checkpoints import claim
 from keras_split.errors import DataError
 from keras_split_cli.console import load_keras
-from keras_split_cli.console import out
+from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import load_half
@@ -89,16 +89,15 @@ def serve(
                 model.compile(optimizer)
             server = model.serve(listeners=listeners, **settings)
         contract = model.contract
-        out.print(
+        tell(
             f"Serving {source} on {server.target}\n"
             f"cut at {', '.join(contract.cut)}; {contract.quantization} on "
             f"the link; fingerprint {contract.fingerprint[:12]}",
-            soft_wrap=True,
         )
         if contract.labels_on_server:
-            out.print("This model is cut once: labels travel to the server.")
+            tell("This model is cut once: labels travel to the server.")
         if metrics is not None:
-            out.print(f"Metrics: http://127.0.0.1:{metrics}/metrics")
+            tell(f"Metrics: http://127.0.0.1:{metrics}/metrics")
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
@@ -109,4 +108,4 @@ def serve(
         server.stop(_GRACE_S)
     if save is not None:
         model.save(save)
-        out.print(f"Saved the body to {save}")
+        tell(f"Saved the body to {save}")

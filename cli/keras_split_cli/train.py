@@ -11,8 +11,8 @@ from keras_split.errors import DataError
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
 from keras_split_cli.console import load_keras
-from keras_split_cli.console import out
 from keras_split_cli.console import size
+from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
@@ -137,14 +137,14 @@ def train(
     )
     strategy = client.strategy
     samples = trained * len(images[0][0])
-    out.print(
+    tell(
         f"Sent {size(strategy.uplink_bytes)} and received "
         f"{size(strategy.downlink_bytes)} for {samples:,} training images"
         + (f" and {trained} validations." if images[1] else ".")
     )
     if save is not None:
         client.save(save)
-        out.print(f"Saved the phone's half to {save}")
+        tell(f"Saved the phone's half to {save}")
     client.close()
 
 
@@ -215,7 +215,7 @@ def _fit(
     )
     done = len(history.epoch)
     if done < epochs:
-        out.print(f"{epochs - done} of {epochs} epochs were done before.")
+        tell(f"{epochs - done} of {epochs} epochs were done before.")
     return done
 
 

@@ -23,3 +23,12 @@ def test_counts_have_three_digits(number, text):
 )
 def test_sizes_have_a_unit(nbytes, text):
     assert console.size(nbytes) == text
+
+
+def test_paths_stay_whole_and_keep_their_brackets(capsys, monkeypatch):
+    monkeypatch.setattr(console.out, "width", 40)
+    path = "/runs/[bold]" + "x" * 60 + "/state[1].npz"
+
+    console.tell(f"Saved to {path}")
+
+    assert capsys.readouterr().out == f"Saved to {path}\n"
