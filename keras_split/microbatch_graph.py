@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_split.parking import Ticket
 from keras_split.step_graph import StepGraph
 from keras_split.step_graph import is_float
 
@@ -40,7 +41,7 @@ class MicrobatchGraph(StepGraph):
 
     def _trace_microbatch(
         self,
-        ticket: tf.Tensor,
+        ticket: Ticket,
         counters: list[tf.Tensor],
         parts: list[tf.Tensor],
     ) -> tuple[list[tf.Tensor], dict[str, Any]]:
@@ -58,20 +59,12 @@ class MicrobatchGraph(StepGraph):
         """
         passed = self.begin(parts, counters)
         features = self.crossings.features.quantize(passed.features)
-        share, scale, *back = tf.numpy_function(
-            self._hand_over,
-            [
-                ticket,
-                passed.penalty,
-                *self._after(counters, passed.state),
-                *features,
-            ],
-            [
-                *(tf.float32, tf.float32),
-                *self.crossings.features_grad.part_dtypes,
-            ],
+        after = self._after(counters, passed.state)
+        share, scale, *back = self._parking.exchange(
+            ticket,
+            [passed.penalty, *after, *features],
+            [tf.float32, *self.gradient_dtypes],
         )
-        share.set_shape(())
         scale.set_shape(())
         grads = self.crossings.features_grad.dequantize(
             back, self.crossings.features.positions(features)

@@ -1,10 +1,10 @@
 """The server's half: runs the body and keeps its residuals between passes.
 
 Between its forward and its backward a step is parked: its graph
-(`keras_split.step_graph`) waits in the middle, in a thread of its own, with
-all residuals in place. When as many wait as there are threads for it, the next
-runs forward only, and is computed anew from its smashed data when its
-gradients come.
+(`keras_split.step_graph`) waits in the middle, with all residuals in place.
+When as many wait as memory is meant for (`keras_split.parking`), the next runs
+forward only, and is computed anew from its smashed data when its gradients
+come.
 """
 
 import atexit
@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import keras
@@ -23,8 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split import body_optimizer
-from keras_split import threads
-from keras_split import workers
+from keras_split import parking
 from keras_split.body_optimizer import BodyOptimizer
 from keras_split.body_optimizer import SharedStep
 from keras_split.crossing import Crossing
@@ -32,6 +30,7 @@ from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
 from keras_split.messages import CutTensor
 from keras_split.microbatch_graph import MicrobatchGraph
+from keras_split.parking import ParkedStep
 from keras_split.step_graph import Crossings
 from keras_split.step_graph import failed
 
@@ -47,30 +46,6 @@ def _abandon_everything() -> None:
     """Ends waiting graphs, for TensorFlow joins their threads at exit."""
     for half in _HALVES:
         half.abandon_all()
-
-
-class Abandoned(Exception):
-    """Ends the graph of a step that nobody will finish."""
-
-
-class ParkedStep:
-    """One step in flight; its graph waits in the middle for gradients.
-
-    Attributes:
-        early: Whether it hands out gradients before it ends.
-    """
-
-    def __init__(self, early: bool = False) -> None:
-        self.early = early
-        self.features: Future[list[Any]] = Future()
-        self.gradients: Future[list[Any]] = Future()
-        self.smashed_grad: Future[list[Any]] = Future()
-        self.result: Future[Any] = Future()
-
-    def abandon(self) -> None:
-        """Lets the waiting graph end; its results are dropped."""
-        if not self.gradients.done():
-            self.gradients.set_exception(Abandoned())
 
 
 class ServerHalf:
@@ -97,8 +72,7 @@ class ServerHalf:
             Crossing(contract.features, rules.gradients, leaves),
             Crossing(contract.smashed, rules.gradients, arrives),
         )
-        self._tickets: dict[int, ParkedStep] = {}
-        self._next_ticket = 0
+        self._parking = parking.Parking()
         self._parked: OrderedDict[str, ParkedStep] = OrderedDict()
         self.retrace()
         _HALVES.add(self)
@@ -196,7 +170,7 @@ class ServerHalf:
                     early=early is not None,
                 )
             else:
-                step.gradients.set_result([scale, *parts])
+                step.give([scale, *parts])
             with finite_gradients():
                 if step.early:
                     out = step.smashed_grad.result()
@@ -285,7 +259,7 @@ class ServerHalf:
                     optimizer, smashed, counters, given
                 )
             else:
-                step.gradients.set_result(given)
+                step.give(given)
             with finite_gradients():
                 out, sums = step.result.result()
             made = self._crossings.smashed_grad.wrap([p.numpy() for p in out])
@@ -371,7 +345,7 @@ class ServerHalf:
     def _has_room(self) -> bool:
         """Whether one more step may wait."""
         waiting = sum(len(half._parked) for half in list(_HALVES))
-        return waiting < threads.parking_places()
+        return waiting < parking.PLACES
 
     def abandon(self, key: str) -> None:
         """Drops the residuals of a step."""
@@ -438,8 +412,7 @@ class ServerHalf:
             self.body,
             self._crossings,
             optimizer,
-            self._hand_over,
-            self._hand_out,
+            self._parking,
             judge,
             fused_batchnorm=self.contract.fused_batchnorm,
         )
@@ -456,8 +429,11 @@ class ServerHalf:
         """Starts a step's graph; with gradients at hand it never waits."""
         graph, parts = optimizer.graph, self._parts(smashed)
         run = graph.run_early if early else graph.run
-        return self._park(
-            lambda ticket: run(ticket, *parts), gradients, early=early
+        return self._parking.start(
+            lambda ticket: run(ticket, *parts),
+            graph.gradient_dtypes,
+            gradients,
+            early=early,
         )
 
     def _start_microbatch(
@@ -469,55 +445,15 @@ class ServerHalf:
     ) -> ParkedStep:
         """The same for a microbatch, whose graph commits nothing."""
         graph, parts = optimizer.graph, self._parts(smashed)
-        return self._park(
+        return self._parking.start(
             lambda ticket: graph.run_microbatch(ticket, counters, parts),
+            [tf.float32, *graph.gradient_dtypes],
             gradients,
         )
 
     def _parts(self, smashed: Sequence[CutTensor]) -> list[tf.Tensor]:
         unwrapped = self._crossings.smashed.unwrap(smashed)
         return [tf.convert_to_tensor(part) for part in unwrapped]
-
-    def _park(
-        self,
-        graph: Callable[[tf.Tensor], Any],
-        gradients: list[Any] | None,
-        *,
-        early: bool = False,
-    ) -> ParkedStep:
-        """Runs a graph, which finds its gradients by its ticket."""
-        step = ParkedStep(early)
-        if gradients is not None:
-            step.gradients.set_result(gradients)
-        self._next_ticket += 1
-        ticket = self._next_ticket
-        self._tickets[ticket] = step
-        # As an array: TensorFlow keeps a tensor of every Python number it saw.
-        number = tf.constant(np.array(ticket, np.int64))
-
-        def run() -> None:
-            try:
-                step.result.set_result(graph(number))
-            except BaseException as error:
-                for awaited in (step.features, step.smashed_grad, step.result):
-                    if not awaited.done():
-                        awaited.set_exception(error)
-            finally:
-                self._tickets.pop(ticket, None)
-
-        workers.start(run)
-        return step
-
-    def _hand_over(self, ticket: Any, *features: Any) -> list[Any]:
-        """The host callback: features out, gradients back in."""
-        step = self._tickets[int(ticket)]
-        step.features.set_result(list(features))
-        return step.gradients.result()
-
-    def _hand_out(self, ticket: Any, *smashed_grad: Any) -> Any:
-        """The host callback for what the phone waits for."""
-        self._tickets[int(ticket)].smashed_grad.set_result(list(smashed_grad))
-        return np.float32(0)
 
     def _trace_infer(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         smashed = self._crossings.smashed.dequantize(parts)

@@ -1,13 +1,13 @@
 """One training step of the body as one TensorFlow graph.
 
-Forward, backward and update are one graph with a host callback in the
-middle, which hands the features out and waits for their gradients. The graph
+Forward, backward and update are one graph, which hands the features out in
+the middle and waits for their gradients (`keras_split.parking`). The graph
 optimizer sees everything, so a split step costs what an unsplit one does; an
 eager tape round a compiled forward was measured at 1.09 to 1.17 of it for
 MobileNetV2 (docs/benchmarks.md).
 
-Where link and phone would wait, another graph is run: a second callback hands
-the gradients of the smashed data out before those of the weights are computed
+Where link and phone would wait, another graph is run, which hands the
+gradients of the smashed data out before those of the weights are computed
 (`keras_split.deferral`).
 
 Everything is computed before anything is assigned: a step that is abandoned,
@@ -15,7 +15,6 @@ or whose gradients are not finite, leaves no trace.
 """
 
 import re
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +27,8 @@ from keras_split import deferral
 from keras_split.crossing import Crossing
 from keras_split.errors import ProtocolError
 from keras_split.fused_batchnorm import fused
+from keras_split.parking import Parking
+from keras_split.parking import Ticket
 
 _MARK = "keras_split: "
 
@@ -70,11 +71,9 @@ class StepGraph:
         body: The body as a functional model.
         crossings: Its cut-layer tensors.
         optimizer: Updates the weights.
-        hand_over: The host callback. Takes the step's ticket, the penalty
-            and the parts of the features; returns the loss scale and the
-            parts of the features' gradients.
-        hand_out: The other one. Takes the ticket and the parts of the smashed
-            data's gradients, before those of the weights are computed.
+        parking: Where it waits: it hands out the penalty and the parts of the
+            features, and gets the loss scale and the parts of the features'
+            gradients.
         judge: Computes the loss of a model that is cut once.
         fused_batchnorm: As in `keras_split.compile`.
 
@@ -88,8 +87,7 @@ class StepGraph:
         body: keras.Model,
         crossings: Crossings,
         optimizer: keras.optimizers.Optimizer,
-        hand_over: Callable[..., list[Any]],
-        hand_out: Callable[..., Any],
+        parking: Parking,
         judge: keras.Model | None = None,
         *,
         fused_batchnorm: bool = False,
@@ -97,8 +95,7 @@ class StepGraph:
         self._body = body
         self.crossings = crossings
         self.optimizer = optimizer
-        self._hand_over = hand_over
-        self._hand_out = hand_out
+        self._parking = parking
         self._judge = judge
         self._fused = fused_batchnorm
         self._trained = list(body.trainable_variables)
@@ -122,38 +119,40 @@ class StepGraph:
             self._trace_labeled, reduce_retracing=True, autograph=False
         )
 
-    def _trace(self, ticket: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
+    @property
+    def gradient_dtypes(self) -> list[tf.DType]:
+        """Of what a step waits for: the loss scale and the parts."""
+        return [tf.float32, *self.crossings.features_grad.part_dtypes]
+
+    def _trace(self, ticket: Ticket, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
         passed, grads, scale = self._begin(ticket, parts)
-        # The commit waits for the callback: the scale came from it.
+        # The commit waits for the exchange: the scale came from it.
         return self.finish(passed, grads, scale, [scale])
 
-    def _trace_early(self, ticket: tf.Tensor, *parts: tf.Tensor) -> tf.Tensor:
-        """The same, but the gradients leave through the other callback."""
+    def _trace_early(self, ticket: Ticket, *parts: tf.Tensor) -> tf.Tensor:
+        """The same, but the gradients leave before the update."""
         passed, grads, scale = self._begin(ticket, parts)
         before = deferral.operations()
         found = self._differentiate(passed, grads, scale)
         smashed_grad = self._smashed_grad(passed.smashed, found, scale)
         out = self.crossings.smashed_grad.quantize(smashed_grad, passed.crossed)
         with tf.control_dependencies(self._finite(smashed_grad)):
-            sent = tf.numpy_function(self._hand_out, [ticket, *out], tf.float32)
+            sent = self._parking.hand_out(ticket, out)
         pairs = self._pairs(found[len(smashed_grad) :])
         deferral.defer([grad for grad, _ in pairs], smashed_grad, sent, before)
         self._apply(pairs, passed.state, [scale, sent], smashed_grad)
         return sent
 
     def _begin(
-        self, ticket: tf.Tensor, parts: Sequence[tf.Tensor]
+        self, ticket: Ticket, parts: Sequence[tf.Tensor]
     ) -> tuple[Passed, list[tf.Tensor], tf.Tensor]:
         """The body forward; the features' gradients, and the loss scale."""
         passed = self.begin(parts)
         features = self.crossings.features.quantize(passed.features)
-        scale, *back = tf.numpy_function(
-            self._hand_over,
-            [ticket, passed.penalty, *features],
-            [tf.float32, *self.crossings.features_grad.part_dtypes],
+        scale, *back = self._parking.exchange(
+            ticket, [passed.penalty, *features], self.gradient_dtypes
         )
-        scale.set_shape(())
         grads = self.crossings.features_grad.dequantize(
             back, self.crossings.features.positions(features)
         )

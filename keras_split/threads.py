@@ -1,11 +1,8 @@
-"""Threads for steps that wait in the middle of a graph.
+"""Threads for clients, whose steps wait in the middle of a graph.
 
-A waiting step holds one thread of TensorFlow's inter-op pool, whose size can
-only be chosen before TensorFlow starts to compute. So the pool is made larger
-when keras_split is imported in time, and the number of waiting steps always
-stays below its size. Steps of servers and of clients in this process wait
-alike: a server's step without a place is computed anew, a client's step waits
-before its graph starts.
+A step that waits for its server holds one thread of TensorFlow's inter-op
+pool, in a host callback. One thread always stays free, for whatever else is
+computed in this process, such as the server's half.
 """
 
 import contextlib
@@ -18,35 +15,24 @@ import tensorflow as tf
 
 from keras_split.errors import TransportError
 
-_SPARE = 8
 
+def reserve() -> None:
+    """Asks for a second inter-op thread on a machine with one core.
 
-def reserve(places: int = _SPARE) -> None:
-    """Asks for `places` inter-op threads more than the machine has cores.
-
-    Does nothing where TensorFlow already runs or the user chose a size.
+    Does nothing where TensorFlow already runs or the user chose a size. More
+    than one a core make a step slower.
     """
-    if tf.config.threading.get_inter_op_parallelism_threads() == 0:
+    if _pool() < 2 and not _chosen():
         try:
-            tf.config.threading.set_inter_op_parallelism_threads(
-                _cores() + places
-            )
+            tf.config.threading.set_inter_op_parallelism_threads(2)
         except RuntimeError:
             pass  # TensorFlow has started: its pool has one thread a core
-
-
-def parking_places() -> int:
-    """How many steps of servers in this process may wait at once.
-
-    Two threads stay free; the others are for clients in this process.
-    """
-    return max((_pool() - 2) // 2, 0)
 
 
 @contextlib.contextmanager
 def client_step() -> Iterator[None]:
     """Surrounds a step of a client, in which one thing at a time waits."""
-    with _client_places():
+    with _places():
         yield
 
 
@@ -61,19 +47,23 @@ def check_room() -> None:
         raise TransportError(
             "Expected 2 or more inter-op threads of TensorFlow, for a client "
             "and its server in one process. Received: 1. Call tf.config."
-            "threading.set_inter_op_parallelism_threads(8) first, or serve in "
+            "threading.set_inter_op_parallelism_threads(2) first, or serve in "
             "a process of its own: strategy=keras_split.SplitStrategy("
             "'grpc://host:port')."
         )
 
 
 @functools.cache
-def _client_places() -> threading.Semaphore:
-    return threading.Semaphore(max(_pool() - 2 - parking_places(), 1))
+def _places() -> threading.Semaphore:
+    return threading.Semaphore(max(_pool() - 1, 1))
 
 
 def _pool() -> int:
-    return tf.config.threading.get_inter_op_parallelism_threads() or _cores()
+    return _chosen() or _cores()
+
+
+def _chosen() -> int:
+    return int(tf.config.threading.get_inter_op_parallelism_threads())
 
 
 def _cores() -> int:

@@ -22,7 +22,7 @@ import pytest
 
 import keras_split
 from keras_split import codecs
-from keras_split import threads
+from keras_split import parking
 from keras_split import workers
 from keras_split.errors import BackendError
 from keras_split.errors import RefusedError
@@ -746,7 +746,7 @@ def test_abandoned_forwards_leave_no_threads(server):
 
     assert wait_for(lambda: busy_threads() <= before)
     assert len(workers._IDLE) <= idle + 10
-    assert wait_for(lambda: not server.half._tickets)
+    assert wait_for(lambda: not len(server.half._parking))
     assert not server.half._parked
 
 
@@ -761,7 +761,7 @@ def test_abandoned_sessions_leave_no_threads(server):
     parked = busy_threads()
     host.close_all()
 
-    assert parked - before <= threads.parking_places() + 2
+    assert parked - before <= parking.PLACES + 2
     assert wait_for(lambda: busy_threads() <= before)
     assert not server.half._parked
 

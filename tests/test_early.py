@@ -17,6 +17,7 @@ from keras_split.messages import Forward
 from keras_split.messages import Refusal
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Welcome
+from keras_split.parking import Ticket
 from keras_split.retry import Retry
 from keras_split.strategies import SplitStrategy
 from keras_split.transports import Transport
@@ -113,11 +114,7 @@ def test_gradients_of_weights_wait_until_the_others_have_left():
     traced = found.graph.run_early.get_concrete_function(*_inputs(server))
 
     operations = traced.graph.get_operations()
-    (out,) = [
-        operation
-        for operation in operations
-        if "PyFunc" in operation.type and len(operation.outputs) == 1
-    ]
+    _, out = [op for op in operations if "PyFunc" in op.type]
     before = _ancestors(out)
     late = [op for op in operations if op.type == "Conv2DBackpropFilter"]
 
@@ -130,7 +127,9 @@ def test_gradients_of_weights_wait_until_the_others_have_left():
 def _inputs(server):
     smashed = links.smashed(server.contract)
     parts = server.half._crossings.smashed.unwrap(smashed)
-    return [tf.constant(0, tf.int64), *map(tf.convert_to_tensor, parts)]
+    queue = tf.queue.FIFOQueue(1, [tf.float32])
+    ticket = Ticket(tf.constant(0, tf.int64), queue.queue_ref)
+    return [ticket, *map(tf.convert_to_tensor, parts)]
 
 
 def _ancestors(operation):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_split import threads
+from keras_split import parking
 from keras_split.host import Host
 from keras_split.messages import Backward
 from keras_split.messages import CutTensor
@@ -159,7 +159,7 @@ def test_each_microbatch_has_a_seed_of_its_own(server):
 def test_microbatches_without_a_place_are_computed_anew(
     server, quiet, monkeypatch, places
 ):
-    monkeypatch.setattr(threads, "parking_places", lambda: places)
+    monkeypatch.setattr(parking, "PLACES", places)
     host, session = opened(server)
 
     replies = take(host, server, session)
