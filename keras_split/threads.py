@@ -63,7 +63,9 @@ def _pool() -> int:
 
 
 def _chosen() -> int:
-    return int(tf.config.threading.get_inter_op_parallelism_threads())
+    """What the user chose; 0 for nothing."""
+    chosen = int(tf.config.threading.get_inter_op_parallelism_threads())
+    return chosen or int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0)
 
 
 def _cores() -> int:

@@ -3,6 +3,9 @@
 It would be a deadlock if all of TensorFlow's threads waited for each other.
 """
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from keras_split import parking
 from keras_split import threads
+from keras_split.errors import TransportError
 from keras_split.messages import Forward
 from keras_split.messages import Refusal
 from tests import links
@@ -72,3 +76,43 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
 
 def test_a_thread_stays_free():
     assert 0 < threads._places()._value < threads._pool()
+
+
+def test_what_the_environment_says_counts(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")
+
+    with pytest.raises(TransportError, match="Received: 1. "):
+        threads.check_room()
+
+
+ALONE = """
+from keras_split.messages import Backward, Forward
+from tests import links
+
+server = links.halves()[1]
+host, contract = server.host(), server.contract
+sessions = [host.handle(links.hello(contract)).session for _ in range(3)]
+for step in range(2):
+    for session in sessions:
+        host.handle(Forward(session, step, links.smashed(contract)))
+    for session in sessions:
+        grad = links.features_grad(contract)
+        reply = host.handle(Backward(session, step, grad, 0.1))
+        print(type(reply).__name__)
+"""
+
+
+def test_a_server_needs_one_thread():
+    result = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={
+            **os.environ,
+            "TF_NUM_INTEROP_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+
+    assert result.stdout.split() == ["SmashedGrad"] * 6, result.stderr
