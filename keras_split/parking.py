@@ -6,7 +6,6 @@ callback that waits would hold one of the inter-op pool, of which there is one
 a core; with a pool larger by eight InceptionV3 took 7 % more time.
 """
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_split import threads
 from keras_split import workers
 
 # Each holds what a backward pass needs of a batch.
-PLACES = max(4, os.cpu_count() or 1)
+PLACES = max(4, threads.cores())
 _ABANDONED = np.float32(0)
 
 

@@ -59,7 +59,7 @@ def _places() -> threading.Semaphore:
 
 
 def _pool() -> int:
-    return _chosen() or _cores()
+    return _chosen() or cores()
 
 
 def _chosen() -> int:
@@ -68,7 +68,8 @@ def _chosen() -> int:
     return chosen or int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
