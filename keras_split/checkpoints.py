@@ -18,7 +18,7 @@ from keras_split import npz
 from keras_split.errors import DataError
 from keras_split.messages import CutTensor
 from keras_split.messages import Message
-from keras_split.session import SessionState
+from keras_split.session_state import SessionState
 
 try:
     import fcntl

@@ -20,6 +20,7 @@ from keras_split.events import Caller
 from keras_split.events import Events
 from keras_split.events import Taken
 from keras_split.events import label
+from keras_split.intake import Limits
 from keras_split.messages import PROTOCOL
 from keras_split.messages import Backward
 from keras_split.messages import Checkpoint
@@ -37,9 +38,8 @@ from keras_split.messages import SmashedGrad
 from keras_split.messages import Welcome
 from keras_split.messages import payload_bytes
 from keras_split.session import Early
-from keras_split.session import Limits
 from keras_split.session import Session
-from keras_split.session import SessionState
+from keras_split.session_state import SessionState
 from keras_split.sessions import Sessions
 from keras_split.snapshots import Snapshots
 from keras_split.turns import Turns

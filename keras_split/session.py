@@ -6,18 +6,15 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
-import numpy as np
-
-from keras_split import clipping
 from keras_split import microbatches
 from keras_split import validation
 from keras_split.errors import ProtocolError
+from keras_split.intake import Intake
+from keras_split.intake import Limits
 from keras_split.messages import Backward
 from keras_split.messages import Committed
 from keras_split.messages import CutTensor
@@ -35,6 +32,7 @@ from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
 from keras_split.messages import SnapshotTaken
 from keras_split.microbatches import Microbatches
+from keras_split.session_state import SessionState
 from keras_split.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -48,47 +46,6 @@ Early = Callable[[Message], None]
 
 class HalfTakenError(ProtocolError):
     """The body took a step that head and tail could not."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a session accepts, beside what the contract says.
-
-    Attributes:
-        max_grad_norm: Gradients of the features with a larger norm are
-            refused.
-        clip_grad_norm: Those with a larger norm are scaled down to it; None
-            for as they are.
-        max_batch: Examples of a batch that travels in microbatches.
-    """
-
-    max_grad_norm: float = 1e6
-    clip_grad_norm: float | None = None
-    max_batch: int = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class SessionState:
-    """What outlives the server of a session.
-
-    Attributes:
-        name: Name of the session.
-        client: Whose it is.
-        optimizer: Config of its optimizer, as in `Hello`.
-        loss: Config of its loss, as in `Hello`.
-        next_step: The first step that was not taken yet.
-        replies: The answers to the backwards of the last one, in case they
-            are asked for again: one, or one a microbatch.
-        slots: Variables of the optimizer; none if the server has one for all.
-    """
-
-    name: str
-    client: str = ""
-    optimizer: str = ""
-    loss: str = ""
-    next_step: int = 0
-    replies: Sequence[Message] = field(default_factory=tuple)
-    slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
 
 
 class Session:
@@ -128,6 +85,7 @@ class Session:
         self._start = start
         self._limits = limits or Limits()
         self._half = half
+        self._intake = Intake(half, self._limits)
         self._contract = half.contract
         self._optimizer = optimizer
         self._snapshots = snapshots
@@ -224,7 +182,7 @@ class Session:
         if isinstance(message, Backward):
             return self._backward(message, early if message.early else None)
         if isinstance(message, Infer):
-            self._check_smashed(message.tensors)
+            self._intake.smashed(message.tensors)
             tensors, penalty = self._half.infer(message.tensors)
             return Features(-1, self._sound(tensors), penalty)
         if isinstance(message, LabeledStep):
@@ -260,7 +218,7 @@ class Session:
         self._expect(message.step)
         if message.microbatch is not None:
             return self._microbatch_forward(message, message.microbatch)
-        self._check_smashed(message.tensors)
+        self._intake.smashed(message.tensors)
         self._drop_microbatches()
         began = time.perf_counter()
         tensors, penalty = self._half.forward(
@@ -287,12 +245,12 @@ class Session:
                 "Received: its backward. Send the smashed data again.",
                 "order",
             )
-        self._check_features_grad(message, self._smashed[0].shape[0])
+        self._intake.features_grad(message, self._smashed[0].shape[0])
         began = time.perf_counter()
         tensors = self._half.backward(
             self.name,
             self._smashed,
-            self._clipped(message.tensors),
+            self._intake.clipped(message.tensors),
             self._optimizer,
             message.learning_rate,
             early and (lambda tensors: early(SmashedGrad(step, tensors))),
@@ -316,7 +274,7 @@ class Session:
         begun = self._microbatches
         assert begun is not None
         with self._all_or_nothing():
-            self._check_smashed(message.tensors)
+            self._intake.smashed(message.tensors)
             reply = begun.forward(microbatch.index, message.tensors)
             self._sound(reply.tensors)
             return reply
@@ -338,10 +296,10 @@ class Session:
             return begun.replies[index]
         with self._all_or_nothing():
             begun.check_backward(index)
-            self._check_features_grad(message, begun.examples(index))
+            self._intake.features_grad(message, begun.examples(index))
             reply = begun.backward(
                 index,
-                self._clipped(message.tensors, begun.share(index)),
+                self._intake.clipped(message.tensors, begun.share(index)),
                 message.learning_rate,
             )
         if begun.done:
@@ -389,7 +347,7 @@ class Session:
         if message.step == self.next_step - 1 and self._last_replies:
             return self._given_again(None)
         self._expect(message.step)
-        batch = self._check_smashed(message.tensors)
+        batch = self._intake.smashed(message.tensors)
         validation.check_labels(
             [*message.labels, *message.sample_weights], batch
         )
@@ -432,48 +390,6 @@ class Session:
                 "Steps of a session are taken one after the other.",
                 "order",
             )
-
-    def _check_smashed(self, tensors: list[CutTensor]) -> int:
-        return validation.check_tensors(
-            tensors,
-            self._contract.smashed,
-            self._contract.quantization.activations,
-        )
-
-    def _check_features_grad(self, message: Backward, expected: int) -> None:
-        """Checks the gradients of so many examples, and the learning rate."""
-        rules = self._contract.quantization
-        batch = validation.check_tensors(
-            message.tensors, self._contract.features, rules.gradients
-        )
-        if batch != expected:
-            raise ProtocolError(
-                f"Expected gradients of the {expected} examples of step "
-                f"{message.step}. Received: {batch} examples.",
-                "shape",
-            )
-        validation.check_learning_rate(message.learning_rate)
-
-    def _clipped(
-        self, tensors: list[CutTensor], share: float = 1.0
-    ) -> list[CutTensor]:
-        """Keeps the norm of gradients within the limits.
-
-        Args:
-            tensors: The gradients.
-            share: What part of the batch they are of. With its root as their
-                part of the limits, the whole batch keeps within them.
-        """
-        limits, part = self._limits, share**0.5
-        largest = limits.max_grad_norm * part
-        smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
-        if clipping.bound(tensors) <= smallest:
-            return tensors
-        norm = self._half.norm(tensors)
-        clipping.check_norm(norm, largest)
-        if norm <= smallest:
-            return tensors
-        return clipping.scaled(tensors, smallest / norm)
 
     def _sound(self, features: list[CutTensor]) -> list[CutTensor]:
         for tensor in features:

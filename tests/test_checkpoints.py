@@ -11,7 +11,7 @@ from keras_split.errors import DataError
 from keras_split.messages import CutTensor
 from keras_split.messages import LabeledResult
 from keras_split.messages import SmashedGrad
-from keras_split.session import SessionState
+from keras_split.session_state import SessionState
 
 INT8 = CutTensor(
     "a",

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_split.errors import RefusedError
+from keras_split.intake import Limits
 from keras_split.quantization import Quantization
 from keras_split.quantization import Rule
-from keras_split.session import Limits
 from keras_split.strategies import SplitStrategy
 from tests import links
 

@@ -5,6 +5,7 @@ import pytest
 
 from keras_split import parking
 from keras_split.host import Host
+from keras_split.intake import Limits
 from keras_split.messages import Backward
 from keras_split.messages import CutTensor
 from keras_split.messages import Features
@@ -15,7 +16,6 @@ from keras_split.messages import Refusal
 from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
-from keras_split.session import Limits
 from tests import links
 
 SIZES = (3, 3, 2)

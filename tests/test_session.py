@@ -7,6 +7,7 @@ import pytest
 
 from keras_split import clipping
 from keras_split.errors import ProtocolError
+from keras_split.intake import Limits
 from keras_split.messages import Backward
 from keras_split.messages import CutTensor
 from keras_split.messages import Done
@@ -20,9 +21,8 @@ from keras_split.messages import Release
 from keras_split.messages import Restore
 from keras_split.messages import SmashedGrad
 from keras_split.messages import Snapshot
-from keras_split.session import Limits
 from keras_split.session import Session
-from keras_split.session import SessionState
+from keras_split.session_state import SessionState
 from keras_split.snapshots import Snapshots
 from tests import links
 

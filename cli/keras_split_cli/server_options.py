@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from keras_split.events import Events
-from keras_split.session import Limits
+from keras_split.intake import Limits
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)

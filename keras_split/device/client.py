@@ -5,8 +5,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,11 +15,13 @@ from keras_split import datasets
 from keras_split import validation
 from keras_split.conversation import Conversation
 from keras_split.credentials import Credentials
+from keras_split.device import feed
 from keras_split.device.averages import Averages
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.clock import Lap
 from keras_split.device.description import Description
+from keras_split.device.feed import Batches
 from keras_split.device.half import PhoneHalf
 from keras_split.device.model import Model
 from keras_split.device.state import State
@@ -30,7 +30,6 @@ from keras_split.errors import ProtocolError
 from keras_split.messages import Contract
 from keras_split.retry import Retry
 
-Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Rate = float | Callable[[int], float]
 Logs = dict[str, float]
 Listener = Callable[[int, Logs], object]
@@ -159,8 +158,8 @@ class Client:
             averages = Averages(self.description)
             stopped = False
             where = f"epoch {epoch + 1}"
-            for number, item in enumerate(_each(batches, where)):
-                batch = Batch.of(self.description, *_labeled(item))
+            for number, item in enumerate(feed.each(batches, where)):
+                batch = Batch.of(self.description, *feed.labeled(item))
                 self._train(batch, learning_rate, averages)
                 if (
                     on_batch is not None
@@ -235,8 +234,8 @@ class Client:
         self._check_trains()
         self.connect()
         averages = Averages(self.description)
-        for item in _each(batches, "evaluate"):
-            batch = Batch.of(self.description, *_labeled(item))
+        for item in feed.each(batches, "evaluate"):
+            batch = Batch.of(self.description, *feed.labeled(item))
             try:
                 loss, correct = self._half.evaluate(batch)
             except ProtocolError as error:
@@ -265,11 +264,11 @@ class Client:
         """
         self.connect()
         made: list[list[np.ndarray[Any, Any]]] = []
-        for item in self._examples(x):
+        for item in feed.examples(x, self.description):
             batch = Batch.of(self.description, item, labeled=False)
             made.append(self._half.predict(batch))
         if not made:
-            raise _no_batch("predict")
+            raise feed.no_batch("predict")
         outputs = [np.concatenate(parts) for parts in zip(*made, strict=True)]
         if len(outputs) == 1:
             return outputs[0]
@@ -449,34 +448,6 @@ class Client:
         validation.check_learning_rate(rate)
         return rate
 
-    def _examples(self, x: Any) -> Iterator[Any]:
-        """Batches of inputs, from arrays or from batches."""
-        names = [spec.name for spec in self.description.inputs]
-        several = (
-            isinstance(x, (list, tuple))
-            and len(x) == len(names)
-            and all(isinstance(value, np.ndarray) for value in x)
-        )
-        if not isinstance(x, (np.ndarray, dict)) and not several:
-            for item in _each(x, "predict"):
-                yield item[0] if isinstance(item, tuple) else item
-            return
-        if isinstance(x, np.ndarray):
-            arrays = [x]
-        elif isinstance(x, dict):
-            arrays = [np.asarray(x[name]) for name in names if name in x]
-        else:
-            arrays = list(x)
-        if not arrays or any(not a.ndim for a in arrays):
-            yield x  # Batch says what is wrong with it
-            return
-        for start in range(0, len(arrays[0]), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            if isinstance(x, dict):
-                yield {name: np.asarray(x[name])[rows] for name in x}
-            else:
-                yield [a[rows] for a in arrays]
-
     def _check_trains(self) -> None:
         if not self.description.trains:
             raise DataError(
@@ -495,35 +466,3 @@ def line(logs: Logs) -> str:
     'loss 0.5123, accuracy 0.8750'
     """
     return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-
-
-def _each(batches: Batches, where: str) -> Iterator[Any]:
-    empty = True
-    for item in batches() if callable(batches) else batches:
-        empty = False
-        yield item
-    if empty:
-        raise _no_batch(where)
-
-
-def _labeled(item: Any) -> tuple[Any, ...]:
-    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
-        came = (
-            f"{len(item)} values"
-            if isinstance(item, (tuple, list))
-            else type(item).__name__
-        )
-        raise DataError(
-            "Expected batches of (x, y) or (x, y, sample_weight). Received: "
-            f"{came}. For arrays pass keras_split.device.batches(x, y, "
-            "client.batch_size)."
-        )
-    return tuple(item)
-
-
-def _no_batch(where: str) -> DataError:
-    return DataError(
-        f"Expected at least one batch in {where}. Received: none. A generator "
-        "is used up after one epoch: give a list, keras_split.device."
-        "batches(...) or a function that returns a new iterator."
-    )
