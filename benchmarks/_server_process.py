@@ -1,5 +1,6 @@
 """Servers in processes of their own, for benchmarks."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 def started(*command: str) -> Iterator[str]:
     """Starts a Python program and yields `"host:port"`.
 
-    Its first line begins with "Serving" and ends with the address.
+    Its first line begins with "Serving" and ends with the address. It ends
+    with the `with`, also if this process is asked to end (SIGTERM).
     """
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     process = subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
@@ -28,6 +31,7 @@ def started(*command: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
