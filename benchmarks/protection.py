@@ -1,11 +1,12 @@
 """What it costs that nothing is lost: guarded step / plain step.
 
-    python benchmarks/protection.py [--preset mobilenet_v2] [--pairs 200]
+    python benchmarks/protection.py [--preset mobilenet_v2] [--rounds 100]
 
-Two server processes hold the same body. One is plain; the other has TLS with
+Three server processes hold the same body. One is plain; another has TLS with
 client certificates, tokens, checkpoints, an audit log and metrics, and its
-client keeps what it sent. Their steps alternate in one run. The ratio of
-means has the checkpoints in it, the median of the ratios of pairs does not.
+client keeps what it sent; the third has all of that but TLS. Their steps take
+turns in one run. The ratio of means has the checkpoints in it, the median of
+the ratios of a round does not.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,34 +31,34 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="mobilenet_v2")
-    parser.add_argument("--quantization", nargs="*", default=["int8"])
+    parser.add_argument(
+        "--quantization", nargs="*", default=["int8", "float32"]
+    )
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=100)
     write_option(parser)
     options = parser.parse_args()
     report = Report("protection", write=options.write)
     report.say(
         f"{machine()}; {options.preset}, {options.size}x{options.size} "
-        f"images, batch {options.batch}, {options.pairs} interleaved pairs."
+        f"images, batch {options.batch}, {options.rounds} interleaved rounds."
     )
     report.header(
         *("quantization", "plain ms:", "guarded ms:", "median ratio:"),
-        *("quartiles", "ratio of means:", "checkpoints:"),
+        *("quartiles", "without TLS:", "quartiles", "ratio of means:"),
+        "checkpoints:",
     )
     for quantization in options.quantization:
         with tempfile.TemporaryDirectory() as folder:
-            plain, guarded, written = measure(
-                options, quantization, Path(folder)
-            )
-        ratios = guarded / plain
-        low, high = np.quantile(ratios, [0.25, 0.75])
+            times, written = measure(options, quantization, Path(folder))
+        plain, guarded = times["plain"], times["guarded"]
         report.row(
             quantization,
             f"{1000 * np.median(plain):.1f}",
             f"{1000 * np.median(guarded):.1f}",
-            f"{np.median(ratios):.3f}",
-            f"{low:.3f} to {high:.3f}",
+            *spread(guarded / plain),
+            *spread(times["without TLS"] / plain),
             f"{guarded.mean() / plain.mean():.3f}",
             written,
         )
@@ -64,10 +66,16 @@ def main() -> None:
     report.close()
 
 
+def spread(ratios: np.ndarray) -> tuple[str, str]:
+    """Median and quartiles."""
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return f"{middle:.3f}", f"{low:.3f} to {high:.3f}"
+
+
 def measure(
     options: argparse.Namespace, quantization: str, folder: Path
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Seconds of plain and of guarded steps, and checkpoints written."""
+) -> tuple[dict[str, np.ndarray], int]:
+    """Seconds of the steps of each server, and checkpoints written."""
     import keras
 
     import keras_split
@@ -96,45 +104,60 @@ def measure(
 
     network = [options.preset, "--input-size", str(options.size)]
     network += ["--classes", "10", "--quantization", quantization]
-    guards = {
+    tls = {
         "--tls-cert": folder / "server.pem",
         "--tls-key": folder / "server-key.pem",
         "--client-ca": folder / "ca.pem",
-        "--tokens": folder / "tokens.txt",
-        "--checkpoints": folder / "checkpoints",
-        "--audit-log": folder / "audit.log",
-        "--metrics-port": 0,
     }
-    extra = [str(value) for pair in guards.items() for value in pair]
+
+    def guards(name: str) -> dict[str, object]:
+        return {
+            "--tokens": folder / "tokens.txt",
+            "--checkpoints": folder / f"checkpoints-{name}",
+            "--audit-log": folder / f"{name}.log",
+            "--metrics-port": 0,
+        }
+
+    def server(flags: dict[str, object]) -> AbstractContextManager[str]:
+        extra = [str(value) for pair in flags.items() for value in pair]
+        return serving(*network, *extra)
+
+    token = folder / "token-phone.txt"
     credentials = Credentials(
         folder / "ca.pem",
         folder / "client-phone.pem",
         folder / "client-phone-key.pem",
-        folder / "token-phone.txt",
+        token,
     )
-    with serving(*network) as bare, serving(*network, *extra) as safe:
+    with (
+        server({}) as bare,
+        server(guards("open")) as open_,
+        server(tls | guards("safe")) as safe,
+    ):
+        strategy = keras_split.SplitStrategy
         halves = {
-            "plain": client(
-                keras_split.SplitStrategy(f"grpc://{bare}", retry=None)
+            "plain": client(strategy(f"grpc://{bare}", retry=None)),
+            "without TLS": client(
+                strategy(
+                    f"grpc://{open_}", credentials=Credentials(token_file=token)
+                )
             ),
             "guarded": client(
-                keras_split.SplitStrategy(
-                    f"grpcs://{safe}", credentials=credentials
-                )
+                strategy(f"grpcs://{safe}", credentials=credentials)
             ),
         }
         times: dict[str, list[float]] = {name: [] for name in halves}
-        for pair in range(options.pairs + 5):
-            for name in list(halves)[:: 1 if pair % 2 else -1]:
+        for turn in range(options.rounds + 5):
+            for name in list(halves)[:: 1 if turn % 2 else -1]:
                 began = time.perf_counter()
                 halves[name].train_on_batch(x, y)
-                if pair >= 5:  # the first ones trace and warm up
+                if turn >= 5:  # the first ones trace and warm up
                     times[name].append(time.perf_counter() - began)
         for half in halves.values():
             half.close()
-    audit = (folder / "audit.log").read_text()
+    audit = (folder / "safe.log").read_text()
     written = audit.count('"event": "checkpointed"')
-    return np.array(times["plain"]), np.array(times["guarded"]), written
+    return {name: np.array(times[name]) for name in times}, written
 
 
 def certify(folder: Path) -> None:
