@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument(
         "--rules",
         nargs="*",
-        default=["float32", "int8", "balanced", "small", "tiny"]
-        + ["int4/int2:8+zstd"],
+        default=["float32", "int8", "int2+zstd", "balanced"]
+        + ["int4/int2:8+zstd", "small", "tiny"],
     )
     write_option(parser)
     options = parser.parse_args()

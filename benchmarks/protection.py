@@ -148,7 +148,9 @@ def measure(
         }
         times: dict[str, list[float]] = {name: [] for name in halves}
         for turn in range(options.rounds + 5):
-            for name in list(halves)[:: 1 if turn % 2 else -1]:
+            # None comes after the same other each time, whose threads may
+            # still be at work.
+            for name in rng.permutation(list(halves)):
                 began = time.perf_counter()
                 halves[name].train_on_batch(x, y)
                 if turn >= 5:  # the first ones trace and warm up
