@@ -220,7 +220,7 @@ def main() -> None:
         "--rate-mbit",
         nargs="*",
         type=float,
-        default=[5, 10, 20, 50, 100],
+        default=[2, 5, 20, 100],
         help="Of custom links, each way.",
     )
     parser.add_argument(
@@ -230,13 +230,13 @@ def main() -> None:
         help="Of custom links: there and back, half of it each way.",
     )
     parser.add_argument("--presets", nargs="*", default=["resnet50"])
-    parser.add_argument("--microbatches", nargs="*", type=int, default=[1])
+    parser.add_argument("--microbatches", nargs="*", type=int, default=[1, 2])
     parser.add_argument(
-        "--quantization", nargs="*", default=["int8", "int4+zstd"]
+        "--quantization", nargs="*", default=["small", "int4+zstd"]
     )
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=8)
     write_option(parser)
     options = parser.parse_args()
     profiles = [
@@ -274,7 +274,8 @@ def main() -> None:
                 report.row(*cells(row))
             rows += made
     report.end()
-    if options.write and options.profile == ["custom"]:
+    rates = len(options.rate_mbit)
+    if options.write and options.profile == ["custom"] and rates > 1:
         report.plot(
             plot([row for row in rows if row.preset == options.presets[0]]),
             "Lines of samples a second over link rate, by coding and parts",
