@@ -10,9 +10,9 @@ from _report import Report
 from _report import machine
 
 import keras_split
-from keras_split import codings
 from keras_split import datasets
-from keras_split.quantization import Quantization
+from keras_split.compression import presets
+from keras_split.compression.rules import Quantization
 
 Data = tuple[tuple[np.ndarray, ...], ...]
 # Student's t for 95 % and n - 1 degrees of freedom.
@@ -62,7 +62,7 @@ def parse(name: str) -> tuple[str | Quantization, str | None]:
     of 8, and zstd. The codec of a preset is its own.
     """
     rules, _, codec = name.partition("+")
-    if rules in codings.PRESETS:
+    if rules in presets.PRESETS:
         return rules, codec or None
     rules, _, block = rules.partition(":")
     activations, _, gradients = rules.partition("/")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_split.conversation import Conversation
-from keras_split.messages import Contract
-from keras_split.messages import CutTensor
-from keras_split.messages import TensorSpec
+from keras_split.client.session import Conversation
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import TensorSpec
 
 OPTIMIZER = json.dumps(
     {"class_name": "SGD", "config": {"learning_rate": 1e-6, "momentum": 0.9}}

@@ -19,16 +19,16 @@ import keras
 import numpy as np
 
 import keras_split
-from keras_split import codecs
-from keras_split import memory
-from keras_split.events import Events
-from keras_split.events import Everyone
-from keras_split.events import Taken
-from keras_split.observe import Audit
-from keras_split.observe import Log
-from keras_split.observe import Tally
-from keras_split.quantize import quantize
-from keras_split.transports.server import Server
+from keras_split.compression import codecs
+from keras_split.compression.quantize import quantize
+from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import Everyone
+from keras_split.server.callbacks import Taken
+from keras_split.server.grpc.server import Server
+from keras_split.server.observe import Audit
+from keras_split.server.observe import Log
+from keras_split.server.observe import Tally
+from keras_split.utils import malloc
 
 BATCH = 8
 QUANTILES = (0.5, 0.95, 0.99)
@@ -72,7 +72,9 @@ def server_half() -> keras_split.ServerModel:
     return keras_split.compile(model, ["first", "deep"], quantization="int8")[1]
 
 
-def write(contract: keras_split.messages.Contract, folder: Path) -> None:
+def write(
+    contract: keras_split.protocol.messages.Contract, folder: Path
+) -> None:
     """Writes what a client needs that has no Keras."""
     rng = np.random.default_rng(0)
     rules = contract.quantization
@@ -94,7 +96,7 @@ def write(contract: keras_split.messages.Contract, folder: Path) -> None:
 def main() -> None:
     """Serves until it is told to stop."""
     folder, sessions = Path(sys.argv[1]), int(sys.argv[2])
-    memory.keep()
+    malloc.keep()
     model = server_half()
     contract = model.contract
     write(contract, folder)

@@ -35,16 +35,16 @@ from typing import Any
 import numpy as np
 
 import keras_split
-from keras_split.messages import Backward
-from keras_split.messages import Contract
-from keras_split.messages import CutTensor
-from keras_split.messages import Done
-from keras_split.messages import Features
-from keras_split.messages import Forward
-from keras_split.messages import Hello
-from keras_split.messages import Message
-from keras_split.messages import SmashedGrad
-from keras_split.messages import Welcome
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Features
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.messages import Welcome
 from keras_split.transports import Transport
 
 FORWARD = "/outputToB"
@@ -232,15 +232,15 @@ def main() -> None:
     """Serves the body of a preset."""
     import keras
 
-    from keras_split import memory
     from keras_split import zoo
+    from keras_split.utils import malloc
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("preset")
     parser.add_argument("--input-size", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, default=0.001)
     options = parser.parse_args()
-    memory.keep()
+    malloc.keep()
     size = options.input_size
     _, model = zoo.load(
         options.preset,

@@ -2,9 +2,9 @@
 
     python benchmarks/batchnorm.py [--presets ...] [--pairs 20]
 
-Steps with `keras_split.fused_batchnorm` and Keras' own alternate in one run;
-the ratio is the median of the ratios of pairs. Then the gradients of a step
-by both are held against those in float64: their distance over the length of
+Steps with `keras_split.training.fused_batchnorm` and Keras' own alternate in
+one run; the ratio is the median of the ratios of pairs. Then the gradients of
+a step by both are held against those in float64: their distance over the length of
 the true ones, all weights together.
 """
 
@@ -32,7 +32,7 @@ class Fused:
 
     def step(self, x: np.ndarray, y: np.ndarray) -> None:
         """Takes a step, timed."""
-        from keras_split.fused_batchnorm import fused
+        from keras_split.training.fused_batchnorm import fused
 
         with fused(self.model, self._wanted):  # the first call traces
             began = time.perf_counter()
@@ -45,7 +45,7 @@ def gradients(model: Any, x: Any, y: Any, wanted: bool) -> list[np.ndarray]:
     import keras
     import tensorflow as tf
 
-    from keras_split.fused_batchnorm import fused
+    from keras_split.training.fused_batchnorm import fused
 
     loss = keras.losses.sparse_categorical_crossentropy
     values = [v.value for v in model.trainable_variables]

@@ -41,7 +41,7 @@ class Reference:
     def __init__(self, client: Any, known: dict[str, Any]) -> None:
         import tensorflow as tf
 
-        from keras_split.crossing import Crossing
+        from keras_split.compression.cut_codec import Crossing
 
         contract, rules = client.contract, client.contract.quantization
         smashed = Crossing(contract.smashed, rules.activations)

@@ -36,12 +36,12 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_split
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.litert.boundary import Boundary
-from keras_split.litert.boundary import part_names
 from keras_split.litert.calibration import observe
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.qat import quantize_aware
+from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import part_names
 
 CALIBRATION = 128
 FIT: dict[str, Any] = {"epochs": 2}

@@ -27,7 +27,7 @@ from _report import Report
 from _report import machine
 from _report import write_option
 
-from keras_split.transports.status import fetch
+from keras_split.transports.grpc.status import fetch
 
 HERE = Path(__file__).parent
 QUANTILES = (0.5, 0.95, 0.99)

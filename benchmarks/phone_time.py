@@ -119,7 +119,7 @@ def build(name: str, size: int, quantization: str) -> Any:
 
 def multiply_adds(client: Any) -> int:
     """Of one forward pass of head and tail."""
-    from keras_split import costs
+    from keras_split.partition import costs
 
     return sum(costs.multiply_adds(m) for m in (client.head, client.tail))
 

@@ -80,7 +80,7 @@ def measure(
 
     import keras_split
     from keras_split import zoo
-    from keras_split.credentials import Credentials
+    from keras_split.protocol.credentials import Credentials
 
     certify(folder)
     shape = (options.size, options.size, 3)

@@ -29,9 +29,9 @@ from _report import Report
 from _report import write_option
 
 import keras_split
-from keras_split.quantization import Quantization
-from keras_split.quantization import Rule
-from keras_split.quantize import simulate
+from keras_split.compression.quantize import simulate
+from keras_split.compression.rules import Quantization
+from keras_split.compression.rules import Rule
 
 BATCH = 32
 CUT = ["pool1", "pool3"]

@@ -21,36 +21,48 @@ from keras_split.errors import BackendError
 from keras_split.errors import SplitError
 
 if TYPE_CHECKING:
-    from keras_split.bottleneck import add_bottlenecks as add_bottlenecks
+    from keras_split.client.retry import Retry as Retry
+    from keras_split.client.strategy import SplitStrategy as SplitStrategy
     from keras_split.compiler import compile as compile
-    from keras_split.credentials import Credentials as Credentials
-    from keras_split.layers import CutQuantizer as CutQuantizer
+    from keras_split.compression.layers import CutQuantizer as CutQuantizer
+    from keras_split.compression.rules import Quantization as Quantization
+    from keras_split.compression.rules import Rule as Rule
     from keras_split.models import ClientModel as ClientModel
     from keras_split.models import ServerModel as ServerModel
     from keras_split.models.resume import Resume as Resume
-    from keras_split.partition import Partition as Partition
-    from keras_split.quantization import Quantization as Quantization
-    from keras_split.quantization import Rule as Rule
-    from keras_split.retry import Retry as Retry
-    from keras_split.strategies import SplitStrategy as SplitStrategy
+    from keras_split.partition.bottleneck import (
+        add_bottlenecks as add_bottlenecks,
+    )
+    from keras_split.partition.partition import Partition as Partition
+    from keras_split.protocol.credentials import Credentials as Credentials
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ClientModel": "models",
-    "Credentials": "credentials",
-    "CutQuantizer": "layers",
+    "Credentials": "protocol.credentials",
+    "CutQuantizer": "compression.layers",
     "Partition": "partition",
-    "Quantization": "quantization",
+    "Quantization": "compression.rules",
     "Resume": "models.resume",
-    "Retry": "retry",
-    "Rule": "quantization",
+    "Retry": "client.retry",
+    "Rule": "compression.rules",
     "ServerModel": "models",
-    "SplitStrategy": "strategies",
-    "add_bottlenecks": "bottleneck",
+    "SplitStrategy": "client.strategy",
+    "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
 }
-_LIGHT = {"credentials", "quantization", "retry"}
+_LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
+# Rooms and modules that programs use by name.
+_ROOMS = {
+    "codecs": "compression.codecs",
+    "datasets": "datasets",
+    "device": "device",
+    "errors": "errors",
+    "litert": "litert",
+    "observe": "server.observe",
+    "zoo": "zoo",
+}
 
 __all__ = [
     "BackendError",
@@ -58,6 +70,7 @@ __all__ = [
     "__version__",
     "load_model",
     *sorted(_HOMES),
+    *sorted(_ROOMS),
 ]
 
 
@@ -79,13 +92,10 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     home = _HOMES.get(name)
     if home is None:
-        try:
-            return importlib.import_module(f"{__name__}.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"{__name__}.{name}":
-                raise
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if home not in _LIGHT:
         require_keras()

@@ -4,14 +4,14 @@ from typing import Any
 
 import keras
 
-from keras_split import codecs
-from keras_split import codings
-from keras_split.bottleneck import add_bottlenecks
+from keras_split.compression import codecs
+from keras_split.compression import presets
+from keras_split.compression.rules import Quantization
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
-from keras_split.models.wiring import Wiring
-from keras_split.partition import Partition
-from keras_split.quantization import Quantization
+from keras_split.models.io_map import Wiring
+from keras_split.partition.bottleneck import add_bottlenecks
+from keras_split.partition.partition import Partition
 
 
 def compile(
@@ -61,7 +61,7 @@ def compile(
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
     """
-    coding = codings.get(quantization, codec, bottleneck)
+    coding = presets.get(quantization, codec, bottleneck)
     codecs.get(coding.codec)
     narrow = model
     if coding.bottleneck > 1:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from keras_split import codings
+from keras_split.compression import presets
+from keras_split.compression.rules import Quantization
 from keras_split.errors import ZooError
-from keras_split.messages import Contract
-from keras_split.messages import TensorSpec
-from keras_split.quantization import Quantization
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +59,7 @@ class Facts:
 
         Before the codec, which makes them fewer.
         """
-        coding = codings.get(quantization)
+        coding = presets.get(quantization)
 
         def specs(shapes: tuple[tuple[int, ...], ...]) -> Any:
             return tuple(TensorSpec("", coding.shape(s)) for s in shapes)
@@ -265,8 +265,8 @@ def resolve(path: str) -> Any:
 
 def compute_facts(model: "keras.Model", cut: Any) -> Facts:
     """Computes the facts of a cut; presets carry them as data."""
-    from keras_split import costs
-    from keras_split.partition import Partition
+    from keras_split.partition import costs
+    from keras_split.partition.partition import Partition
 
     partition = Partition(model, cut)
     phone = [s for s in (partition.head, partition.tail) if s is not None]

@@ -10,7 +10,8 @@ import keras
 import pytest
 
 from keras_split import SplitStrategy
-from keras_split import conversation
+from keras_split.client import session
+from tests.certificates import pki as pki
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def fresh():
     """The same random numbers for each test; no session outlives it."""
     keras.utils.set_random_seed(0)
     yield
-    for strategy in list(conversation._OPEN):
+    for strategy in list(session._OPEN):
         strategy.close()
     keras.config.set_dtype_policy("float32")
 
@@ -45,7 +46,7 @@ def serve():
         return SplitStrategy(f"grpc://{servers[-1].target}", retry=None)
 
     yield start
-    for strategy in list(conversation._OPEN):
+    for strategy in list(session._OPEN):
         strategy.close()
     for server in servers:
         server.stop(0)

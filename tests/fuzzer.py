@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from keras_split import codecs
-from keras_split.messages import Backward
-from keras_split.messages import Forward
-from keras_split.messages import Goodbye
-from keras_split.messages import Hello
-from keras_split.messages import Infer
-from keras_split.messages import Restore
-from keras_split.messages import Welcome
-from keras_split.wire import convert
-from keras_split.wire import frames
-from keras_split.wire import split_pb2 as pb
+from keras_split.compression import codecs
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Infer
+from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import Welcome
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import frames
+from keras_split.protocol.wire import split_pb2 as pb
 from tests import links
 from tests.golden.messages import SAMPLES
 

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 
 import keras_split
-from keras_split import codecs
-from keras_split.messages import Backward
-from keras_split.messages import CutTensor
-from keras_split.messages import Forward
-from keras_split.messages import Hello
-from keras_split.quantize import quantize
-from keras_split.strategies import SplitStrategy
-from keras_split.transports.grpc import GrpcTransport
+from keras_split.client.strategy import SplitStrategy
+from keras_split.compression import codecs
+from keras_split.compression.quantize import quantize
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Hello
+from keras_split.transports.grpc.transport import GrpcTransport
 
 CUT = ("first", "drop")
 SGD = '{"class_name": "SGD", "config": {"learning_rate": 0.1}}'

@@ -21,22 +21,22 @@ import numpy as np
 import pytest
 
 import keras_split
-from keras_split import codecs
-from keras_split import parking
-from keras_split import workers
+from keras_split.client.strategy import SplitStrategy
+from keras_split.compression import codecs
 from keras_split.errors import BackendError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
-from keras_split.messages import Backward
-from keras_split.messages import CutTensor
-from keras_split.messages import Forward
-from keras_split.messages import Infer
-from keras_split.messages import LabeledStep
-from keras_split.messages import Refusal
-from keras_split.messages import Restore
-from keras_split.strategies import SplitStrategy
-from keras_split.wire import convert
-from keras_split.wire import frames
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Infer
+from keras_split.protocol.messages import LabeledStep
+from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Restore
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import frames
+from keras_split.training import in_flight
+from keras_split.utils import workers
 from tests import links
 
 ROOT = Path(__file__).parents[1]
@@ -761,15 +761,15 @@ def test_abandoned_sessions_leave_no_threads(server):
     parked = busy_threads()
     host.close_all()
 
-    assert parked - before <= parking.PLACES + 2
+    assert parked - before <= in_flight.PLACES + 2
     assert wait_for(lambda: busy_threads() <= before)
     assert not server.half._parked
 
 
 LEAVE = """
-    from keras_split import codecs
-    from keras_split.messages import Forward
-    from keras_split.transports.grpc import GrpcTransport
+    from keras_split.compression import codecs
+    from keras_split.protocol.messages import Forward
+    from keras_split.transports.grpc.transport import GrpcTransport
     from tests import links
 
     client, server = links.halves()

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_split.client.retry import Retry
+from keras_split.client.strategy import SplitStrategy
 from keras_split.device import Client
 from keras_split.device import batches
-from keras_split.retry import Retry
-from keras_split.strategies import SplitStrategy
 from tests import links
 from tests.disturbances import Proxy
 from tests.disturbances import ServeProcess

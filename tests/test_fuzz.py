@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_split import SplitStrategy
-from keras_split.credentials import Credentials
+from keras_split.protocol.credentials import Credentials
 from tests import links
 from tests.fuzzer import Fuzzer
 
@@ -21,9 +21,9 @@ ALICE, MALLORY = "token-of-alice-0123", "token-of-mallory-45"
 # Without limits on the rate, which would keep most of it from the parsers.
 SERVE = """
     import sys
-    from keras_split import codecs
-    from keras_split.transports.security import Security
-    from keras_split.transports.server import Server
+    from keras_split.compression import codecs
+    from keras_split.server.grpc.security import Security
+    from keras_split.server.grpc.server import Server
     from tests import links
 
     server = links.halves(sys.argv[1])[1]

@@ -15,8 +15,8 @@ import pytest
 
 import keras_split
 from keras_split import SplitStrategy
-from keras_split import codecs
-from keras_split.messages import Message
+from keras_split.compression import codecs
+from keras_split.protocol.messages import Message
 from tests import nets
 from tests.golden import messages
 

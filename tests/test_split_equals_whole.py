@@ -14,7 +14,7 @@ from keras import layers
 import keras_split
 import keras_split_zoo
 from keras_split import zoo
-from keras_split.partition import Partition
+from keras_split.partition.partition import Partition
 from tests import nets
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_split.models.wiring import Wiring
+from keras_split.models.io_map import Wiring
 
 WIRING = Wiring(
     inputs=["image", "mask", "age"],

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_split import costs
 from keras_split import zoo
+from keras_split.compression.rules import Quantization
 from keras_split.errors import ZooError
-from keras_split.partition import Partition
-from keras_split.quantization import Quantization
+from keras_split.partition import costs
+from keras_split.partition.partition import Partition
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
 from keras_split.zoo import Preset

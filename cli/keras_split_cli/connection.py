@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import click
 
-from keras_split.credentials import Credentials
-from keras_split.retry import Retry
+from keras_split.client.retry import Retry
+from keras_split.protocol.credentials import Credentials
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)

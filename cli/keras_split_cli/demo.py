@@ -21,7 +21,7 @@ from rich.table import Table
 
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.codings import NAMES
+from keras_split.compression.presets import NAMES
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split_cli.console import load_keras
@@ -123,7 +123,7 @@ class _Demo:
             self.whole = network.build()
         import keras
 
-        from keras_split.strategies import SplitStrategy
+        from keras_split.client.strategy import SplitStrategy
 
         self.client.compile(
             keras.optimizers.Adam(1e-3),
@@ -253,8 +253,8 @@ class _Bytes:
 
 def _float32_step(whole: Any, batch: Any) -> tuple[list[Any], list[Any]]:
     """Takes one step unquantized; returns what went up and what came down."""
+    from keras_split.client.strategy import SplitStrategy
     from keras_split.compiler import compile
-    from keras_split.strategies import SplitStrategy
 
     up: list[Any] = []
     down: list[Any] = []

@@ -11,7 +11,7 @@ import click
 
 from keras_split import load_model
 from keras_split import zoo
-from keras_split.codings import NAMES
+from keras_split.compression.presets import NAMES
 from keras_split.errors import DataError
 
 if TYPE_CHECKING:

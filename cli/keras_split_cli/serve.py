@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from keras_split import memory
-from keras_split.checkpoints import claim
 from keras_split.errors import DataError
+from keras_split.server.storage.checkpoints import claim
+from keras_split.utils import malloc
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
@@ -75,7 +75,7 @@ def serve(
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
-    memory.keep()
+    malloc.keep()
     folder = options["checkpoints"]
     with (
         claim(folder) if folder is not None else contextlib.nullcontext(),

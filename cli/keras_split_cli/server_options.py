@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import click
 
-from keras_split.events import Events
-from keras_split.intake import Limits
+from keras_split.server.callbacks import Events
+from keras_split.server.guards import Limits
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -153,7 +153,7 @@ def server_options(function: _F) -> _F:
 
 def serving(options: dict[str, Any]) -> dict[str, Any]:
     """Takes what `ServerModel.serve` needs out of a command's options."""
-    from keras_split.transports.security import Security
+    from keras_split.server.grpc.security import Security
 
     take = options.pop
     return {
@@ -182,10 +182,10 @@ def listening(
     metrics_port: int | None, audit_log: str | None, log_format: str
 ) -> Iterator[tuple[list[Events], int | None]]:
     """Logs, counts and audits; gives listeners and the metrics' port."""
-    from keras_split.observe import Audit
-    from keras_split.observe import Log
-    from keras_split.observe import Metrics
-    from keras_split.observe import logs
+    from keras_split.server.observe import Audit
+    from keras_split.server.observe import Log
+    from keras_split.server.observe import Metrics
+    from keras_split.server.observe import logs
 
     logs.configure(log_format)
     with contextlib.ExitStack() as stack:

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_split.errors import TransportError
-from keras_split.status import ServerStatus
-from keras_split.status import SessionStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status import SessionStatus
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
 from keras_split_cli.console import out
@@ -55,7 +55,7 @@ def status(
 
     End it with Ctrl-C.
     """  # noqa: D301 (\b is click's, for lines as they are)
-    from keras_split.transports.status import fetch
+    from keras_split.transports.grpc.status import fetch
 
     reached = Connection.take(address, connection, "HOST:PORT")
 

@@ -165,8 +165,8 @@ def _fit(
     """Trains; returns how many epochs, which may be fewer than asked for."""
     import keras
 
+    from keras_split.client.strategy import SplitStrategy
     from keras_split.models.resume import Resume
-    from keras_split.strategies import SplitStrategy
     from keras_split_cli.batches import Batches
 
     function = zoo.resolve(preprocess) if preprocess else None

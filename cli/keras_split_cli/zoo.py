@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from keras_split import zoo as presets
-from keras_split.codings import NAMES
+from keras_split.compression.presets import NAMES
 from keras_split.zoo import Preset
 from keras_split_cli.console import count
 from keras_split_cli.console import load_keras

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_split import npz
 from keras_split.datasets.images import Labels
 from keras_split.errors import DataError
+from keras_split.utils import npz
 
 _LAYOUTS = (
     ("x_train", "y_train", "x_test", "y_test"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_split.device.crossing import pad
 from keras_split.device.description import Description
 from keras_split.device.description import Tensor
+from keras_split.device.row_padder import pad
 from keras_split.errors import DataError
 
 Arrays = dict[str, np.ndarray[Any, Any]]

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from keras_split import datasets
-from keras_split import validation
-from keras_split.conversation import Conversation
-from keras_split.credentials import Credentials
+from keras_split.client.retry import Retry
+from keras_split.client.session import Conversation
 from keras_split.device import feed
 from keras_split.device.averages import Averages
 from keras_split.device.batch import Batch
@@ -27,8 +26,9 @@ from keras_split.device.model import Model
 from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
-from keras_split.messages import Contract
-from keras_split.retry import Retry
+from keras_split.protocol import validation
+from keras_split.protocol.credentials import Credentials
+from keras_split.protocol.messages import Contract
 
 Rate = float | Callable[[int], float]
 Logs = dict[str, float]

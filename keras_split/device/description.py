@@ -10,8 +10,8 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.errors import QuantizationError
-from keras_split.messages import PROTOCOL
-from keras_split.messages import Contract
+from keras_split.protocol.messages import PROTOCOL
+from keras_split.protocol.messages import Contract
 
 FORMAT = 1
 _ADVICE = (

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from keras_split.conversation import Conversation
+from keras_split.client.session import Conversation
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
-from keras_split.device.crossing import Crossing
 from keras_split.device.description import Description
 from keras_split.device.model import Model
+from keras_split.device.row_padder import Crossing
 from keras_split.errors import SplitError
-from keras_split.messages import CutTensor
-from keras_split.validation import not_finite
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.validation import not_finite
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Score = tuple[float, dict[int, float]]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_split import npz
 from keras_split.device.description import Description
 from keras_split.errors import DataError
+from keras_split.utils import npz
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 _PREFIX = "state."

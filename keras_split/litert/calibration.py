@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.errors import ExportError
-from keras_split.litert.boundary import Boundary
-from keras_split.litert.boundary import named
+from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import named
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel

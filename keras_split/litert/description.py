@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 from keras_split.litert import contents
-from keras_split.litert.boundary import Boundary
 from keras_split.litert.losses import OutputLoss
+from keras_split.litert.signature_io import Boundary
 from keras_split.litert.state import Entry
-from keras_split.messages import PROTOCOL
+from keras_split.protocol.messages import PROTOCOL
 
 FORMAT = 1
 

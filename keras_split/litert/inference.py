@@ -9,9 +9,6 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
-from keras_split.litert.boundary import Boundary
-from keras_split.litert.boundary import Specs
-from keras_split.litert.boundary import Tensors
 from keras_split.litert.calibration import observe
 from keras_split.litert.convert import convert
 from keras_split.litert.description import describe
@@ -21,6 +18,9 @@ from keras_split.litert.export import write
 from keras_split.litert.precision import CUT_SCOPE
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.precision import reduce_precision
+from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import Specs
+from keras_split.litert.signature_io import Tensors
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
@@ -40,7 +40,7 @@ def export_inference(
     Weights are constants, and BatchNormalization is folded into the layer
     before it. Inputs and predictions are float32 at each precision, and so is
     the cut layer's quantization inside the file: codes are those that
-    `keras_split.quantize` gives to what the head computed.
+    `keras_split.compression.quantize` gives to what the head computed.
 
     Args:
         client: The phone's half, cut twice.

@@ -2,7 +2,7 @@
 
 This is ai-edge-quantizer and not TensorFlow's converter, because the
 converter quantizes whole files, the cut layer's own quantization included,
-whose codes must stay those of `keras_split.quantize` bit for bit: its float16
+whose codes must stay those of `compression.quantize` bit for bit: its float16
 changes scales and, with stochastic rounding, a fifth of the codes, and
 LiteRT 2.3 cannot prepare what its int8 makes of them. The quantizer's recipes
 leave operations out, at no cost: for the six presets' heads at 96x96 with

@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from keras_split.errors import ExportError
 from keras_split.litert import tf_keras_bridge
-from keras_split.litert.boundary import Boundary
 from keras_split.litert.calibration import observe
 from keras_split.litert.export import check
 from keras_split.litert.fake_quantized import Batch
 from keras_split.litert.fake_quantized import FakeQuantized
 from keras_split.litert.fake_quantized import Fit
+from keras_split.litert.signature_io import Boundary
 from keras_split.litert.tf_keras_bridge import Twin
 from keras_split.litert.tf_keras_bridge import build_twin
 from keras_split.litert.tf_keras_bridge import flat

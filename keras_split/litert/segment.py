@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
+from keras_split.litert.layer_overrides import Batch
+from keras_split.litert.layer_overrides import stand_ins
 from keras_split.litert.optimizers import Update
-from keras_split.litert.stand_ins import Batch
-from keras_split.litert.stand_ins import stand_ins
 from keras_split.litert.state import HalfState
 
 

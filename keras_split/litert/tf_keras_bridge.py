@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from keras_split.errors import BackendError
 from keras_split.errors import ExportError
-from keras_split.graph import Graph
-from keras_split.graph import Tensor
+from keras_split.partition.graph import Graph
+from keras_split.partition.graph import Tensor
 
 _VARIABLE = "TF_USE_LEGACY_KERAS"
 # What a layer starts from or is trained with says nothing about its output.

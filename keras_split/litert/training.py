@@ -5,16 +5,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_split.litert.boundary import Boundary
-from keras_split.litert.boundary import Specs
-from keras_split.litert.boundary import Tensors
-from keras_split.litert.boundary import named
-from keras_split.litert.boundary import part_names
-from keras_split.litert.boundary import part_specs
+from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.segment import TracedSegment
-from keras_split.litert.stand_ins import Batch
+from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import Specs
+from keras_split.litert.signature_io import Tensors
+from keras_split.litert.signature_io import named
+from keras_split.litert.signature_io import part_names
+from keras_split.litert.signature_io import part_specs
 
 _SCALAR = tf.TensorSpec((), tf.float32)
 _COUNT = tf.TensorSpec((), tf.int32)

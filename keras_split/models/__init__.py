@@ -1,10 +1,10 @@
 """The two Keras models that a cut makes of one."""
 
-from keras_split import threads
 from keras_split.models.client import ClientModel
 from keras_split.models.client import SplitWeights
 from keras_split.models.server import ServerModel
+from keras_split.training import tf_threads
 
-threads.reserve()
+tf_threads.reserve()
 
 __all__ = ["ClientModel", "ServerModel", "SplitWeights"]

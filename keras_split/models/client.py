@@ -9,17 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split import threads
+from keras_split.client.strategy import SplitStrategy
+from keras_split.compression.layers import CutQuantizer
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
-from keras_split.layers import CutQuantizer
-from keras_split.messages import Contract
-from keras_split.microbatched_half import MicrobatchedHalf
 from keras_split.models import functions
-from keras_split.models.partner import Partner
-from keras_split.models.wiring import Wiring
-from keras_split.strategies import SplitStrategy
+from keras_split.models.io_map import Wiring
+from keras_split.models.server_link import Partner
+from keras_split.protocol.messages import Contract
+from keras_split.training import tf_threads
+from keras_split.training.client_microbatches import MicrobatchedHalf
 
 
 class SplitWeights(list[Any]):
@@ -286,7 +286,7 @@ class ClientModel(keras.Model):
         self._check_microbatches()
         if not self.strategy.connected:
             if self.strategy.address is None:
-                threads.check_room()
+                tf_threads.check_room()
             optimizer = getattr(self, "optimizer", None)
             self.strategy.connect(
                 self.contract,

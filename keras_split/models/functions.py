@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split import threads
-from keras_split import validation
 from keras_split.errors import SplitError
-from keras_split.joint_body import JointBody
+from keras_split.protocol import validation
+from keras_split.training import tf_threads
+from keras_split.training.in_graph import JointBody
 
 if TYPE_CHECKING:
     from keras_split.models.client import ClientModel
@@ -63,7 +63,7 @@ def waiting(function: Function) -> Function:
     """Holds a thread for a step whose graph waits for the server."""
 
     def wait(iterator: Any) -> Any:
-        with threads.client_step():
+        with tf_threads.client_step():
             return function(iterator)
 
     return wait

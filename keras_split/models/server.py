@@ -6,17 +6,17 @@ from typing import Any
 
 import keras
 
-from keras_split import codecs
-from keras_split.events import Events
-from keras_split.events import Everyone
-from keras_split.host import Host
-from keras_split.layers import CutQuantizer
-from keras_split.messages import Contract
-from keras_split.server_half import ServerHalf
+from keras_split.compression import codecs
+from keras_split.compression.layers import CutQuantizer
+from keras_split.protocol.messages import Contract
+from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import Everyone
+from keras_split.server.service import Host
+from keras_split.training.server_step import ServerHalf
 
 if TYPE_CHECKING:
-    from keras_split.transports.security import Security
-    from keras_split.transports.server import Server
+    from keras_split.server.grpc.security import Security
+    from keras_split.server.grpc.server import Server
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -92,24 +92,24 @@ class ServerModel(keras.Model):
         Args:
             port: Port to listen on; 0 for any free one.
             address: Name or IP address to listen on.
-            listeners: Hear what happens; see `keras_split.observe`.
+            listeners: Hear what happens; see `keras_split.server.observe`.
             security: Certificates and tokens; without them anyone who can
                 reach the port may train.
             insecure: Whether to listen beyond this machine without TLS.
             **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
                 `idle_timeout_s`, `limits`, `snapshots`, `checkpoints`,
                 `checkpoint_every` and `checkpoint_every_bytes` of
-                `keras_split.host.Host`, and fields of
-                `keras_split.transports.limits.StreamLimits`.
+                `keras_split.server.service.Host`, and fields of
+                `keras_split.server.limits.StreamLimits`.
 
         Raises:
             TransportError: If the port cannot be had, or others could reach
                 it without TLS.
             DataError: If checkpoints are damaged, or of another model.
         """
-        from keras_split.observe.tally import Tally
-        from keras_split.transports.limits import StreamLimits
-        from keras_split.transports.server import Server
+        from keras_split.server.grpc.server import Server
+        from keras_split.server.limits import StreamLimits
+        from keras_split.server.observe.tally import Tally
 
         streams = {"max_streams": limits.get("max_sessions", 64)}
         for name in StreamLimits.__dataclass_fields__:

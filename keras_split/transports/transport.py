@@ -3,9 +3,9 @@
 import abc
 
 from keras_split.errors import RefusedError
-from keras_split.messages import Backward
-from keras_split.messages import Message
-from keras_split.messages import Refusal
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import Refusal
 
 
 class Transport(abc.ABC):

@@ -8,8 +8,8 @@ from cryptography import x509
 
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
-from keras_split.tokens import Tokens
-from keras_split.transports.pem import check_files
+from keras_split.protocol.pem import check_files
+from keras_split.server.tokens import Tokens
 from keras_split_cli.certs import certs
 
 

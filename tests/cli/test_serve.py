@@ -10,9 +10,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
 
-from keras_split.messages import Backward
-from keras_split.messages import Forward
-from keras_split.messages import Refusal
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Refusal
 from tests import links
 from tests.disturbances import ServeProcess
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from keras_split.errors import TransportError
-from keras_split.status import ServerStatus
-from keras_split.status import SessionStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status import SessionStatus
 from keras_split_cli.status import status
 from keras_split_cli.status import table
 from tests import links

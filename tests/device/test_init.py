@@ -12,9 +12,9 @@ class Blocked:
 
 
 sys.meta_path.insert(0, Blocked())
-import keras_split.conversation
+import keras_split.client.session
 import keras_split.device
-import keras_split.transports.in_process
+import keras_split.server.in_process
 print(sorted(keras_split.device.__all__))
 """
 HEAVY = ["tensorflow", "keras", "tf_keras", "ai_edge_litert"]

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 
 from keras_split import zoo
-from keras_split.codecs import Raw
-from keras_split.events import Caller
-from keras_split.host import Host
+from keras_split.client.strategy import SplitStrategy
+from keras_split.compression.codecs import Raw
 from keras_split.litert.contents import operations
-from keras_split.messages import Backward
-from keras_split.messages import Features
-from keras_split.messages import Forward
-from keras_split.messages import SmashedGrad
-from keras_split.strategies import SplitStrategy
-from keras_split.transports.server import Server
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Features
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.server.callbacks import Caller
+from keras_split.server.grpc.server import Server
+from keras_split.server.service import Host
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("phone_process.py")

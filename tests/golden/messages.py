@@ -13,33 +13,33 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_split import codecs
-from keras_split.messages import Backward
-from keras_split.messages import Checkpoint
-from keras_split.messages import Committed
-from keras_split.messages import Contract
-from keras_split.messages import CutTensor
-from keras_split.messages import Done
-from keras_split.messages import Features
-from keras_split.messages import Forward
-from keras_split.messages import Goodbye
-from keras_split.messages import Hello
-from keras_split.messages import Infer
-from keras_split.messages import LabeledResult
-from keras_split.messages import LabeledStep
-from keras_split.messages import Microbatch
-from keras_split.messages import Refusal
-from keras_split.messages import Release
-from keras_split.messages import Restore
-from keras_split.messages import SmashedGrad
-from keras_split.messages import Snapshot
-from keras_split.messages import SnapshotTaken
-from keras_split.messages import TensorSpec
-from keras_split.messages import Welcome
-from keras_split.quantization import Quantization
-from keras_split.wire import frames
-from keras_split.wire.convert import from_wire
-from keras_split.wire.convert import to_wire
+from keras_split.compression import codecs
+from keras_split.compression.rules import Quantization
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Checkpoint
+from keras_split.protocol.messages import Committed
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Features
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Infer
+from keras_split.protocol.messages import LabeledResult
+from keras_split.protocol.messages import LabeledStep
+from keras_split.protocol.messages import Microbatch
+from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Release
+from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.messages import Snapshot
+from keras_split.protocol.messages import SnapshotTaken
+from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.messages import Welcome
+from keras_split.protocol.wire import frames
+from keras_split.protocol.wire.convert import from_wire
+from keras_split.protocol.wire.convert import to_wire
 
 STORED = Path(__file__).parent / "messages.json"
 

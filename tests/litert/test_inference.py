@@ -10,17 +10,17 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 
 import keras_split
+from keras_split.compression.quantize import quantize
+from keras_split.compression.rules import Quantization
 from keras_split.errors import BackendError
 from keras_split.errors import ExportError
 from keras_split.errors import TransportError
-from keras_split.litert.boundary import Boundary
-from keras_split.litert.boundary import part_names
 from keras_split.litert.calibration import observe
 from keras_split.litert.contents import operations
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import CUT_SCOPE
-from keras_split.quantization import Quantization
-from keras_split.quantize import quantize
+from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import part_names
 from tests import nets
 
 X, Y = nets.images(64)

@@ -12,8 +12,8 @@ from keras import activations
 from keras import layers
 
 import keras_split
-from keras_split.litert.stand_ins import Batch
-from keras_split.litert.stand_ins import stand_ins
+from keras_split.litert.layer_overrides import Batch
+from keras_split.litert.layer_overrides import stand_ins
 from tests.litert.phone import Phone
 
 PAGE = Path(__file__).parents[2] / "docs" / "on-the-phone.md"

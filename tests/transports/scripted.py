@@ -1,7 +1,7 @@
 """A host without a body, for tests of what carries messages."""
 
-from keras_split.events import Caller
-from keras_split.events import Events
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Events
 
 
 class Heard(Events):

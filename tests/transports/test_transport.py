@@ -2,9 +2,9 @@ import pytest
 
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
-from keras_split.messages import Done
-from keras_split.messages import Goodbye
-from keras_split.messages import Refusal
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Refusal
 from keras_split.transports import Transport
 
 

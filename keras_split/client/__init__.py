@@ -1,0 +1,1 @@
+"""The phone's side of a session: it never meets TensorFlow."""

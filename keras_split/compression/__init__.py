@@ -1,0 +1,1 @@
+"""How cut-layer tensors lose precision, once, and become few bytes."""

@@ -1,0 +1,1 @@
+"""What stands between a half and its quantization, so that it tells less."""

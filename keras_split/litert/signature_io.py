@@ -1,0 +1,142 @@
+"""Names and shapes of what goes into the signatures of a file and comes out.
+
+docs/on-the-phone.md is the contract that these follow.
+"""
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_split.compression.cut_codec import Crossing
+
+if TYPE_CHECKING:
+    from keras_split.models import ClientModel
+
+Tensors = dict[str, tf.Tensor]
+Specs = dict[str, tf.TensorSpec]
+
+
+class Boundary:
+    """Both ends of a client, seen from the middle.
+
+    Args:
+        client: The phone's half, cut twice.
+
+    Attributes:
+        smashed: What the head sends.
+        features: What the tail gets.
+        features_grad: What the tail sends.
+        smashed_grad: What the head gets.
+        skips: Which outputs of the head go to the tail.
+        head_inputs: Inputs of the model that the head reads, by number.
+        tail_inputs: Those that the tail reads.
+    """
+
+    def __init__(self, client: "ClientModel") -> None:
+        assert client.tail is not None
+        contract, wiring = client.contract, client.wiring
+        rules = contract.quantization
+        count = len(contract.smashed)
+        leaves = [t.dtype for t in client.head.outputs[:count]]
+        arrives = [
+            t.dtype for t in client.tail.inputs[: len(contract.features)]
+        ]
+        self.smashed = Crossing(contract.smashed, rules.activations, leaves)
+        self.features = Crossing(contract.features, rules.activations, arrives)
+        self.features_grad = Crossing(
+            contract.features, rules.gradients, arrives
+        )
+        self.smashed_grad = Crossing(contract.smashed, rules.gradients, leaves)
+        self.skips = list(wiring.skips)
+        self._skipping = [client.head.outputs[i] for i in self.skips]
+        behind = len(contract.features) + len(self.skips)
+        self.head_inputs = dict(
+            zip(wiring.head_inputs, client.head.inputs, strict=True)
+        )
+        self.tail_inputs = dict(
+            zip(wiring.tail_inputs, client.tail.inputs[behind:], strict=True)
+        )
+
+    @property
+    def inputs(self) -> dict[int, keras.KerasTensor]:
+        """All inputs of the model by number, in order."""
+        found = self.tail_inputs | self.head_inputs
+        return {i: found[i] for i in sorted(found)}
+
+    def leaving(self, made: list[tf.Tensor]) -> Tensors:
+        """Outputs of the head, quantized, and what stays for the tail."""
+        parts = self.smashed.quantize(made[: len(self.smashed.specs)])
+        return named("smashed", self.smashed, parts) | {
+            f"skip_{i}": made[n] for i, n in enumerate(self.skips)
+        }
+
+    def arriving(self, given: Tensors) -> list[tf.Tensor]:
+        """Inputs of the tail: features, skips and inputs of the model."""
+        parts = [given[name] for name in part_names("features", self.features)]
+        return [
+            *self.features.dequantize(parts),
+            *(given[f"skip_{i}"] for i in range(len(self.skips))),
+            *(given[f"x_{n}"] for n in self.tail_inputs),
+        ]
+
+    def left(self, made: list[tf.Tensor]) -> list[tf.Tensor | None]:
+        """Where values of the head's outputs crossed, for their gradients."""
+        parts = self.smashed.quantize(made[: len(self.smashed.specs)])
+        return self.smashed.positions(parts)
+
+    def arrived(self, given: Tensors) -> list[tf.Tensor | None]:
+        """Where values of the features crossed, for their gradients."""
+        names = part_names("features", self.features)
+        return self.features.positions([given[name] for name in names])
+
+    def head_specs(self, size: int) -> Specs:
+        """What the head reads, in a batch of `size`."""
+        return _specs("x", self.head_inputs, size)
+
+    def tail_specs(self, size: int) -> Specs:
+        """What the tail reads."""
+        return (
+            part_specs("features", self.features, size)
+            | self.skip_specs("skip", size)
+            | _specs("x", self.tail_inputs, size)
+        )
+
+    def skip_specs(self, name: str, size: int) -> Specs:
+        """Tensors of the shapes of the skips."""
+        return _specs(name, dict(enumerate(self._skipping)), size)
+
+
+def part_names(prefix: str, crossing: Crossing) -> list[str]:
+    """Names of the parts of a crossing, in their order."""
+    kinds = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
+    return [
+        f"{prefix}_{i}_{kind}"
+        for i in range(len(crossing.specs))
+        for kind in kinds
+    ]
+
+
+def named(prefix: str, crossing: Crossing, parts: list[Any]) -> dict[str, Any]:
+    """The parts of a crossing by name."""
+    return dict(zip(part_names(prefix, crossing), parts, strict=True))
+
+
+def part_specs(prefix: str, crossing: Crossing, size: int) -> Specs:
+    """What the parts of a crossing look like in a batch of `size`."""
+    rule = crossing.rule
+    specs: Specs = {}
+    for i, spec in enumerate(crossing.specs):
+        codes = (size, rule.codes_per_example(spec.shape))
+        specs[f"{prefix}_{i}_codes"] = tf.TensorSpec(codes, rule.code_dtype)
+        if rows := rule.scale_rows(size, spec.shape):
+            specs[f"{prefix}_{i}_scales"] = tf.TensorSpec((rows, 2))
+    return specs
+
+
+def _specs(prefix: str, tensors: dict[int, Any], size: int) -> Specs:
+    return {
+        f"{prefix}_{n}": tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype)
+        for n, tensor in tensors.items()
+    }

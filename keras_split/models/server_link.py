@@ -1,0 +1,63 @@
+"""What a client model knows of its server."""
+
+from keras_split.client.strategy import SplitStrategy
+from keras_split.models.server import ServerModel
+from keras_split.server.service import Host
+from keras_split.training.in_graph import JointBody
+
+
+class Partner:
+    """How to reach the server.
+
+    A plain object, so that Keras does not take the server for a layer.
+
+    Attributes:
+        strategy: Speaks with it.
+        server: The one in this process, if there is one.
+        tag: The server's snapshot in the file last saved or loaded.
+        joint: Its body, if steps are taken in one graph with it.
+    """
+
+    def __init__(self) -> None:
+        self.strategy = SplitStrategy()
+        self.server: ServerModel | None = None
+        self.tag = ""
+        self.joint: JointBody | None = None
+        self._host: Host | None = None
+
+    def use(self, strategy: SplitStrategy | None) -> None:
+        """Takes a new strategy; the session of the old one ends."""
+        self.strategy.close()
+        if strategy is not None:
+            self.strategy = strategy
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a server to connect to."""
+        known = self.strategy.address is not None or self.server is not None
+        return known or self.strategy.connected
+
+    def host(self) -> Host | None:
+        """The server in this process, if there is one."""
+        if self._host is None and self.server is not None:
+            self._host = self.server.host()
+        return self._host
+
+    def meet(self, joins: bool) -> bool:
+        """Finds the body that steps are taken with in one graph, if any.
+
+        Args:
+            joins: Whether the client's step may be part of another graph.
+
+        Returns:
+            Whether it is another one than before.
+        """
+        session = self.strategy.joint_session if joins else None
+        known = self.joint.graph if self.joint is not None else None
+        if known is (session.graph if session is not None else None):
+            return False
+        self.joint = None
+        if session is not None:
+            limit = session.limits.max_grad_norm
+            self.joint = JointBody(session.graph, limit)
+        return True

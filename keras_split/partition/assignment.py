@@ -1,0 +1,72 @@
+"""Which part of a cut model runs each call, or why that cannot be."""
+
+from keras_split.partition.graph import Call
+from keras_split.partition.graph import Graph
+from keras_split.partition.graph import Tensor
+
+
+class Problem(Exception):
+    """Why a model cannot be cut somewhere."""
+
+
+def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
+    """Maps each call to its segment, or raises a `Problem`."""
+    if any(tensor.call is None for tensor in ends[0]):
+        raise Problem(
+            "that is an input of the model, and raw data must not leave the "
+            "phone"
+        )
+    head = ancestors(ends[0])
+    if len(ends) == 2:
+        body = ancestors(ends[1]) - head
+        if not body:
+            raise Problem(
+                "the second cut is not behind the first, so nothing is left "
+                "for the server"
+            )
+    else:
+        body = set(graph.calls) - head
+        if not body:
+            raise Problem("that is the end of the model, nothing is left")
+    segment = {
+        call: "head" if call in head else "body" if call in body else "tail"
+        for call in graph.calls
+    }
+    if not any(t.call in head for call in body for t in call.inputs):
+        raise Problem("the second cut does not depend on the first")
+    for call in graph.calls:
+        for tensor in call.inputs:
+            if segment[call] == "body" and tensor.call is None:
+                raise Problem(
+                    f"{call.path!r} would run on the server and reads the "
+                    f"model input {tensor.name!r}, and raw data must not "
+                    "leave the phone"
+                )
+    if len(ends) == 1:
+        for tensor in graph.outputs:
+            if tensor.call is None or segment[tensor.call] == "head":
+                raise Problem(
+                    f"the model's output {tensor.name!r} is made on the "
+                    "phone, which takes two cuts"
+                )
+    on_server = {id(v) for call in body for v in call.variables}
+    for call in graph.calls:
+        if segment[call] != "body":
+            if any(id(v) in on_server for v in call.variables):
+                raise Problem(
+                    f"layer {call.operation.name!r} has weights or a seed and "
+                    "would be called on the phone and on the server"
+                )
+    return segment
+
+
+def ancestors(tensors: list[Tensor]) -> set[Call]:
+    """The calls that the tensors need, those that make them included."""
+    found: set[Call] = set()
+    waiting = [t.call for t in tensors if t.call is not None]
+    while waiting:
+        call = waiting.pop()
+        if call not in found:
+            found.add(call)
+            waiting.extend(t.call for t in call.inputs if t.call is not None)
+    return found

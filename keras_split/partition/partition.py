@@ -1,0 +1,384 @@
+"""Cuts a Keras model into head, body and tail.
+
+Head = everything needed to compute the first cut layer. Body = everything
+else needed to compute the second. Tail = the rest. The segments share their
+layers, and so their weights, with the model they were cut from.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_split.compression.rules import Quantization
+from keras_split.errors import CutError
+from keras_split.partition import costs
+from keras_split.partition.assignment import Problem
+from keras_split.partition.assignment import assign
+from keras_split.partition.fingerprint import fingerprint
+from keras_split.partition.graph import Call
+from keras_split.partition.graph import Graph
+from keras_split.partition.graph import Nested
+from keras_split.partition.graph import Tensor
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import TensorSpec
+
+_NAMES = ("head", "body", "tail")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One of the parts of a model.
+
+    Attributes:
+        name: `"head"`, `"body"` or `"tail"`.
+        model: Its layers as a functional model; inputs and outputs are lists.
+        inputs: The tensors of the whole model's graph that it reads.
+        outputs: The tensors that it hands on.
+    """
+
+    name: str
+    model: keras.Model
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Partition:
+    """A model and where it is cut.
+
+    Args:
+        model: A functional or Sequential model, built.
+        cut: One or two cuts. Each is a layer, its name, the path of a layer
+            in a nested model (`"mobilenetv2/block_2_add"`), the n-th layer
+            of a class (`"MaxPooling2D#1"`), or a list of those when several
+            branches must be cut at once.
+
+    Attributes:
+        head: What the phone runs first.
+        body: What the server runs.
+        tail: What the phone runs last; None for a model that is cut once.
+        smashed: The tensors that go from head to body.
+        features: The tensors that go from body to tail (for one cut, the
+            predictions).
+        skips: The tensors that go from head to tail and stay on the phone.
+        fingerprint: Hash of architecture, variable shapes and cut.
+
+    Raises:
+        CutError: If the model cannot be cut there; the message names the
+            edge in the way and the nearest cuts that work.
+    """
+
+    def __init__(self, model: keras.Model, cut: Any) -> None:
+        self.graph = Graph(model)
+        self.cut = [cut] if _is_layer(cut) else list(cut)
+        if len(self.cut) not in (1, 2):
+            raise CutError(
+                "Expected one cut (head and body) or two (head, body and "
+                f"tail). Received: {len(self.cut)} cuts, {cut!r}. Pass "
+                "cut=[first, second]; a cut through several branches is a "
+                "list of its own: cut=[[a1, a2], b]."
+            )
+        ends = [self._resolve(entry) for entry in self.cut]
+        try:
+            self._cut(ends)
+        except Problem as problem:
+            advice = self._nearest(ends)
+            raise CutError(
+                f"Cannot cut at {self._label()}: {problem}. {advice}"
+            ) from None
+        self.head = self._build("head", self._head_inputs, self._head_outputs)
+        self.body = self._build("body", self.smashed, self.features)
+        self.tail = (
+            self._build("tail", self._tail_inputs, self.graph.outputs)
+            if len(self.cut) == 2
+            else None
+        )
+        self.output_structure = _structure(model)
+        self.output_names = list(getattr(model, "output_names", None) or [])
+        edges = (self.smashed, self.features, self.skips)
+        self.fingerprint = fingerprint(self.graph, self.segment_of, edges)
+
+    @property
+    def cut_names(self) -> tuple[str, ...]:
+        """The cut layers as text, for messages and files."""
+        return tuple(
+            "+".join(_name(layer) for layer in _as_list(entry))
+            for entry in self.cut
+        )
+
+    def contract(
+        self,
+        quantization: Quantization,
+        codec: str = "raw",
+        *,
+        fused_batchnorm: bool = False,
+    ) -> Contract:
+        """What both halves agree on."""
+        return Contract(
+            fingerprint=self.fingerprint,
+            cut=self.cut_names,
+            smashed=_specs(self.smashed),
+            features=_specs(self.features),
+            quantization=quantization,
+            codec=codec,
+            labels_on_server=self.tail is None,
+            fused_batchnorm=fused_batchnorm,
+        )
+
+    def __str__(self) -> str:
+        rows = [("segment", "runs on", "layers", "parameters", "multiply-adds")]
+        for segment in self._segments():
+            rows.append(
+                (
+                    segment.name,
+                    "server" if segment.name == "body" else "phone",
+                    str(sum(s == segment.name for s in self._leaf_segments())),
+                    f"{segment.model.count_params():,}",
+                    f"{costs.multiply_adds(segment.model):,}",
+                )
+            )
+        edges = [
+            ("edge", "tensor", "shape", "float32 bytes", "int8 bytes"),
+        ]
+        second = "body -> tail" if self.tail else "body -> phone"
+        for edge, tensors in (
+            ("head -> body", self.smashed),
+            (second, self.features),
+            ("head -> tail", self.skips),
+        ):
+            for tensor in tensors:
+                size = costs.elements(tensor.shape)
+                stays = edge == "head -> tail"
+                edges.append(
+                    (
+                        edge,
+                        tensor.name,
+                        str(tensor.shape),
+                        "stays on phone" if stays else f"{4 * size:,}",
+                        "" if stays else f"{size:,}",
+                    )
+                )
+        title = f"Cut at {self._label()}"
+        return "\n".join([title, "", *_table(rows), "", *_table(edges)])
+
+    def _segments(self) -> list[Segment]:
+        return [s for s in (self.head, self.body, self.tail) if s is not None]
+
+    def _leaf_segments(self) -> list[str]:
+        return [self.segment_of[call] for call in self.graph.calls]
+
+    def _label(self) -> str:
+        return " and ".join(repr(name) for name in self.cut_names)
+
+    def _resolve(self, entry: Any) -> list[Tensor]:
+        tensors: list[Tensor] = []
+        for layer in _as_list(entry):
+            found = self.graph.find(layer)
+            if not found:
+                name = _name(layer)
+                paths = [call.path for call in self.graph.calls]
+                close = difflib.get_close_matches(name, paths, 3, 0.5)
+                hint = (
+                    "Did you mean " + " or ".join(map(repr, close)) + "?"
+                    if close
+                    else f"It has layers such as {paths[0]!r}, "
+                    f"{paths[len(paths) // 2]!r} and {paths[-1]!r}."
+                )
+                raise CutError(
+                    "Expected a layer of the model. Received: "
+                    f"{name!r}, which it does not have. {hint}"
+                )
+            tensors.extend(found)
+        return tensors
+
+    def _cut(self, ends: list[list[Tensor]]) -> None:
+        """Sorts calls and edges, or raises what stands in the way."""
+        self.segment_of = assign(self.graph, ends)
+        self._connect()
+        self._check_edges()
+
+    def _works(self, ends: list[list[Tensor]]) -> bool:
+        try:
+            self._cut(ends)
+        except Problem:
+            return False
+        return True
+
+    def _nearest(self, ends: list[list[Tensor]]) -> str:
+        """Names the closest cuts that would work, one before, one after."""
+        if ends[1:] and self._works(ends[::-1]):
+            first, second = reversed(self.cut_names)
+            return f"The other way round it works: cut=[{first!r}, {second!r}]."
+        where = [
+            max((t.call.order for t in tensors if t.call), default=0)
+            for tensors in ends
+        ]
+        for position in reversed(range(len(ends))):
+            found: dict[bool, str] = {}
+            calls = sorted(
+                self.graph.calls, key=lambda c: abs(c.order - where[position])
+            )
+            for call in calls:
+                behind = call.order > where[position]
+                if behind in found:
+                    continue
+                trial = list(ends)
+                trial[position] = call.outputs
+                if self._works(trial):
+                    found[behind] = call.path
+                if len(found) == 2:
+                    break
+            if found:
+                which = ("first", "second")[position] if ends[1:] else "only"
+                names = " and ".join(repr(found[k]) for k in sorted(found))
+                are = "are" if len(found) > 1 else "is"
+                return f"The nearest for the {which} cut {are} {names}."
+        return "No single layer nearby works either; see docs/cutting.md."
+
+    def _connect(self) -> None:
+        """Sorts the edges between segments."""
+        read_by: dict[Tensor, set[str]] = {}
+        for call in self.graph.calls:
+            for tensor in call.inputs:
+                read_by.setdefault(tensor, set()).add(self.segment_of[call])
+        last = "tail" if len(self.cut) == 2 else "body"
+        for tensor in self.graph.outputs:
+            read_by.setdefault(tensor, set()).add(last)
+        made = [t for call in self.graph.calls for t in call.outputs]
+        made = [t for t in made if t in read_by]
+
+        def edges(source: str, target: str) -> list[Tensor]:
+            return [
+                tensor
+                for tensor in made
+                if self.segment_of[tensor.call] == source  # type: ignore[index]
+                and target in read_by[tensor]
+            ]
+
+        self.raw_inputs = self.graph.inputs
+        raw = [t for t in self.graph.inputs if t in read_by]
+        self.smashed = edges("head", "body")
+        self.skips = edges("head", "tail")
+        self.features = (
+            edges("body", "tail")
+            if len(self.cut) == 2
+            else list(self.graph.outputs)
+        )
+        self._head_inputs = [t for t in raw if "head" in read_by[t]]
+        self._head_outputs = list(dict.fromkeys(self.smashed + self.skips))
+        self.raw_skips = [t for t in raw if "tail" in read_by[t]]
+        self._tail_inputs = self.features + self.skips + self.raw_skips
+
+    def _check_edges(self) -> None:
+        for tensor in self.smashed + self.features:
+            problem = ""
+            if None in tensor.shape:
+                problem = (
+                    f"has shape {tensor.shape}; give the model an input "
+                    "shape without None"
+                )
+            elif "float" not in str(tensor.spec.dtype):
+                problem = (
+                    f"is {tensor.spec.dtype}; only floating point tensors "
+                    "can be trained through, so cut behind the layer that "
+                    "reads it"
+                )
+            elif getattr(tensor.spec, "_keras_mask", None) is not None:
+                problem = (
+                    "carries a mask, which does not travel; cut behind the "
+                    "layer that consumes the mask"
+                )
+            if problem:
+                raise Problem(f"{tensor.name!r} would travel and {problem}")
+
+    def _build(
+        self, name: str, inputs: list[Tensor], outputs: list[Tensor]
+    ) -> Segment:
+        """Replays the calls of one segment on inputs of its own."""
+        made: dict[Tensor, Any] = {}
+        for tensor in inputs:
+            label = tensor.name.replace("/", ".").replace(":", "_")
+            made[tensor] = keras.Input(
+                batch_shape=tensor.spec.shape,
+                dtype=tensor.spec.dtype,
+                name=label if tensor.call is None else f"{label}_cut",
+            )
+        self._replay(self.graph.members, name, made)
+        try:
+            model = keras.Model(
+                [made[t] for t in inputs], [made[t] for t in outputs], name=name
+            )
+        except ValueError as error:
+            raise CutError(
+                f"Cannot build the {name} of the cut at {self._label()}: "
+                f"{error} Give layers of nested models names of their own."
+            ) from error
+        return Segment(name, model, inputs, outputs)
+
+    def _replay(
+        self,
+        members: Sequence[Call | Nested],
+        segment: str,
+        made: dict[Tensor, Any],
+    ) -> None:
+        """Runs the members of `segment`; whole nested models stay whole."""
+        for member in members:
+            if isinstance(member, Nested):
+                inside = {self.segment_of[call] for call in member.calls()}
+                if inside != {segment}:
+                    self._replay(member.members, segment, made)
+                    continue
+            elif self.segment_of[member] != segment:
+                continue
+
+            def fill(value: Any) -> Any:
+                return made[value] if isinstance(value, Tensor) else value
+
+            args, kwargs = keras.tree.map_structure(
+                fill, (member.args, member.kwargs)
+            )
+            results = keras.tree.flatten(member.operation(*args, **kwargs))
+            made.update(zip(member.outputs, results, strict=True))
+
+
+def _is_layer(entry: Any) -> bool:
+    return not isinstance(entry, (list, tuple))
+
+
+def _as_list(entry: Any) -> list[Any]:
+    return [entry] if _is_layer(entry) else list(entry)
+
+
+def _name(layer: Any) -> str:
+    return (
+        layer if isinstance(layer, str) else getattr(layer, "name", str(layer))
+    )
+
+
+def _specs(tensors: list[Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(t.label, tuple(int(n or 0) for n in t.shape))
+        for t in tensors
+    )
+
+
+def _structure(model: keras.Model) -> Any:
+    """The model's outputs with numbers in place of tensors."""
+    if isinstance(model, keras.Sequential):
+        return 0
+    numbers = {id(t): i for i, t in enumerate(model.outputs)}
+    return keras.tree.map_structure(
+        lambda t: numbers[id(t)], model._outputs_struct
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines

@@ -1,0 +1,361 @@
+"""The messages of the protocol as dataclasses: no protobuf, no TensorFlow.
+
+In a U shape no message has a field for inputs or labels. Only `LabeledStep`,
+which a model cut once needs, carries labels; a server whose contract has two
+cuts refuses it.
+"""
+
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from keras_split.compression.rules import Quantization
+from keras_split.compression.rules import Rule
+
+PROTOCOL = 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name and shape of one cut-layer tensor, without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What both halves of a model agreed on when it was cut.
+
+    Attributes:
+        fingerprint: Hash of architecture, variable shapes and cut; not of
+            weight values.
+        cut: The cut layers as the user named them.
+        smashed: The tensors that travel from phone to server.
+        features: The tensors that travel from server to phone.
+        quantization: How those four kinds of tensors lose precision.
+        codec: Name of the lossless codec.
+        labels_on_server: True for a model that is cut once.
+        fused_batchnorm: As in `keras_split.compile`; each half's own affair.
+    """
+
+    fingerprint: str
+    cut: tuple[str, ...]
+    smashed: tuple[TensorSpec, ...]
+    features: tuple[TensorSpec, ...]
+    quantization: Quantization
+    codec: str = "raw"
+    labels_on_server: bool = False
+    fused_batchnorm: bool = False
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def get(cls, identifier: "Contract | dict[str, Any]") -> "Contract":
+        """A contract from itself or from its config."""
+        if isinstance(identifier, cls):
+            return identifier
+        assert isinstance(identifier, dict)
+        return cls.from_config(identifier)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Contract":
+        """The inverse of `get_config`."""
+
+        def specs(values: Any) -> tuple[TensorSpec, ...]:
+            return tuple(
+                TensorSpec(value["name"], tuple(value["shape"]))
+                for value in values
+            )
+
+        return cls(
+            fingerprint=config["fingerprint"],
+            cut=tuple(config["cut"]),
+            smashed=specs(config["smashed"]),
+            features=specs(config["features"]),
+            quantization=Quantization.from_config(config["quantization"]),
+            codec=config["codec"],
+            labels_on_server=config["labels_on_server"],
+            fused_batchnorm=config.get("fused_batchnorm", False),
+        )
+
+    def bytes_per_sample(self, batch: int = 1) -> tuple[float, float]:
+        """Payload bytes of one training step `(uplink, downlink)` a sample.
+
+        Before the codec. The uplink carries smashed data and, in a U shape,
+        gradients of the features; the downlink carries features and
+        gradients of the smashed data.
+        """
+        forward = self.quantization.activations
+        backward = self.quantization.gradients
+
+        def total(specs: tuple[TensorSpec, ...], rule: Rule) -> float:
+            return sum(rule.nbytes(batch, s.shape) for s in specs) / batch
+
+        uplink = total(self.smashed, forward)
+        downlink = total(self.features, forward)
+        downlink += total(self.smashed, backward)
+        if not self.labels_on_server:
+            uplink += total(self.features, backward)
+        return uplink, downlink
+
+
+@dataclass(frozen=True, eq=False)
+class CutTensor:
+    """One cut-layer tensor on its way: packed codes and their scales.
+
+    Attributes:
+        name: Name of its `TensorSpec`.
+        shape: Shape with the batch axis, before packing.
+        codes: Packed codes, shape `(batch, codes)`; labels are as they are.
+        scales: Shape `(rows, 2)`, float32; None for float codes and labels.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    codes: np.ndarray[Any, Any]
+    scales: np.ndarray[Any, Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and scales."""
+        scales = 0 if self.scales is None else self.scales.nbytes
+        return int(self.codes.nbytes + scales)
+
+
+@dataclass(frozen=True)
+class Message:
+    """The root of every message."""
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """Opens a session.
+
+    Attributes:
+        contract: What the client was cut with; must equal the server's.
+        optimizer: Config of the body's optimizer as JSON; empty for none.
+        loss: Config of the loss as JSON; only when labels go to the server.
+        protocol: Version of the protocol that the client speaks.
+        session: The session to go on with after a lost connection; empty for
+            a new one.
+        next_step: Of that session, as the client knows it.
+    """
+
+    contract: Contract
+    optimizer: str = ""
+    loss: str = ""
+    protocol: int = PROTOCOL
+    session: str = ""
+    next_step: int = 0
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """The server's answer: the session's name, its next step, its limits.
+
+    Attributes:
+        session: Name of the session; who knows it can go on with it.
+        next_step: The first step that the server has not taken yet.
+        max_message_bytes: The largest message that the server takes.
+        notice: What the user should be told.
+        durable_steps: Steps below this one outlive the server.
+        keeps_checkpoints: Whether later steps will, too.
+        replies_early: Whether a `Backward` may ask for that.
+    """
+
+    session: str
+    next_step: int = 0
+    max_message_bytes: int = 0
+    notice: str = ""
+    durable_steps: int = 0
+    keeps_checkpoints: bool = False
+    replies_early: bool = False
+
+
+@dataclass(frozen=True)
+class Microbatch:
+    """Which microbatch of a step a message carries.
+
+    Attributes:
+        index: Its number, from 0.
+        count: How many make the step.
+        batch: Examples of all of them together.
+        attempt: Larger when the client begins a step anew, with other data;
+            tells what it gave up from what it sent twice.
+    """
+
+    index: int
+    count: int
+    batch: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Forward(Message):
+    """Smashed data of one training step, or of a microbatch of it.
+
+    With `early` its `Backward` will be answered early.
+    """
+
+    session: str
+    step: int
+    tensors: list[CutTensor]
+    microbatch: Microbatch | None = None
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Infer(Message):
+    """Smashed data of one batch that nobody trains on."""
+
+    session: str
+    tensors: list[CutTensor]
+
+
+@dataclass(frozen=True)
+class Features(Message):
+    """Body output; `penalty` is the body's own regularization loss."""
+
+    step: int
+    tensors: list[CutTensor]
+    penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Backward(Message):
+    """Gradients of the features, and the learning rate of this step.
+
+    With `early` it has two replies: a `SmashedGrad` as soon as that is known,
+    and then a `Committed`, or a `Refusal` if the step was not taken after all.
+    """
+
+    session: str
+    step: int
+    tensors: list[CutTensor]
+    learning_rate: float
+    microbatch: Microbatch | None = None
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class SmashedGrad(Message):
+    """Gradients of the smashed data; the body has made its step.
+
+    In answer to a microbatch, the body makes its step with the last one; in
+    an early answer, when it says `Committed`.
+    """
+
+    step: int
+    tensors: list[CutTensor]
+    durable_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Committed(Message):
+    """The body has made the step whose gradients were there early."""
+
+    step: int
+    durable_steps: int = 0
+
+
+@dataclass(frozen=True)
+class LabeledStep(Message):
+    """Smashed data and labels of one step of a model that is cut once."""
+
+    session: str
+    step: int
+    tensors: list[CutTensor]
+    labels: list[CutTensor]
+    sample_weights: list[CutTensor]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class LabeledResult(Message):
+    """Loss, predictions and gradients of the smashed data."""
+
+    step: int
+    loss: float
+    predictions: list[CutTensor]
+    tensors: list[CutTensor]
+    durable_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot(Message):
+    """Asks the server to keep a copy of the body as it is now."""
+
+    session: str
+
+
+@dataclass(frozen=True)
+class SnapshotTaken(Message):
+    """The name under which the server keeps the copy."""
+
+    tag: str
+
+
+@dataclass(frozen=True)
+class Restore(Message):
+    """Asks the server to bring back a snapshot; the optimizer on request."""
+
+    session: str
+    tag: str
+    optimizer: bool = False
+
+
+@dataclass(frozen=True)
+class Release(Message):
+    """Tells the server that nobody here needs the snapshot any more."""
+
+    session: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class Checkpoint(Message):
+    """Asks the server to make the steps so far outlive it."""
+
+    session: str
+
+
+@dataclass(frozen=True)
+class Goodbye(Message):
+    """Ends a session."""
+
+    session: str
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """Yes, it is done."""
+
+
+@dataclass(frozen=True)
+class Refusal(Message):
+    """No: the server's state is as it was before the message.
+
+    Attributes:
+        reason: One word for programs.
+        text: What was expected, what came, what to do.
+    """
+
+    reason: str
+    text: str = field(default="")
+
+
+def payload_bytes(message: Message) -> int:
+    """Bytes of the codes and scales that a message carries."""
+    return sum(
+        tensor.nbytes
+        for value in vars(message).values()
+        if isinstance(value, list)
+        for tensor in value
+        if isinstance(tensor, CutTensor)
+    )

@@ -1,0 +1,184 @@
+"""Checks what comes before anything is computed with it, and what goes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_split.compression.rules import Rule
+from keras_split.errors import ProtocolError
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import TensorSpec
+
+# Reasons of a step that was not taken because it would have done harm; the
+# client logs its loss as NaN and goes on.
+NOT_TAKEN = ("not-finite", "norm")
+
+
+def check_contract(theirs: Contract, ours: Contract) -> None:
+    """Refuses a client that was cut from another model, or otherwise.
+
+    Raises:
+        ProtocolError: With reason `"fingerprint"`, `"cut"`,
+            `"quantization"` or `"codec"`.
+    """
+    for reason, expected, received, advice in (
+        (
+            "fingerprint",
+            ours.fingerprint,
+            theirs.fingerprint,
+            "The two halves come from different models or cuts; export both "
+            "from one keras_split.compile, or name the same preset, input "
+            "size, classes and cut on both sides.",
+        ),
+        (
+            "cut",
+            (ours.smashed, ours.features, ours.labels_on_server),
+            (theirs.smashed, theirs.features, theirs.labels_on_server),
+            "Export both halves from one keras_split.compile.",
+        ),
+        (
+            "quantization",
+            ours.quantization,
+            theirs.quantization,
+            "Pass the same quantization on both sides.",
+        ),
+        ("codec", ours.codec, theirs.codec, "Pass the same codec."),
+    ):
+        if expected != received:
+            raise ProtocolError(
+                f"Expected {reason} {_short(expected)}. Received: "
+                f"{_short(received)}. {advice}",
+                reason,
+            )
+
+
+def check_tensors(
+    tensors: Sequence[CutTensor], specs: Sequence[TensorSpec], rule: Rule
+) -> int:
+    """Refuses tensors that are not what the contract says.
+
+    Returns:
+        The batch size.
+
+    Raises:
+        ProtocolError: With reason `"shape"` or `"not-finite"`.
+    """
+    if [t.name for t in tensors] != [s.name for s in specs]:
+        raise ProtocolError(
+            f"Expected tensors {[s.name for s in specs]}. Received: "
+            f"{[t.name for t in tensors]}.",
+            "shape",
+        )
+    batch = tensors[0].shape[0] if tensors and tensors[0].shape else 0
+    for tensor, spec in zip(tensors, specs, strict=True):
+        expected = (batch, *spec.shape)
+        if tensor.shape != expected or batch < 1:
+            raise ProtocolError(
+                f"Expected {spec.name!r} of shape {('batch', *spec.shape)}"
+                f", the same batch in every tensor. Received: {tensor.shape}.",
+                "shape",
+            )
+        codes = (batch, rule.codes_per_example(spec.shape))
+        rows = rule.scale_rows(batch, spec.shape)
+        scales = None if tensor.scales is None else tensor.scales.shape
+        if (
+            tensor.codes.shape != codes
+            or tensor.codes.dtype != rule.code_dtype
+            or scales != ((rows, 2) if rows else None)
+        ):
+            raise ProtocolError(
+                f"Expected {spec.name!r} as {rule.code_dtype} codes {codes} "
+                f"with {rows} rows of scales. Received: "
+                f"{tensor.codes.dtype} codes {tensor.codes.shape}, scales "
+                f"{scales}. Both sides must use the same quantization.",
+                "shape",
+            )
+        if not is_finite(tensor):
+            raise ProtocolError(
+                f"Expected finite numbers in {spec.name!r}. Received: NaN or "
+                "infinity. Lower the learning rate, or look for a batch with "
+                "broken inputs.",
+                "not-finite",
+            )
+    return batch
+
+
+def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
+    """Refuses labels or sample weights that do not belong to the batch.
+
+    Raises:
+        ProtocolError: With reason `"shape"` or `"not-finite"`.
+    """
+    for label in labels:
+        if label.codes.shape[:1] != (batch,):
+            raise ProtocolError(
+                f"Expected {label.name!r} of {batch} examples, as many as the "
+                f"smashed data. Received: shape {label.codes.shape}.",
+                "shape",
+            )
+        if not is_finite(label):
+            raise ProtocolError(
+                f"Expected finite numbers in {label.name!r}. Received: NaN or "
+                "infinity. Look for a batch with broken labels.",
+                "not-finite",
+            )
+
+
+def check_finite(tensors: list[CutTensor]) -> list[CutTensor]:
+    """Passes on what may be sent.
+
+    Raises:
+        ProtocolError: With reason `"not-finite"`.
+    """
+    for tensor in tensors:
+        if not is_finite(tensor):
+            raise not_finite(f"{tensor.name!r}")
+    return tensors
+
+
+def not_finite(what: str) -> ProtocolError:
+    """The error of a step that must not be sent."""
+    return ProtocolError(
+        f"Expected a finite {what}. Received: NaN or infinity. The step was "
+        "not taken; lower the learning rate, or look for a broken batch.",
+        "not-finite",
+    )
+
+
+def is_finite(tensor: CutTensor) -> bool:
+    """Whether no NaN and no infinity would come out of `tensor`."""
+    if tensor.scales is not None:
+        # (code - zero point) * scale may overflow where neither is infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale, zero_point = np.abs(tensor.scales).T
+            largest = (zero_point + np.float32(255)) * scale
+        return bool(np.isfinite(largest).all())
+    if tensor.codes.dtype == np.uint16:  # bfloat16: exponent of ones
+        return bool(((tensor.codes & 0x7F80) != 0x7F80).all())
+    if not np.issubdtype(tensor.codes.dtype, np.floating):
+        return True
+    # One pass, no temporary: a sum is finite unless a term is not, or it
+    # overflows, which the slow check then tells apart.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = tensor.codes.sum(dtype=np.float32)
+    return bool(np.isfinite(total) or np.isfinite(tensor.codes).all())
+
+
+def check_learning_rate(value: float) -> None:
+    """Refuses a learning rate that is negative or not finite.
+
+    Raises:
+        ProtocolError: With reason `"learning-rate"`.
+    """
+    if not (np.isfinite(value) and value >= 0):
+        raise ProtocolError(
+            "Expected a learning rate of 0 or more. Received: "
+            f"{value}. Look at the optimizer and its schedule.",
+            "learning-rate",
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,129 @@
+"""One frame as bytes: read and written by hand where it is long.
+
+Protobuf copies a payload each time that it is set, serialized, parsed or
+read; here it is copied once on its way out and not at all on its way in. The
+bytes are those that protobuf writes, and what it would not have written so is
+left to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
+
+from keras_split.errors import ProtocolError
+from keras_split.protocol.wire import split_pb2 as pb
+
+_M = TypeVar("_M", bound=Message)
+_ENVELOPE = b"\x0a"  # Frame.envelope = 1, with a length
+_CHUNK = b"\x12"  # Frame.chunk = 2, with a length
+_PAYLOAD = b"\xfa\x01"  # Envelope.payload = 31, with a length
+_LONG = 1 << 12  # shorter frames are protobuf's, which is faster with them
+_FIELDS = 4  # an envelope has three; a long list of others is an attack
+_Pieces = Sequence[Any]
+
+
+def envelope(head: pb.Envelope, pieces: _Pieces) -> bytes:
+    """The frame of an envelope and the beginning of its payload.
+
+    Args:
+        head: The envelope, without a payload.
+        pieces: Buffers of bytes, put one behind the other.
+    """
+    described = head.SerializeToString()
+    nbytes = sum(map(len, pieces))
+    field = _PAYLOAD + _varint(nbytes) if nbytes else b""
+    whole = _varint(len(described) + len(field) + nbytes)
+    return b"".join((_ENVELOPE, whole, described, field, *pieces))
+
+
+def chunk(pieces: _Pieces) -> bytes:
+    """The frame of what follows."""
+    return b"".join((_CHUNK, _varint(sum(map(len, pieces))), *pieces))
+
+
+def read(raw: bytes) -> tuple[pb.Envelope | None, Any]:
+    """The inverse of both: the envelope, if it is one, and bytes of payload.
+
+    Long payloads are views of `raw`.
+
+    Raises:
+        ProtocolError: With reason `"unreadable"`, if `raw` is no frame.
+    """
+    if len(raw) >= _LONG:
+        start = _rest(raw, 1)
+        if start and raw[:1] == _CHUNK:
+            return None, memoryview(raw)[start:]
+        found = _payload(raw, start) if start and raw[:1] == _ENVELOPE else None
+        if found is not None:
+            end, begin = found
+            return parse(pb.Envelope, raw[start:end]), memoryview(raw)[begin:]
+    frame = parse(pb.Frame, raw)
+    if frame.WhichOneof("kind") == "envelope":
+        return frame.envelope, frame.envelope.payload
+    return None, frame.chunk
+
+
+def parse(kind: type[_M], raw: bytes) -> _M:
+    """A protobuf message of bytes that anybody may have sent.
+
+    Raises:
+        ProtocolError: With reason `"unreadable"`, if they are none.
+    """
+    try:
+        message = kind()
+        message.ParseFromString(raw)
+        return message
+    except DecodeError as error:
+        raise ProtocolError(
+            f"Expected a {kind.__name__} of protobuf. Received: {len(raw):,} "
+            "bytes that are none. Look at the version of the stubs.",
+            "unreadable",
+        ) from error
+
+
+def _payload(raw: bytes, position: int) -> tuple[int, int] | None:
+    """Where the last field of an envelope begins, and what is in it.
+
+    None if that is not the payload, or if what is before it looks unusual.
+    """
+    for _ in range(_FIELDS):
+        if raw.startswith(_PAYLOAD, position):
+            begin = _rest(raw, position + len(_PAYLOAD))
+            return (position, begin) if begin else None
+        tag, position = _number(raw, position)
+        if not position or tag & 7 not in (0, 2):
+            return None
+        value, position = _number(raw, position)
+        if tag & 7 == 2:
+            position += value
+        if not position or position >= len(raw):
+            return None
+    return None
+
+
+def _rest(raw: bytes, position: int) -> int:
+    """Where a field begins that has the rest of `raw`; 0 if it has not."""
+    nbytes, start = _number(raw, position)
+    return start if start + nbytes == len(raw) else 0
+
+
+def _number(raw: bytes, position: int) -> tuple[int, int]:
+    """A varint of up to five bytes and what is behind it; 0 if it is none."""
+    value = 0
+    for i, byte in enumerate(raw[position : position + 5]):
+        value |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:
+            return value, position + i + 1
+    return 0, 0
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)

@@ -1,0 +1,1 @@
+"""The server: one body and all the sessions that train it."""

@@ -1,0 +1,96 @@
+"""What a session lets through to the body, and how large."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keras_split.errors import ProtocolError
+from keras_split.protocol import gradient_norm
+from keras_split.protocol import validation
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import CutTensor
+
+if TYPE_CHECKING:
+    from keras_split.training.server_step import ServerHalf
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a session accepts, beside what the contract says.
+
+    Attributes:
+        max_grad_norm: Gradients of the features with a larger norm are
+            refused.
+        clip_grad_norm: Those with a larger norm are scaled down to it; None
+            for as they are.
+        max_batch: Examples of a batch that travels in microbatches.
+    """
+
+    max_grad_norm: float = 1e6
+    clip_grad_norm: float | None = None
+    max_batch: int = 1024
+
+
+class Intake:
+    """Holds tensors of a client against the contract and the limits.
+
+    Args:
+        half: The body that they are for.
+        limits: What is accepted beside what its contract says.
+    """
+
+    def __init__(self, half: "ServerHalf", limits: Limits) -> None:
+        self._half = half
+        self._limits = limits
+
+    def smashed(self, tensors: list[CutTensor]) -> int:
+        """Checks smashed data, and returns of how many examples it is.
+
+        Raises:
+            ProtocolError: If they are not what the contract says.
+        """
+        contract = self._half.contract
+        rule = contract.quantization.activations
+        return validation.check_tensors(tensors, contract.smashed, rule)
+
+    def features_grad(self, message: Backward, expected: int) -> None:
+        """Checks the gradients of so many examples, and the learning rate.
+
+        Raises:
+            ProtocolError: If they are not what the contract says, or of
+                another number of examples.
+        """
+        contract = self._half.contract
+        batch = validation.check_tensors(
+            message.tensors, contract.features, contract.quantization.gradients
+        )
+        if batch != expected:
+            raise ProtocolError(
+                f"Expected gradients of the {expected} examples of step "
+                f"{message.step}. Received: {batch} examples.",
+                "shape",
+            )
+        validation.check_learning_rate(message.learning_rate)
+
+    def clipped(
+        self, tensors: list[CutTensor], share: float = 1.0
+    ) -> list[CutTensor]:
+        """Keeps the norm of gradients within the limits.
+
+        Args:
+            tensors: The gradients.
+            share: What part of the batch they are of. With its root as their
+                part of the limits, the whole batch keeps within them.
+
+        Raises:
+            ProtocolError: If they are larger than is accepted.
+        """
+        limits, part = self._limits, share**0.5
+        largest = limits.max_grad_norm * part
+        smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
+        if gradient_norm.bound(tensors) <= smallest:
+            return tensors
+        norm = self._half.norm(tensors)
+        gradient_norm.check_norm(norm, largest)
+        if norm <= smallest:
+            return tensors
+        return gradient_norm.scaled(tensors, smallest / norm)

@@ -1,0 +1,175 @@
+"""What a server does as log lines, for people or for programs."""
+
+import logging
+import sys
+import threading
+import time
+from typing import Any
+
+from keras_split.errors import BackendError
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Events
+from keras_split.server.observe.reasons import known
+
+FORMATS = ("text", "json")
+REFUSALS_PER_S = 10
+_LOG = logging.getLogger("keras_split.server")
+_TEXT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def configure(format: str = "text") -> None:
+    """Sends what is logged to stderr, from level INFO on.
+
+    Args:
+        format: `"text"`, or `"json"` for one JSON object a line with `time`
+            (UTC), `level`, `logger`, `message` and what else is known, such
+            as `session`, `client`, `peer`, `reason` and `step`.
+
+    Raises:
+        BackendError: If python-json-logger is needed and missing.
+        ValueError: If there is no such format.
+    """
+    if format not in FORMATS:
+        raise ValueError(
+            f"Expected a log format: {' or '.join(FORMATS)}. Received: "
+            f"{format!r}."
+        )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _json_formatter() if format == "json" else logging.Formatter(_TEXT)
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class Log(Events):
+    """Logs sessions, checkpoints and refusals, but not every step.
+
+    Of refusals at most `REFUSALS_PER_S` a second have a line of their own,
+    so that a flood of bad messages does not fill the disk; the others are
+    counted in one line.
+    """
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._refusals = 0
+        self._flood: threading.Timer | None = None
+        self._lock = threading.Lock()
+
+    def opened(self, session: str, caller: Caller) -> None:
+        """Logs who it was."""
+        _LOG.info(
+            "%s opened session %s",
+            _who(caller),
+            session,
+            extra={"session": session, **_named(caller)},
+        )
+
+    def resumed(self, session: str, caller: Caller, step: int) -> None:
+        """Logs who it was, and where it goes on."""
+        _LOG.info(
+            "%s resumed session %s at step %d",
+            _who(caller),
+            session,
+            step,
+            extra={"session": session, "step": step, **_named(caller)},
+        )
+
+    def left(self, session: str) -> None:
+        """Logs that a session waits."""
+        _LOG.info(
+            "session %s waits for its client",
+            session,
+            extra={"session": session},
+        )
+
+    def closed(self, session: str, reason: str) -> None:
+        """Logs why."""
+        _LOG.info(
+            "session %s ended (%s)",
+            session,
+            reason,
+            extra={"session": session, "reason": reason},
+        )
+
+    def restored(self, session: str, tag: str) -> None:
+        """Logs that the body was set back."""
+        _LOG.info(
+            "session %s set the body back to a snapshot",
+            session,
+            extra={"session": session},
+        )
+
+    def refused(self, session: str, caller: Caller, reason: str) -> None:
+        """Logs who it was, and why, if it is not one of too many."""
+        with self._lock:
+            now = int(time.monotonic())
+            if now != self._second and not self._flood:
+                self._second, self._refusals = now, 0
+            self._refusals += 1
+            if self._refusals > REFUSALS_PER_S:
+                self._count_flood()
+                return
+        named = {**_named(caller), "reason": known(reason)}
+        if session:
+            named["session"] = session
+        _LOG.warning(
+            "refused %s (%s)", _who(caller), known(reason), extra=named
+        )
+
+    def checkpointed(self, path: str, seconds: float) -> None:
+        """Logs where, and how long it took."""
+        _LOG.info(
+            "wrote the checkpoint %s in %.2f s",
+            path,
+            seconds,
+            extra={"path": path, "seconds": seconds},
+        )
+
+    def loaded(self, path: str, sessions: dict[str, int]) -> None:
+        """Logs what came back."""
+        _LOG.info(
+            "continue from %s with %d sessions",
+            path,
+            len(sessions),
+            extra={"path": path, "sessions": sessions},
+        )
+
+    def _count_flood(self) -> None:
+        if self._flood is None:
+            self._flood = threading.Timer(1.0, self._end_flood)
+            self._flood.daemon = True
+            self._flood.start()
+
+    def _end_flood(self) -> None:
+        with self._lock:
+            more = self._refusals - REFUSALS_PER_S
+            self._refusals, self._flood = 0, None
+        _LOG.warning("%d more refusals", more, extra={"refusals": more})
+
+
+def _who(caller: Caller) -> str:
+    if caller.client:
+        # Whoever signed its certificate may have let a line break through.
+        client = "".join(c if c.isprintable() else "?" for c in caller.client)
+        return f"{client} at {caller.peer}"
+    return caller.peer or "a client"
+
+
+def _named(caller: Caller) -> dict[str, str]:
+    return {name: value for name, value in vars(caller).items() if value}
+
+
+def _json_formatter() -> logging.Formatter:
+    try:
+        from pythonjsonlogger.json import JsonFormatter
+    except ImportError as error:
+        raise BackendError(
+            "Expected python-json-logger, to log as JSON. Received: "
+            f"{error}. Run: pip install 'keras-split[server]'"
+        ) from error
+    names: dict[str, Any] = {"levelname": "level", "name": "logger"}
+    return JsonFormatter(
+        "%(levelname)s %(name)s %(message)s",
+        rename_fields=names,
+        timestamp="time",
+    )

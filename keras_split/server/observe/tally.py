@@ -1,0 +1,151 @@
+"""Counts what a server does, for `keras-split status`."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status import SessionStatus
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import Taken
+from keras_split.server.observe.reasons import known
+
+
+@dataclass
+class _Count:
+    """What is counted of one open session."""
+
+    seen: float
+    caller: Caller = Caller()
+    steps: int = 0
+    uplink: int = 0
+    downlink: int = 0
+    connected: bool = False
+
+
+class Tally(Events):
+    """Keeps totals, and one row for each session that is open.
+
+    Args:
+        fingerprint: Of the model that is served.
+        cut: The layers after which it is cut.
+    """
+
+    def __init__(self, fingerprint: str, cut: Sequence[str]) -> None:
+        self._fingerprint = fingerprint
+        self._cut = tuple(cut)
+        self._began = time.monotonic()
+        self._saved: float | None = None
+        self._draining = False
+        self._total = _Count(self._began)
+        self._sessions: dict[str, _Count] = {}
+        self._refusals: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def status(self) -> ServerStatus:
+        """What there is to tell now."""
+        with self._lock:
+            now = time.monotonic()
+            return ServerStatus(
+                fingerprint=self._fingerprint,
+                cut=self._cut,
+                uptime_s=now - self._began,
+                steps=self._total.steps,
+                uplink_bytes=self._total.uplink,
+                downlink_bytes=self._total.downlink,
+                sessions=tuple(
+                    SessionStatus(
+                        label=session,
+                        client=count.caller.client,
+                        peer=count.caller.peer,
+                        steps=count.steps,
+                        uplink_bytes=count.uplink,
+                        downlink_bytes=count.downlink,
+                        idle_s=now - count.seen,
+                        connected=count.connected,
+                    )
+                    for session, count in self._sessions.items()
+                ),
+                refusals=dict(self._refusals),
+                checkpoint_age_s=(
+                    None if self._saved is None else now - self._saved
+                ),
+                draining=self._draining,
+                memory_bytes=resident_bytes(),
+            )
+
+    def opened(self, session: str, caller: Caller) -> None:
+        """Adds a session."""
+        with self._lock:
+            self._sessions[session] = _Count(
+                time.monotonic(), caller, connected=True
+            )
+
+    def resumed(self, session: str, caller: Caller, step: int) -> None:
+        """Notes who came back, and from where."""
+        with self._lock:
+            if count := self._sessions.get(session):
+                count.seen = time.monotonic()
+                count.caller, count.steps, count.connected = caller, step, True
+
+    def left(self, session: str) -> None:
+        """Notes that nobody is there."""
+        with self._lock:
+            if count := self._sessions.get(session):
+                count.connected = False
+
+    def closed(self, session: str, reason: str) -> None:
+        """Drops a session; the totals keep what it did."""
+        with self._lock:
+            self._sessions.pop(session, None)
+
+    def committed(self, taken: Taken) -> None:
+        """Counts a step."""
+        with self._lock:
+            self._total.steps += 1
+            if count := self._sessions.get(taken.session):
+                count.steps = taken.step + 1
+                count.seen = time.monotonic()
+
+    def carried(self, session: str, uplink: int, downlink: int) -> None:
+        """Counts bytes."""
+        with self._lock:
+            self._total.uplink += uplink
+            self._total.downlink += downlink
+            if count := self._sessions.get(session):
+                count.uplink += uplink
+                count.downlink += downlink
+                count.seen = time.monotonic()
+
+    def refused(self, session: str, caller: Caller, reason: str) -> None:
+        """Counts a refusal."""
+        with self._lock:
+            self._refusals[known(reason)] += 1
+
+    def checkpointed(self, path: str, seconds: float) -> None:
+        """Notes the time."""
+        self._saved = time.monotonic()
+
+    def stopping(self) -> None:
+        """Says so from now on."""
+        self._draining = True
+
+    def loaded(self, path: str, sessions: dict[str, int]) -> None:
+        """Adds the sessions that wait for their clients."""
+        now = self._saved = time.monotonic()
+        with self._lock:
+            for session, step in sessions.items():
+                self._sessions[session] = _Count(now, steps=step)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use; 0 where Linux is not."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -1,0 +1,389 @@
+"""One body and all the sessions that train it."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keras_split.errors import DataError
+from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
+from keras_split.errors import SplitError
+from keras_split.protocol import validation
+from keras_split.protocol.messages import PROTOCOL
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Checkpoint
+from keras_split.protocol.messages import Committed
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import LabeledResult
+from keras_split.protocol.messages import LabeledStep
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.messages import Welcome
+from keras_split.protocol.messages import payload_bytes
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import label
+from keras_split.server.fair_lock import Turns
+from keras_split.server.guards import Limits
+from keras_split.server.session import Early
+from keras_split.server.session import Session
+from keras_split.server.session_state import SessionState
+from keras_split.server.sessions import Sessions
+from keras_split.server.storage.checkpointer import Checkpointer
+from keras_split.server.storage.checkpoints import Checkpoints
+from keras_split.server.storage.checkpoints import HostState
+from keras_split.server.storage.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from keras_split.training.body_optimizer import BodyOptimizer
+    from keras_split.training.server_step import ServerHalf
+
+_LOG = logging.getLogger("keras_split.server")
+IDLE_S = 3600.0
+_SLACK_BYTES = 1 << 16
+_NOBODY = Caller()
+_STEP = (Forward, Backward, LabeledStep)
+
+
+class Host:
+    """Answers the messages of any number of clients.
+
+    A session outlives its connection and, with checkpoints, the server: a
+    client that comes back goes on with the next step. Clients take turns.
+
+    Args:
+        half: The body that they share.
+        optimizer: Updates the body for every client; by default each
+            session gets the optimizer that its client asks for.
+        max_sessions: Sessions at the same time.
+        max_batch: The largest batch that a message may carry.
+        max_message_bytes: A bound on messages, whatever the batch.
+        idle_timeout_s: A session that was silent for so long ends.
+        limits: What gradients are accepted.
+        snapshots: Folder for snapshots; temporary if not given, or inside
+            that for checkpoints.
+        checkpoints: Folder for checkpoints; the server goes on from the last
+            one there. None for a server that forgets.
+        checkpoint_every: Steps from one checkpoint to the next.
+        checkpoint_every_bytes: Or bytes of tensors that one session sent
+            meanwhile, whichever comes first; clients keep as much.
+        events: Hears what happens.
+
+    Raises:
+        DataError: If checkpoints are damaged, of another model, or cannot be
+            written.
+    """
+
+    def __init__(
+        self,
+        half: "ServerHalf",
+        optimizer: "BodyOptimizer | None" = None,
+        *,
+        max_sessions: int = 64,
+        max_batch: int = 1024,
+        max_message_bytes: int = 1 << 29,
+        idle_timeout_s: float = IDLE_S,
+        limits: Limits | None = None,
+        snapshots: str | os.PathLike[str] | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 100,
+        checkpoint_every_bytes: int = 100 << 20,
+        events: Events | None = None,
+    ) -> None:
+        self.events = events or Events()
+        self._half = half
+        self._optimizer = optimizer
+        self._limits = replace(limits or Limits(), max_batch=max_batch)
+        kept = Checkpoints(checkpoints) if checkpoints is not None else None
+        if snapshots is None and kept is not None:
+            snapshots = kept.folder / "snapshots"
+        self._snapshots = Snapshots(snapshots)
+        self._sessions = Sessions(max_sessions, idle_timeout_s, self._ended)
+        self._turns = Turns()
+        self._stopping = False
+        contract = half.contract
+        whole = max(contract.bytes_per_sample(max_batch))
+        self.max_message_bytes = min(
+            int(whole * max_batch) + _SLACK_BYTES, max_message_bytes
+        )
+        self._checkpointer: Checkpointer | None = None
+        if kept is not None:
+            self._begin(kept, checkpoint_every, checkpoint_every_bytes)
+
+    def handle(
+        self,
+        message: Message,
+        caller: Caller = _NOBODY,
+        early: Early | None = None,
+    ) -> Message:
+        """Answers a message; what is wrong with it becomes a `Refusal`.
+
+        Args:
+            message: What came.
+            caller: From whom.
+            early: Sends a reply that goes before the one that is returned,
+                without waiting; None where there is one reply to a message.
+        """
+        try:
+            return self._answer(message, caller, early)
+        except ProtocolError as error:
+            refusal = Refusal(error.reason, str(error))
+        except SplitError as error:
+            refusal = Refusal("refused", str(error))
+        except Exception as error:
+            _LOG.exception("a message could not be answered")
+            refusal = Refusal(
+                "internal",
+                f"Expected to answer a {type(message).__name__}. Received: "
+                f"{type(error).__name__} on the server; its log has the "
+                "traceback. Nothing was changed.",
+            )
+        name = getattr(message, "session", "")
+        self.events.refused(label(name) if name else "", caller, refusal.reason)
+        return refusal
+
+    def find(self, session: str) -> Session | None:
+        """An open session by its name."""
+        try:
+            return self._sessions.find(session, _NOBODY)
+        except ProtocolError:
+            return None
+
+    @contextlib.contextmanager
+    def joint_step(self, session: str) -> Iterator[None]:
+        """Surrounds a step that runs in the graph of its client.
+
+        Args:
+            session: Name of the session.
+
+        Raises:
+            RefusedError: As a message of that session would be refused.
+        """
+        try:
+            found = self._sessions.find(session, _NOBODY)
+            self._check_open()
+        except ProtocolError as error:
+            self.events.refused(label(session), _NOBODY, error.reason)
+            raise RefusedError(str(error), error.reason) from error
+        with self._turns.take(found.name) as queue_s:
+            before = found.next_step
+            try:
+                with found.joint_step():
+                    yield
+            except RefusedError as error:
+                self.events.refused(label(session), _NOBODY, error.reason)
+                raise
+            finally:
+                if found.next_step > before:
+                    self._stepped(found, queue_s)
+
+    def leave(self, session: str) -> None:
+        """A stream of a session ended; the session waits for its client."""
+        left = self._sessions.leave(session)
+        if left is not None:
+            left.rest()
+            self.events.left(label(session))
+
+    def close(self, session: str, reason: str = "goodbye") -> None:
+        """Forgets a session, finished or not."""
+        found = self._sessions.pop(session)
+        if found is not None:
+            self._ended(found, reason)
+
+    def drain(self, grace_s: float) -> None:
+        """Lets steps in flight finish, and no other step begin.
+
+        Args:
+            grace_s: How long to wait for them, in seconds.
+        """
+        self._stopping = True
+        self.events.stopping()
+        end = time.monotonic() + grace_s
+        while time.monotonic() < end and any(
+            session.in_flight for session in self._sessions
+        ):
+            time.sleep(0.02)
+
+    def close_all(self) -> None:
+        """Writes a last checkpoint and forgets every session."""
+        self._stopping = True
+        with self._turns.take(""):
+            if self._checkpointer is not None:
+                self._checkpointer.try_now(anyway=False)
+            for session in self._sessions:
+                self.close(session.name, "stopped")
+
+    def _begin(
+        self, checkpoints: Checkpoints, every: int, every_bytes: int
+    ) -> None:
+        """Goes on from the last checkpoint, or writes the first one."""
+        self._checkpointer = Checkpointer(
+            checkpoints, every, every_bytes, self._state, self.events
+        )
+        loaded = checkpoints.load(self._half.contract.fingerprint)
+        if loaded is None:
+            if not self._checkpointer.try_now():
+                raise DataError(
+                    f"Expected to write checkpoints to {checkpoints.folder}. "
+                    "Received: an error; the log has it. Choose another "
+                    "folder, or free some space."
+                )
+            return
+        state, path = loaded
+        self._half.set_weights(state.body)
+        if self._optimizer is not None and state.slots:
+            self._optimizer.set_weights(state.slots)
+        for start in state.sessions:
+            self._sessions.add(self._session(start), streams=0)
+        self._checkpointer.loaded(state)
+        self.events.loaded(
+            str(path), {label(s.name): s.next_step for s in state.sessions}
+        )
+
+    def _state(self) -> HostState:
+        with self._half.lock:
+            shared = self._optimizer
+            return HostState(
+                self._half.contract.fingerprint,
+                self._half.weights(),
+                shared.weights() if shared is not None else (),
+                [session.state() for session in self._sessions],
+            )
+
+    def _session(self, start: SessionState) -> Session:
+        optimizer = self._optimizer or self._half.optimizer(
+            start.optimizer, start.loss
+        )
+        return Session(
+            start, self._half, optimizer, self._snapshots, self._limits
+        )
+
+    def _ended(self, session: Session, reason: str) -> None:
+        session.close()
+        self.events.closed(label(session.name), reason)
+
+    def _answer(
+        self, message: Message, caller: Caller, early: Early | None
+    ) -> Message:
+        if isinstance(message, Hello):
+            return self._welcome(message, caller)
+        session = self._sessions.find(getattr(message, "session", ""), caller)
+        with self._turns.take(caller.client or session.name) as queue_s:
+            if isinstance(
+                message, (Forward, LabeledStep)
+            ) and not session.awaits(message):
+                self._check_open()
+            if isinstance(message, Goodbye):
+                self._make_durable()
+                self.close(session.name)
+                return Done()
+            if isinstance(message, Checkpoint):
+                self._make_durable()
+                return Done()
+            if isinstance(message, _STEP) and self._checkpointer is not None:
+                self._checkpointer.received(session, payload_bytes(message))
+            before = session.next_step
+            reply = session.handle(message, early)
+            if isinstance(message, Restore):
+                self._restored(session, message.tag)
+            if session.next_step > before:
+                self._stepped(session, queue_s)
+            if isinstance(reply, (SmashedGrad, Committed, LabeledResult)):
+                reply = self._with_durable(reply, session)
+            return reply
+
+    def _stepped(self, session: Session, queue_s: float) -> None:
+        self.events.committed(
+            Taken(
+                label(session.name),
+                session.next_step - 1,
+                queue_s,
+                session.compute_s,
+            )
+        )
+        if self._checkpointer is not None:
+            self._checkpointer.stepped(session)
+
+    def _restored(self, session: Session, tag: str) -> None:
+        self.events.restored(label(session.name), tag)
+        if self._checkpointer is not None:
+            self._checkpointer.try_now()
+
+    def _with_durable(
+        self, reply: SmashedGrad | Committed | LabeledResult, session: Session
+    ) -> Message:
+        if self._checkpointer is None:
+            return reply
+        values = vars(reply) | {
+            "durable_steps": self._checkpointer.durable_steps(session)
+        }
+        return type(reply)(**values)
+
+    def _make_durable(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.make_sure()
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise ProtocolError(
+                "Expected a server that goes on. Received: one that is about "
+                "to stop. Wait until it is back.",
+                "stopping",
+            )
+
+    def _welcome(self, hello: Hello, caller: Caller) -> Message:
+        self._check_open()
+        if hello.protocol != PROTOCOL:
+            raise ProtocolError(
+                f"Expected protocol version {PROTOCOL}. Received: "
+                f"{hello.protocol}. Install the same keras_split on the "
+                "phone and on the server.",
+                "protocol",
+            )
+        validation.check_contract(hello.contract, self._half.contract)
+        if hello.session:
+            session = self._sessions.join(hello.session, caller)
+            self.events.resumed(label(session.name), caller, session.next_step)
+            return self._welcomed(session)
+        self._half.refresh()
+        self._sessions.check_room()
+        # Where labels stay on the phone nobody needs its loss here.
+        judged = self._half.contract.labels_on_server
+        session = self._session(
+            SessionState(
+                self._sessions.name(),
+                caller.client,
+                hello.optimizer,
+                hello.loss if judged else "",
+            )
+        )
+        self._sessions.add(session)
+        self.events.opened(label(session.name), caller)
+        return self._welcomed(session)
+
+    def _welcomed(self, session: Session) -> Welcome:
+        notice = ""
+        if self._half.contract.labels_on_server:
+            notice = "This model is cut once: labels travel to the server."
+        durable = 0
+        if self._checkpointer is not None:
+            durable = self._checkpointer.durable_steps(session)
+        return Welcome(
+            session.name,
+            session.next_step,
+            self.max_message_bytes,
+            notice,
+            durable,
+            self._checkpointer is not None,
+            replies_early=True,
+        )

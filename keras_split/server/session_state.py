@@ -1,0 +1,34 @@
+"""What is left of a session when its server is gone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from keras_split.protocol.messages import Message
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What outlives the server of a session.
+
+    Attributes:
+        name: Name of the session.
+        client: Whose it is.
+        optimizer: Config of its optimizer, as in `Hello`.
+        loss: Config of its loss, as in `Hello`.
+        next_step: The first step that was not taken yet.
+        replies: The answers to the backwards of the last one, in case they
+            are asked for again: one, or one a microbatch.
+        slots: Variables of the optimizer; none if the server has one for all.
+    """
+
+    name: str
+    client: str = ""
+    optimizer: str = ""
+    loss: str = ""
+    next_step: int = 0
+    replies: Sequence[Message] = field(default_factory=tuple)
+    slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)

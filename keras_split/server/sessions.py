@@ -1,0 +1,169 @@
+"""The sessions that are open, whose they are, and who has to go."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keras_split.errors import ProtocolError
+from keras_split.server.callbacks import Caller
+from keras_split.server.session import Session
+
+# A client that is gone so long may lose its place to a new one.
+AWAY_S = 60.0
+
+
+@dataclass
+class _Place:
+    session: Session
+    streams: int
+    seen: float
+    left: float | None = None
+
+    @property
+    def steps(self) -> int:
+        return self.session.next_step
+
+    @property
+    def last(self) -> float:
+        """When its client was there; without a stream, when it spoke."""
+        return max(self.seen, self.left or 0.0)
+
+
+class Sessions:
+    """Sessions by name, with room for so many.
+
+    Args:
+        limit: Sessions at the same time.
+        idle_s: A session that was silent for so long ends.
+        ended: Called with a session that ends by itself, and why.
+    """
+
+    def __init__(
+        self, limit: int, idle_s: float, ended: Callable[[Session, str], None]
+    ) -> None:
+        self._limit = limit
+        self._idle_s = idle_s
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._places: dict[str, _Place] = {}
+        self._swept = time.monotonic()
+
+    def __iter__(self) -> Iterator[Session]:
+        with self._lock:
+            return iter([place.session for place in self._places.values()])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @staticmethod
+    def name() -> str:
+        """A new name, which nobody can guess."""
+        return secrets.token_hex(16)
+
+    def check_room(self) -> None:
+        """Makes room for one more session.
+
+        Raises:
+            ProtocolError: With reason `"busy"`, if nobody may be sent away.
+        """
+        self.sweep()
+        with self._lock:
+            if len(self._places) < self._limit:
+                return
+            place = self._least_missed()
+            if place is None:
+                raise ProtocolError(
+                    f"Expected fewer than {self._limit} sessions at a time. "
+                    "Received: one more. Try again later.",
+                    "busy",
+                )
+            del self._places[place.session.name]
+        self._ended(place.session, "room")
+
+    def add(self, session: Session, streams: int = 1) -> None:
+        """Keeps a session; 0 streams for one that waits for its client."""
+        now = time.monotonic()
+        with self._lock:
+            left = None if streams else now
+            self._places[session.name] = _Place(session, streams, now, left)
+
+    def find(self, name: str, caller: Caller) -> Session:
+        """The session of that name, if it is the caller's.
+
+        Raises:
+            ProtocolError: With reason `"session"` or `"permission"`.
+        """
+        now = time.monotonic()
+        if now - self._swept > 1:
+            self.sweep()
+        with self._lock:
+            place = self._places.get(name)
+            if place is None:
+                raise ProtocolError(
+                    "Expected a session that is open. Received: one that is "
+                    "not. Say hello first; the server may have been "
+                    "restarted, or the session was silent for too long.",
+                    "session",
+                )
+            if place.session.client != caller.client:
+                raise ProtocolError(
+                    "Expected the client that opened the session. Received: "
+                    "another one. Open a session of your own.",
+                    "permission",
+                )
+            place.seen = now
+            return place.session
+
+    def join(self, name: str, caller: Caller) -> Session:
+        """Like `find`, for a client that comes back to its session."""
+        session = self.find(name, caller)
+        with self._lock:
+            place = self._places[name]
+            place.streams += 1
+            place.left = None
+        return session
+
+    def leave(self, name: str) -> Session | None:
+        """One stream of a session ended; returns it if it was the last."""
+        with self._lock:
+            place = self._places.get(name)
+            if place is None:
+                return None
+            place.streams -= 1
+            if place.streams > 0:
+                return None
+            place.left = time.monotonic()
+            return place.session
+
+    def pop(self, name: str) -> Session | None:
+        """Forgets a session and returns it."""
+        with self._lock:
+            place = self._places.pop(name, None)
+        return place.session if place else None
+
+    def sweep(self) -> None:
+        """Ends sessions that were silent for too long."""
+        self._swept = now = time.monotonic()
+        with self._lock:
+            silent = [
+                place.session
+                for place in self._places.values()
+                if now - place.seen > self._idle_s
+            ]
+            for session in silent:
+                del self._places[session.name]
+        for session in silent:
+            self._ended(session, "idle")
+
+    def _least_missed(self) -> _Place | None:
+        """Of those whose client is gone: without steps, or gone longest."""
+        now = time.monotonic()
+        gone = [p for p in self._places.values() if p.left is not None]
+        return min(
+            (p for p in gone if not p.steps or now - p.last > AWAY_S),
+            key=lambda p: (p.steps > 0, p.last),
+            default=None,
+        )

@@ -1,0 +1,257 @@
+"""What a server continues from after its death: a few files in a folder."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_split.errors import DataError
+from keras_split.protocol import messages
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import Message
+from keras_split.server.session_state import SessionState
+from keras_split.utils import npz
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+_LOG = logging.getLogger("keras_split.server")
+_NAME = re.compile(r"checkpoint-(\d{8})\.npz")
+_Arrays = Sequence[np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class HostState:
+    """Everything that the steps of a server have changed.
+
+    Attributes:
+        fingerprint: Of the model.
+        body: Every variable of the body: weights, statistics, seeds.
+        slots: Variables of the server's own optimizer, if it has one.
+        sessions: Those that are open.
+    """
+
+    fingerprint: str
+    body: _Arrays
+    slots: _Arrays
+    sessions: Sequence[SessionState]
+
+
+class Checkpoints:
+    """A folder with the last states of one server.
+
+    A file is written and synced beside the others and renamed then, so a
+    crash, a full disk or a killed write leaves those before it as they were.
+
+    Args:
+        folder: Where they are.
+        keep: How many; the oldest goes first.
+
+    Raises:
+        DataError: If there can be no such folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 3) -> None:
+        self.folder = Path(folder)
+        self._keep = keep
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"Expected a folder for checkpoints. Received: "
+                f"{str(folder)!r} ({error}). Choose another one."
+            ) from error
+        for draft in self.folder.glob("checkpoint-*.partial"):
+            draft.unlink(missing_ok=True)  # of a write that was killed
+
+    def save(self, state: HostState) -> Path:
+        """Writes a state.
+
+        Raises:
+            OSError: If it cannot be written; the others are as they were.
+        """
+        found = self._found()
+        number = found[-1][0] + 1 if found else 1
+        path = self.folder / f"checkpoint-{number:08d}.npz"
+        npz.write(path, _to_arrays(state))
+        for _, old in found[: -(self._keep - 1) or None]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load(self, fingerprint: str) -> tuple[HostState, Path] | None:
+        """Reads the last state that is whole; None if there was never one.
+
+        Raises:
+            DataError: If all of them are damaged, or of another model.
+        """
+        found = self._found()
+        for _, path in reversed(found):
+            try:
+                state = _from_arrays(npz.read(path))
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                _LOG.error(
+                    "checkpoint %s is damaged (%s); the one before is used",
+                    path,
+                    error,
+                )
+                continue
+            if state.fingerprint != fingerprint:
+                raise DataError(
+                    f"Expected checkpoints of this model in {self.folder}, "
+                    f"with fingerprint {fingerprint[:12]}. Received: "
+                    f"{state.fingerprint[:12]} in {path.name}. Choose another "
+                    "folder, or serve the model that it was."
+                )
+            return state, path
+        if found:
+            raise DataError(
+                f"Expected a checkpoint that is whole in {self.folder}. "
+                f"Received: {len(found)}, all damaged. Choose another folder "
+                "to start anew, or put a copy of one there."
+            )
+        return None
+
+    def _found(self) -> list[tuple[int, Path]]:
+        matches = [(_NAME.fullmatch(p.name), p) for p in self.folder.iterdir()]
+        return sorted((int(m[1]), path) for m, path in matches if m)
+
+
+@contextlib.contextmanager
+def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds a folder for one server; its death gives it back.
+
+    Raises:
+        DataError: If another server has it, or there can be no such folder.
+    """
+    path = Checkpoints(folder).folder / "lock"
+    with path.open("w") as file:
+        if fcntl is not None:  # Windows has none
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(
+                    "Expected checkpoints that no other server writes. "
+                    f"Received: {str(folder)!r}, which one does. Stop it, or "
+                    "choose another folder."
+                ) from error
+        yield
+
+
+def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    about: dict[str, Any] = {
+        "fingerprint": state.fingerprint,
+        "body": _put(arrays, "body", state.body),
+        "slots": _put(arrays, "slots", state.slots),
+        "sessions": [],
+    }
+    for i, session in enumerate(state.sessions):
+        about["sessions"].append(
+            {
+                "name": session.name,
+                "client": session.client,
+                "optimizer": session.optimizer,
+                "loss": session.loss,
+                "next_step": session.next_step,
+                "slots": _put(arrays, f"session_{i}_slots", session.slots),
+                "replies": [
+                    _put_message(arrays, f"session_{i}_reply_{k}", reply)
+                    for k, reply in enumerate(session.replies)
+                ],
+            }
+        )
+    text = json.dumps(about).encode()
+    return {"about": np.frombuffer(text, np.uint8), **arrays}
+
+
+def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> HostState:
+    about = json.loads(arrays["about"].tobytes())
+    sessions = []
+    for i, values in enumerate(about["sessions"]):
+        values["slots"] = _get(arrays, f"session_{i}_slots", values["slots"])
+        values["replies"] = [
+            _get_message(arrays, f"session_{i}_reply_{k}", reply)
+            for k, reply in enumerate(values["replies"])
+        ]
+        sessions.append(SessionState(**values))
+    return HostState(
+        about["fingerprint"],
+        _get(arrays, "body", about["body"]),
+        _get(arrays, "slots", about["slots"]),
+        sessions,
+    )
+
+
+def _put(
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, values: _Arrays
+) -> int:
+    arrays.update({f"{name}_{i}": value for i, value in enumerate(values)})
+    return len(values)
+
+
+def _get(
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, count: int
+) -> list[np.ndarray[Any, Any]]:
+    return [arrays[f"{name}_{i}"] for i in range(count)]
+
+
+def _put_message(
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, reply: Message
+) -> dict[str, Any]:
+    """A reply as plain values; the numbers of its tensors as arrays."""
+    values: dict[str, Any] = {"kind": type(reply).__name__}
+    for key, value in vars(reply).items():
+        if isinstance(value, list):
+            value = [
+                _put_tensor(arrays, f"{name}_{key}_{i}", tensor)
+                for i, tensor in enumerate(value)
+            ]
+        values[key] = value
+    return values
+
+
+def _get_message(
+    arrays: dict[str, np.ndarray[Any, Any]],
+    name: str,
+    values: dict[str, Any],
+) -> Message:
+    kinds = {k.__name__: k for k in Message.__subclasses__()}
+    kind = kinds[values.pop("kind")]
+    for key, value in values.items():
+        if isinstance(value, list):
+            values[key] = [
+                _get_tensor(arrays, f"{name}_{key}_{i}", about)
+                for i, about in enumerate(value)
+            ]
+    made: Message = kind(**values)
+    return made
+
+
+def _put_tensor(
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, tensor: CutTensor
+) -> dict[str, Any]:
+    arrays[f"{name}_codes"] = tensor.codes
+    if tensor.scales is not None:
+        arrays[f"{name}_scales"] = tensor.scales
+    return {"name": tensor.name, "shape": list(tensor.shape)}
+
+
+def _get_tensor(
+    arrays: dict[str, np.ndarray[Any, Any]], name: str, about: dict[str, Any]
+) -> CutTensor:
+    return messages.CutTensor(
+        about["name"],
+        tuple(about["shape"]),
+        arrays[f"{name}_codes"],
+        arrays.get(f"{name}_scales"),
+    )

@@ -1,0 +1,1 @@
+"""The steps of both halves: the only room with gradients in it."""

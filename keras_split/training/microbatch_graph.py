@@ -1,0 +1,141 @@
+"""A training step of the body in parts.
+
+Of a batch that travels in microbatches each has a graph like that of a whole
+step, which ends with its gradients; their sum is committed by a graph of its
+own.
+"""
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+from keras_split.training.in_flight import Ticket
+from keras_split.training.step_graph import StepGraph
+from keras_split.training.step_graph import is_float
+
+
+class MicrobatchGraph(StepGraph):
+    """The compiled step of a body, whole or in microbatches."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.run_microbatch = tf.function(
+            self._trace_microbatch, reduce_retracing=True, autograph=False
+        )
+        self.run_microbatch_forward = tf.function(
+            self._trace_microbatch_forward,
+            reduce_retracing=True,
+            autograph=False,
+        )
+        self.add = tf.function(_trace_add, autograph=False)
+        self.commit = tf.function(self._trace_commit, autograph=False)
+
+    def counters(self) -> list[tf.Tensor]:
+        """State that is no float, such as seeds, as it is now."""
+        return [tf.convert_to_tensor(v.value) for v in self._counted]
+
+    @property
+    def _counted(self) -> list[Any]:
+        return [v for v in self._state if not is_float(v)]
+
+    def _trace_microbatch(
+        self,
+        ticket: Ticket,
+        counters: list[tf.Tensor],
+        parts: list[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
+        """Like `_trace`, but what would be committed is returned.
+
+        Args:
+            ticket: As in `_trace`.
+            counters: Seeds and the like: those that the microbatch before
+                this one ended with.
+            parts: Smashed data.
+
+        Returns:
+            Parts of the smashed data's gradients; and the gradients of the
+            weights and the microbatch's share of the new state, by number.
+        """
+        passed = self.begin(parts, counters)
+        features = self.crossings.features.quantize(passed.features)
+        after = self._after(counters, passed.state)
+        share, scale, *back = self._parking.exchange(
+            ticket,
+            [passed.penalty, *after, *features],
+            [tf.float32, *self.gradient_dtypes],
+        )
+        scale.set_shape(())
+        grads = self.crossings.features_grad.dequantize(
+            back, self.crossings.features.positions(features)
+        )
+        # The penalty counts once, however many microbatches there are.
+        found = self._differentiate(passed, grads, scale, share)
+        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
+        made = {
+            f"weight_{i}": tf.convert_to_tensor(grad)
+            for i, grad in enumerate(found[len(passed.smashed) :])
+            if grad is not None
+        }
+        numbers = {id(v): i for i, v in enumerate(self._state)}
+        made |= {
+            f"state_{numbers[id(v)]}": value * tf.cast(share, value.dtype)
+            for v, value in passed.state
+            if is_float(v)
+        }
+        with tf.control_dependencies(self._finite(smashed_grad)):
+            out = [
+                tf.identity(part)
+                for part in self.crossings.smashed_grad.quantize(
+                    smashed_grad, passed.crossed
+                )
+            ]
+        return out, made
+
+    def _trace_microbatch_forward(
+        self, counters: list[tf.Tensor], parts: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Penalty, counters afterwards and features; commits nothing."""
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self.crossings.smashed.dequantize(parts)
+        features, state, penalty = self._forward(smashed, values, counters)
+        return [
+            penalty,
+            *self._after(counters, state),
+            *self.crossings.features.quantize(features),
+        ]
+
+    def _trace_commit(
+        self,
+        parts: list[dict[str, tf.Tensor]],
+        counters: list[tf.Tensor],
+    ) -> None:
+        """Updates weights and state by what microbatches add up to."""
+        sums = functools.reduce(_trace_add, parts)
+        pairs = [
+            (sums[f"weight_{i}"], v)
+            for i, v in enumerate(self._trained)
+            if f"weight_{i}" in sums
+        ]
+        state = [
+            (v, sums[f"state_{i}"])
+            for i, v in enumerate(self._state)
+            if f"state_{i}" in sums
+        ]
+        state += zip(self._counted, counters, strict=True)
+        self._apply(pairs, state)
+
+    def _after(
+        self, counters: list[tf.Tensor], state: list[tuple[Any, tf.Tensor]]
+    ) -> list[tf.Tensor]:
+        new = {id(variable): value for variable, value in state}
+        return [
+            new.get(id(variable), old)
+            for variable, old in zip(self._counted, counters, strict=True)
+        ]
+
+
+def _trace_add(
+    one: dict[str, tf.Tensor], other: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    return {name: value + other[name] for name, value in one.items()}

@@ -1,0 +1,428 @@
+"""One training step of the body as one TensorFlow graph.
+
+Forward, backward and update are one graph, which hands the features out in
+the middle and waits for their gradients (`in_flight`). The graph
+optimizer sees everything, so a split step costs what an unsplit one does; an
+eager tape round a compiled forward was measured at 1.09 to 1.17 of it for
+MobileNetV2 (docs/benchmarks.md).
+
+Where link and phone would wait, another graph is run, which hands the
+gradients of the smashed data out before those of the weights are computed
+(`keras_split.training.delayed_wgrad`).
+
+Everything is computed before anything is assigned: a step that is abandoned,
+or whose gradients are not finite, leaves no trace.
+"""
+
+import re
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_split.compression.cut_codec import Crossing
+from keras_split.errors import ProtocolError
+from keras_split.training import delayed_wgrad
+from keras_split.training.fused_batchnorm import fused
+from keras_split.training.in_flight import Parking
+from keras_split.training.in_flight import Ticket
+
+_MARK = "keras_split: "
+
+
+class Crossings(NamedTuple):
+    """The four kinds of cut-layer tensors as the server sees them."""
+
+    smashed: Crossing
+    features: Crossing
+    features_grad: Crossing
+    smashed_grad: Crossing
+
+
+class Passed(NamedTuple):
+    """A body between its forward and its backward, inside a graph.
+
+    Attributes:
+        smashed: The smashed data.
+        crossed: Where its values crossed, for their gradients.
+        values: The weights that the forward pass saw.
+        features: What it made.
+        state: State variables and their new values.
+        penalty: The body's regularization loss.
+        tape: Knows how to come back.
+    """
+
+    smashed: list[tf.Tensor]
+    crossed: list[tf.Tensor | None]
+    values: list[tf.Tensor]
+    features: list[tf.Tensor]
+    state: list[tuple[Any, tf.Tensor]]
+    penalty: tf.Tensor
+    tape: tf.GradientTape
+
+
+class StepGraph:
+    """The compiled step of a body under one optimizer.
+
+    Args:
+        body: The body as a functional model.
+        crossings: Its cut-layer tensors.
+        optimizer: Updates the weights.
+        parking: Where it waits: it hands out the penalty and the parts of the
+            features, and gets the loss scale and the parts of the features'
+            gradients.
+        judge: Computes the loss of a model that is cut once.
+        fused_batchnorm: As in `keras_split.compile`.
+
+    Attributes:
+        crossings: The same.
+        optimizer: The same.
+    """
+
+    def __init__(
+        self,
+        body: keras.Model,
+        crossings: Crossings,
+        optimizer: keras.optimizers.Optimizer,
+        parking: Parking,
+        judge: keras.Model | None = None,
+        *,
+        fused_batchnorm: bool = False,
+    ) -> None:
+        self._body = body
+        self.crossings = crossings
+        self.optimizer = optimizer
+        self._parking = parking
+        self._judge = judge
+        self._fused = fused_batchnorm
+        self._trained = list(body.trainable_variables)
+        self._state = list(body.non_trainable_variables)
+        self._half_precision = any(
+            getattr(layer, "compute_dtype", "") == "float16"
+            for layer in body._flatten_layers()
+        )
+        optimizer.build(self._trained)
+        # A known batch size is worth 3 % of the step, so each gets a trace.
+        self.run = tf.function(
+            self._trace, reduce_retracing=True, autograph=False
+        )
+        self.run_early = tf.function(
+            self._trace_early, reduce_retracing=True, autograph=False
+        )
+        self.run_forward = tf.function(
+            self._trace_forward, reduce_retracing=True, autograph=False
+        )
+        self.run_labeled = tf.function(
+            self._trace_labeled, reduce_retracing=True, autograph=False
+        )
+
+    @property
+    def gradient_dtypes(self) -> list[tf.DType]:
+        """Of what a step waits for: the loss scale and the parts."""
+        return [tf.float32, *self.crossings.features_grad.part_dtypes]
+
+    def _trace(self, ticket: Ticket, *parts: tf.Tensor) -> list[tf.Tensor]:
+        """Smashed data in, gradients of the smashed data out; commits."""
+        passed, grads, scale = self._begin(ticket, parts)
+        # The commit waits for the exchange: the scale came from it.
+        return self.finish(passed, grads, scale, [scale])
+
+    def _trace_early(self, ticket: Ticket, *parts: tf.Tensor) -> tf.Tensor:
+        """The same, but the gradients leave before the update."""
+        passed, grads, scale = self._begin(ticket, parts)
+        before = delayed_wgrad.operations()
+        found = self._differentiate(passed, grads, scale)
+        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
+        out = self.crossings.smashed_grad.quantize(smashed_grad, passed.crossed)
+        with tf.control_dependencies(self._finite(smashed_grad)):
+            sent = self._parking.hand_out(ticket, out)
+        pairs = self._pairs(found[len(smashed_grad) :])
+        delayed_wgrad.defer(
+            [grad for grad, _ in pairs], smashed_grad, sent, before
+        )
+        self._apply(pairs, passed.state, [scale, sent], smashed_grad)
+        return sent
+
+    def _begin(
+        self, ticket: Ticket, parts: Sequence[tf.Tensor]
+    ) -> tuple[Passed, list[tf.Tensor], tf.Tensor]:
+        """The body forward; the features' gradients, and the loss scale."""
+        passed = self.begin(parts)
+        features = self.crossings.features.quantize(passed.features)
+        scale, *back = self._parking.exchange(
+            ticket, [passed.penalty, *features], self.gradient_dtypes
+        )
+        grads = self.crossings.features_grad.dequantize(
+            back, self.crossings.features.positions(features)
+        )
+        return passed, grads, scale
+
+    def begin(
+        self,
+        parts: Sequence[tf.Tensor],
+        counters: list[tf.Tensor] | None = None,
+    ) -> Passed:
+        """The first half of a step: the body forward.
+
+        Args:
+            parts: Of the smashed data.
+            counters: Seeds and the like, if not as they are.
+        """
+        # One explicit read each: the backward pass uses the weights that
+        # the forward pass saw, whatever other sessions commit in between.
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self.crossings.smashed.dequantize(parts)
+        with tf.GradientTape() as tape:
+            tape.watch([*smashed, *values])
+            features, state, penalty = self._forward(smashed, values, counters)
+        crossed = self.crossings.smashed.positions(parts)
+        return Passed(smashed, crossed, values, features, state, penalty, tape)
+
+    def finish(
+        self,
+        passed: Passed,
+        features_grad: list[tf.Tensor],
+        scale: tf.Tensor,
+        ready: Sequence[Any],
+    ) -> list[tf.Tensor]:
+        """The second half: the body backward, and the commit.
+
+        Args:
+            passed: The first half.
+            features_grad: Gradients of the loss by the features.
+            scale: The factor that float16 gradients are computed with.
+            ready: What the commit waits for.
+
+        Returns:
+            Parts of the gradients of the smashed data.
+        """
+        found = self._differentiate(passed, features_grad, scale)
+        smashed_grad = self._commit(
+            passed.smashed, found, passed.state, scale, ready
+        )
+        return self.crossings.smashed_grad.quantize(
+            smashed_grad, passed.crossed
+        )
+
+    @staticmethod
+    def _differentiate(
+        passed: Passed,
+        features_grad: list[tf.Tensor],
+        scale: tf.Tensor,
+        share: tf.Tensor | float = 1.0,
+    ) -> list[tf.Tensor | None]:
+        """Gradients of the smashed data, then of the weights."""
+        found: list[tf.Tensor | None] = passed.tape.gradient(
+            [*passed.features, passed.penalty],
+            [*passed.smashed, *passed.values],
+            output_gradients=[
+                *(grad * tf.cast(scale, grad.dtype) for grad in features_grad),
+                scale * share,
+            ],
+        )
+        return found
+
+    def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
+        """Smashed data in, penalty and features out; commits nothing."""
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self.crossings.smashed.dequantize(parts)
+        features, _, penalty = self._forward(smashed, values)
+        return [penalty, *self.crossings.features.quantize(features)]
+
+    def _trace_labeled(
+        self,
+        parts: list[tf.Tensor],
+        labels: list[tf.Tensor],
+        weights: list[tf.Tensor],
+        scale: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """The step of a model that is cut once: the loss is computed here."""
+        assert self._judge is not None
+        values = [tf.convert_to_tensor(v.value) for v in self._trained]
+        smashed = self.crossings.smashed.dequantize(parts)
+        with tf.GradientTape() as tape:
+            tape.watch([*smashed, *values])
+            features, state, penalty = self._forward(smashed, values)
+            with keras.StatelessScope():
+                loss = self._judge.compute_loss(
+                    y=_bare(labels),
+                    y_pred=_bare(features),
+                    sample_weight=_bare(weights),
+                )
+            objective = tf.cast(loss, tf.float32) + penalty
+        found = tape.gradient(
+            objective, [*smashed, *values], output_gradients=scale
+        )
+        out = self.crossings.features.quantize(features)
+        made = self._commit(smashed, found, state, scale)
+        crossed = self.crossings.smashed.positions(parts)
+        return (
+            objective,
+            out,
+            self.crossings.smashed_grad.quantize(made, crossed),
+        )
+
+    def _forward(
+        self,
+        smashed: list[tf.Tensor],
+        values: list[tf.Tensor],
+        counters: list[tf.Tensor] | None = None,
+    ) -> tuple[list[tf.Tensor], list[tuple[Any, tf.Tensor]], tf.Tensor]:
+        """The body in training mode, as a pure function.
+
+        Args:
+            smashed: The smashed data.
+            values: Of the weights.
+            counters: What to begin with instead of the state that is no
+                float.
+
+        Returns:
+            Features, new values of state variables, and the penalty.
+        """
+        given = iter(counters or ())
+        before = [
+            tf.convert_to_tensor(v.value)
+            if counters is None or is_float(v)
+            else next(given)
+            for v in self._state
+        ]
+        with fused(self._body, self._fused):
+            features, after, losses = self._body.stateless_call(
+                values, before, smashed, training=True, return_losses=True
+            )
+        state = [
+            (variable, new)
+            for variable, old, new in zip(
+                self._state, before, after, strict=True
+            )
+            if new is not old
+        ]
+        if counters is not None:
+            self._check_losses(len(losses))
+        penalty = tf.add_n([tf.cast(x, tf.float32) for x in losses] or [0.0])
+        return keras.tree.flatten(features), state, penalty
+
+    def _check_losses(self, count: int) -> None:
+        """Refuses microbatches where a loss of activations would not add up."""
+        weights = [v for v in self._trained if v.regularizer is not None]
+        if count > len(weights):
+            raise ProtocolError(
+                "Expected a body whose only losses are regularizers of "
+                "weights, for a batch that travels in microbatches. Received: "
+                "one with a layer that adds a loss of its activations. Train "
+                "with SplitStrategy(..., microbatches=1).",
+                "microbatches",
+            )
+
+    def _commit(
+        self,
+        smashed: list[tf.Tensor],
+        found: list[tf.Tensor | None],
+        state: list[tuple[Any, tf.Tensor]],
+        scale: tf.Tensor,
+        ready: Sequence[Any] = (),
+    ) -> list[tf.Tensor]:
+        """Updates weights and state; returns the smashed data's gradients.
+
+        Args:
+            smashed: The smashed data.
+            found: Gradients of the smashed data, then of the weights.
+            state: State variables and their new values.
+            scale: The factor that is in the gradients, and that a
+                `LossScaleOptimizer` takes out again.
+            ready: What the update waits for.
+        """
+        smashed_grad = self._smashed_grad(smashed, found, scale)
+        pairs = self._pairs(found[len(smashed) :])
+        self._apply(pairs, state, ready, smashed_grad)
+        return smashed_grad
+
+    def _pairs(
+        self, found: Sequence[tf.Tensor | None]
+    ) -> list[tuple[tf.Tensor, Any]]:
+        """The gradients that there are, and what they are of."""
+        return [
+            (grad, variable)
+            for grad, variable in zip(found, self._trained, strict=True)
+            if grad is not None
+        ]
+
+    def _smashed_grad(
+        self,
+        smashed: list[tf.Tensor],
+        found: list[tf.Tensor | None],
+        scale: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        smashed_grad = []
+        for tensor, grad in zip(smashed, found[: len(smashed)], strict=True):
+            grad = tf.zeros_like(tensor) if grad is None else grad
+            grad = tf.cast(grad, tf.float32) / scale
+            if self._half_precision:
+                # An overflow makes the body's LossScaleOptimizer skip the
+                # step; the phone gets zeros instead of infinities.
+                finite = tf.reduce_all(tf.math.is_finite(grad))
+                grad = tf.where(finite, grad, tf.zeros_like(grad))
+            smashed_grad.append(grad)
+        return smashed_grad
+
+    def _apply(
+        self,
+        pairs: list[tuple[tf.Tensor, Any]],
+        state: list[tuple[Any, tf.Tensor]],
+        ready: Sequence[Any] = (),
+        smashed_grad: Sequence[tf.Tensor] = (),
+    ) -> None:
+        """Assigns everything, if all of it is finite."""
+        new = [grad for grad, _ in pairs] + [value for _, value in state]
+        finite = self._finite([*smashed_grad, *new])
+        with tf.control_dependencies([*ready, *finite]):
+            if pairs:
+                self.optimizer.apply_gradients(pairs)
+            for variable, value in state:
+                variable.assign(value)
+
+    def _finite(self, tensors: list[tf.Tensor]) -> list[Any]:
+        """What to wait for so that nothing that is not finite goes on."""
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            return []  # it skips such a step by itself
+        return [check(tf.math.is_finite(total(tensors)), "body")]
+
+
+def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
+    """Ends the graph if something does not hold; `failed` tells what."""
+    return tf.debugging.Assert(holds, [_MARK + what, *number])
+
+
+def failed(error: tf.errors.OpError) -> tuple[str, float]:
+    """What `check` found that does not hold, and the number it was given.
+
+    Empty for any other error.
+    """
+    found = re.search(_MARK + r"([\w ]+)\](?: \[([^]]*)\])?", str(error))
+    return (found[1], float(found[2] or "nan")) if found else ("", 0.0)
+
+
+def total(tensors: Iterable[Any]) -> tf.Tensor:
+    """A number that is finite only if every float in `tensors` is."""
+    return tf.add_n(
+        [
+            tf.reduce_sum(tf.cast(getattr(t, "values", t), tf.float32))
+            for t in tensors
+            if t is not None and t.dtype.is_floating
+        ]
+        or [0.0]
+    )
+
+
+def is_float(variable: Any) -> bool:
+    """Whether it holds floats, and not seeds or counts."""
+    return bool(tf.as_dtype(variable.dtype).is_floating)
+
+
+def _bare(values: list[tf.Tensor]) -> Any:
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,150 @@
+"""The phone's end of a gRPC connection."""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import grpc
+
+from keras_split.compression.codecs import Codec
+from keras_split.errors import TransportError
+from keras_split.protocol.credentials import Credentials
+from keras_split.protocol.messages import Message
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import frames
+from keras_split.protocol.wire import split_pb2 as pb
+from keras_split.transports.grpc.channel import metadata
+from keras_split.transports.grpc.channel import open_channel
+from keras_split.transports.grpc.channel import refusal
+from keras_split.transports.grpc.stream import Stream
+from keras_split.transports.transport import Transport
+
+REPLY_LIMIT_BYTES = 1 << 31
+_SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
+_TRAIN = f"/{_SERVICE}/Train"
+
+
+class GrpcTransport(Transport):
+    """Talks to a server over one bidirectional stream.
+
+    Messages leave through a queue and replies are read as they come, so any
+    number may be on the way in both directions. After an exchange that broke
+    off, whatever the reason, it only raises: its reply may still be on the
+    way, and would be taken for the next one.
+
+    Args:
+        address: `"host:port"`.
+        codec: Packs the codes.
+        connect_timeout_s: How long to wait for the server to be there.
+        reply_timeout_s: How long to wait for a reply. The first reply of a
+            large body takes a minute: the server traces its graph.
+        secure: Whether to speak TLS.
+        credentials: What to show the server, and how to know it.
+
+    Raises:
+        DataError: If a file of the credentials is of no use.
+        TransportError: If the server is not there in time.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        codec: Codec,
+        *,
+        connect_timeout_s: float = 10.0,
+        reply_timeout_s: float = 600.0,
+        secure: bool = False,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._address = address
+        self._codec = codec
+        self._broken = False
+        self._unanswered: deque[tuple[str, float]] = deque()
+        calling = metadata(credentials)
+        channel = open_channel(
+            address,
+            secure=secure,
+            credentials=credentials,
+            timeout_s=connect_timeout_s,
+        )
+        self._stream = Stream(channel, _TRAIN, calling, reply_timeout_s)
+        self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
+
+    def _exchange(self, message: Message) -> Message:
+        if self._unanswered:  # something broke off before it was waited for
+            self._broken = True
+        self._post(message)
+        return self._collect()
+
+    def _post(self, message: Message) -> None:
+        self._check_whole()
+        envelope, payload = convert.to_wire(message, self._codec)
+        self._expect(message)
+        for frame in frames.split(envelope, payload):
+            self.uplink_bytes += len(frame)
+            self._stream.send(frame)
+
+    def _await_more(self, message: Message) -> None:
+        super()._await_more(message)
+        self._expect(message)
+
+    def _expect(self, message: Message) -> None:
+        self._unanswered.append((_what(message), time.monotonic()))
+
+    def _collect(self) -> Message:
+        self._check_whole()
+        what, began = self._unanswered.popleft()
+        self._broken = True  # until it is here
+        try:
+            reply, content = next(self._envelopes)
+        except (StopIteration, grpc.RpcError, queue.Empty) as error:
+            refused = None
+            if isinstance(error, grpc.RpcError):
+                refused = refusal(error, self._address)
+            raise refused or TransportError(
+                f"Expected a reply from {self._address} to {what}. "
+                f"Received: {_cause(error)} after "
+                f"{time.monotonic() - began:.1f} s. The server went away or "
+                "stalled; look at its log, start it again and call fit again."
+            ) from error
+        self._broken = False
+        if content is None:
+            raise TransportError(
+                f"Expected a reply of at most {REPLY_LIMIT_BYTES:,} bytes. "
+                f"Received: {reply.payload_bytes:,} bytes from "
+                f"{self._address}. Use a smaller batch."
+            )
+        return convert.from_wire(reply, content, self._codec, REPLY_LIMIT_BYTES)
+
+    def close(self) -> None:
+        """Ends the stream and closes the connection."""
+        self._broken = True
+        self._stream.close()
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise TransportError(
+                f"Expected a connection to {self._address} that is whole. "
+                "Received: one on which an exchange broke off. Open a new one."
+            )
+
+    def _frames(self) -> Iterator[bytes]:
+        for raw in self._stream:
+            self.downlink_bytes += len(raw)
+            yield raw
+
+
+def _what(message: Message) -> str:
+    name = f"the {type(message).__name__}"
+    step = getattr(message, "step", None)
+    return f"{name} of step {step}" if step is not None else name
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, grpc.RpcError):
+        code, details = error.code(), error.details()
+        return f"{code.name} ({details})"
+    if isinstance(error, queue.Empty):
+        return "nothing"
+    return "the end of the stream"

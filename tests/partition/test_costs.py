@@ -1,0 +1,81 @@
+import keras
+import pytest
+from keras import layers
+
+from keras_split.partition import costs
+from tests import nets
+
+
+def of_layer(layer, shape):
+    x = keras.Input(shape)
+    return costs.multiply_adds(keras.Model(x, layer(x)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (layers.Dense(3), (4,), 4 * 3),
+        (layers.Dense(3), (5, 4), 5 * 4 * 3),
+        (layers.Conv2D(6, 3), (8, 8, 2), 6 * 6 * 3 * 3 * 2 * 6),
+        (
+            layers.Conv2D(6, 3, strides=2, padding="same"),
+            (8, 8, 2),
+            4 * 4 * 3 * 3 * 2 * 6,
+        ),
+        (layers.Conv2D(6, 3, groups=2), (8, 8, 4), 6 * 6 * 3 * 3 * 2 * 6),
+        (layers.Conv1D(6, 3), (8, 2), 6 * 3 * 2 * 6),
+        (layers.DepthwiseConv2D(3), (8, 8, 2), 6 * 6 * 3 * 3 * 2),
+        (
+            layers.SeparableConv2D(6, 3),
+            (8, 8, 2),
+            6 * 6 * (3 * 3 * 2 + 2 * 6),
+        ),
+        (
+            layers.Conv2DTranspose(6, 3, strides=2),
+            (8, 8, 2),
+            8 * 8 * 3 * 3 * 2 * 6,
+        ),
+        (layers.BatchNormalization(), (8, 8, 2), 0),
+        (layers.ReLU(), (8, 8, 2), 0),
+        (layers.LSTM(3), (8, 2), 0),
+        (layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (8, 4), 0),
+    ],
+)
+def test_multiply_adds_are_kernel_elements_times_positions(
+    layer, shape, expected
+):
+    assert of_layer(layer, shape) == expected
+
+
+def test_channels_may_come_first():
+    conv = layers.Conv2D(6, 3, data_format="channels_first")
+
+    assert of_layer(conv, (2, 8, 8)) == 6 * 6 * 3 * 3 * 2 * 6
+
+
+def test_each_call_of_a_shared_layer_counts():
+    x = values = keras.Input((4,))
+    shared = layers.Dense(4)
+    model = keras.Model(values, shared(shared(x)))
+
+    assert costs.multiply_adds(model) == 2 * 4 * 4
+
+
+def test_layers_of_nested_models_count():
+    model = nets.transfer()
+    base = model.get_layer("base")
+
+    rest = 4 * 5 + 5 * 3
+    assert costs.multiply_adds(model) == costs.multiply_adds(base) + rest
+
+
+def test_operations_count_nothing():
+    x = keras.Input((4,))
+
+    assert costs.multiply_adds(keras.Model(x, keras.ops.exp(2 * x))) == 0
+
+
+def test_an_unknown_axis_has_no_elements():
+    assert costs.elements((3, 4)) == 12
+    assert costs.elements((3, None)) == 0
+    assert costs.elements(()) == 1

@@ -1,0 +1,230 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_split.compression.rules import BITS
+from keras_split.compression.rules import GRANULARITIES
+from keras_split.compression.rules import Quantization
+from keras_split.compression.rules import Rule
+from keras_split.errors import ProtocolError
+from keras_split.protocol import validation
+from keras_split.protocol.messages import Contract
+from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import TensorSpec
+
+SPECS = (TensorSpec("a", (3, 2)), TensorSpec("b", (4,)))
+CONTRACT = Contract("print", ("a", "c"), SPECS, SPECS[:1], Quantization())
+INT8 = Rule("int8")
+
+
+def tensor(spec, rule=INT8, batch=2):
+    """A tensor of zeros that fits the rule."""
+    codes = np.zeros(
+        (batch, rule.codes_per_example(spec.shape)), rule.code_dtype
+    )
+    rows = rule.scale_rows(batch, spec.shape)
+    scales = np.ones((rows, 2), "float32") if rows else None
+    return CutTensor(spec.name, (batch, *spec.shape), codes, scales)
+
+
+def refusal(tensors, rule=INT8):
+    with pytest.raises(ProtocolError) as info:
+        validation.check_tensors(tensors, SPECS, rule)
+    return info.value
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("dtype", BITS)
+def test_tensors_that_fit_pass_and_tell_the_batch(dtype, granularity):
+    rule = Rule(dtype, granularity)
+    tensors = [tensor(spec, rule, batch=5) for spec in SPECS]
+
+    assert validation.check_tensors(tensors, SPECS, rule) == 5
+
+
+@pytest.mark.parametrize("names", ["", "a", "ba", "abb", "ax"])
+def test_tensors_of_other_names_are_refused(names):
+    error = refusal([replace(tensor(SPECS[0]), name=name) for name in names])
+
+    assert error.reason == "shape"
+    assert str(error).startswith(
+        f"Expected tensors ['a', 'b']. Received: {list(names)}."
+    )
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (2,), (2, 2, 3), (2, 3, 2, 1), (0, 3, 2)], ids=str
+)
+def test_another_shape_is_refused(shape):
+    error = refusal([replace(tensor(SPECS[0]), shape=shape), tensor(SPECS[1])])
+
+    assert error.reason == "shape"
+    assert "Expected 'a' of shape ('batch', 3, 2)" in str(error)
+    assert f"Received: {shape}" in str(error)
+
+
+def test_an_empty_batch_is_refused():
+    error = refusal([tensor(spec, batch=0) for spec in SPECS])
+
+    assert error.reason == "shape"
+
+
+def test_two_tensors_of_different_batches_are_refused():
+    error = refusal([tensor(SPECS[0], batch=2), tensor(SPECS[1], batch=3)])
+
+    assert "the same batch in every tensor. Received: (3, 4)" in str(error)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codes": np.zeros((2, 5), "uint8")},
+        {"codes": np.zeros((2, 3, 2), "uint8")},
+        {"codes": np.zeros((2, 6), "int8")},
+        {"codes": np.zeros((2, 6), "float32"), "scales": None},
+        {"scales": None},
+        {"scales": np.ones((1, 2), "float32")},
+    ],
+    ids=["codes", "axes", "dtype", "floats", "no scales", "one scale"],
+)
+def test_codes_of_another_rule_are_refused(change):
+    error = refusal([replace(tensor(SPECS[0]), **change), tensor(SPECS[1])])
+
+    assert error.reason == "shape"
+    assert "Expected 'a' as uint8 codes (2, 6) with 2 rows" in str(error)
+    assert "Both sides must use the same quantization." in str(error)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_float_that_is_not_finite_is_refused(dtype, value):
+    rule = Rule(dtype)
+    tensors = [tensor(spec, rule) for spec in SPECS]
+    if dtype == "bfloat16":
+        bits = np.float32(value).view(np.uint32) >> 16
+        tensors[1].codes[1, 2] = bits
+    else:
+        tensors[1].codes[1, 2] = value
+
+    error = refusal(tensors, rule)
+
+    assert error.reason == "not-finite"
+    assert str(error) == (
+        "Expected finite numbers in 'b'. Received: NaN or infinity. Lower the "
+        "learning rate, or look for a batch with broken inputs."
+    )
+
+
+@pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_scale_that_is_not_finite_is_refused(value, column):
+    tensors = [tensor(spec) for spec in SPECS]
+    tensors[0].scales[1, column] = value
+
+    assert refusal(tensors).reason == "not-finite"
+
+
+def test_scales_whose_product_is_not_finite_are_refused():
+    tensors = [tensor(spec) for spec in SPECS]
+    tensors[0].scales[1] = 3e38, 128.0
+
+    assert refusal(tensors).reason == "not-finite"
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.full((1, 9), 3e38, "float32"),
+        np.full((1, 9), 65504, "float16"),
+        np.full((1, 9), 0x7F7F, "uint16"),
+        np.full((1, 9), -1, "int64"),
+    ],
+    ids=["float32", "float16", "bfloat16", "labels"],
+)
+def test_large_numbers_are_finite(codes):
+    assert validation.is_finite(CutTensor("a", codes.shape, codes))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 10.0])
+def test_a_learning_rate_of_zero_or_more_passes(value):
+    validation.check_learning_rate(value)
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf])
+def test_another_learning_rate_is_refused(value):
+    with pytest.raises(ProtocolError, match="learning rate of 0 or") as info:
+        validation.check_learning_rate(value)
+
+    assert info.value.reason == "learning-rate"
+
+
+def test_equal_contracts_pass():
+    validation.check_contract(replace(CONTRACT), CONTRACT)
+
+
+def test_cuts_may_be_named_differently():
+    """The fingerprint says what was cut; a name is only a name."""
+    validation.check_contract(replace(CONTRACT, cut=("x", "y")), CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "reason, change, expected, received",
+    [
+        ("fingerprint", {"fingerprint": "other"}, "print", "other"),
+        ("cut", {"smashed": SPECS[:1]}, "name='b'", "TensorSpec(name='a'"),
+        ("cut", {"labels_on_server": True}, "False", "True"),
+        (
+            "quantization",
+            {"quantization": Quantization("int4")},
+            "int8",
+            "int4",
+        ),
+        ("codec", {"codec": "zstd"}, "raw", "zstd"),
+    ],
+)
+def test_a_contract_that_differs_is_refused(reason, change, expected, received):
+    with pytest.raises(ProtocolError) as info:
+        validation.check_contract(replace(CONTRACT, **change), CONTRACT)
+
+    ours, theirs = str(info.value).split("Received:")
+    assert info.value.reason == reason
+    assert f"Expected {reason}" in ours and expected in ours
+    assert received in theirs and theirs.endswith(".")
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (4, 1)], ids=str)
+def test_labels_of_another_batch_are_refused(shape):
+    labels = CutTensor("labels_0", shape, np.zeros(shape, "int64"))
+
+    with pytest.raises(ProtocolError, match="of 3 examples") as info:
+        validation.check_labels([labels], 3)
+
+    assert info.value.reason == "shape"
+    assert str(info.value).endswith(f"Received: shape {shape}.")
+
+
+def test_labels_that_are_not_finite_are_refused():
+    labels = CutTensor("labels_0", (3,), np.array([0, np.nan, 1], "float32"))
+
+    with pytest.raises(ProtocolError, match="Expected finite") as info:
+        validation.check_labels([labels], 3)
+
+    assert info.value.reason == "not-finite"
+
+
+def test_what_is_finite_may_be_sent():
+    tensors = [tensor(spec) for spec in SPECS]
+
+    assert validation.check_finite(tensors) is tensors
+
+
+def test_what_is_not_finite_must_not_be_sent():
+    tensors = [tensor(spec) for spec in SPECS]
+    tensors[1].scales[1, 0] = np.nan
+
+    with pytest.raises(ProtocolError, match="Expected a finite 'b'") as info:
+        validation.check_finite(tensors)
+
+    assert info.value.reason == "not-finite"
+    assert "The step was not taken" in str(info.value)

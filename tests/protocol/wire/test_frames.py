@@ -1,0 +1,239 @@
+import tracemalloc
+
+import pytest
+
+from keras_split.errors import ProtocolError
+from keras_split.protocol.wire import frames
+from keras_split.protocol.wire import split_pb2 as pb
+
+LIMIT = 1 << 24
+
+
+def envelope(size):
+    """An envelope that announces `size` bytes."""
+    return pb.Envelope(snapshot=pb.Snapshot(session="s"), payload_bytes=size)
+
+
+def cut(payload):
+    return list(frames.split(envelope(len(payload)), [payload]))
+
+
+def chunk(payload):
+    return pb.Frame(chunk=payload).SerializeToString()
+
+
+def announced(size):
+    return pb.Frame(envelope=envelope(size)).SerializeToString()
+
+
+def test_a_small_payload_travels_in_the_envelope():
+    sent = cut(b"codes")
+
+    [frame] = map(pb.Frame.FromString, sent)
+    assert frame.WhichOneof("kind") == "envelope"
+    assert frame.envelope.payload == b"codes"
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1, frames.CHUNK_BYTES])
+def test_payloads_about_the_size_of_a_chunk_come_back_whole(extra):
+    payload = (
+        bytes(range(251)) * 4178
+    )  # a little over 1 MiB, not periodic in it
+    payload = payload[: frames.CHUNK_BYTES] + b"x" * max(extra, 0)
+    payload = payload[: frames.CHUNK_BYTES + extra]
+
+    [(_, received)] = frames.join(cut(payload), LIMIT)
+
+    assert bytes(received) == payload
+
+
+def test_no_frame_is_longer_than_a_chunk_and_its_envelope():
+    payload = bytes(3 * frames.CHUNK_BYTES + 7)
+
+    sent = cut(payload)
+
+    assert len(sent) == 4
+    assert max(map(len, sent)) < frames.CHUNK_BYTES + 100
+
+
+def test_pieces_of_a_payload_are_put_in_order():
+    pieces = [b"codes", memoryview(b"scales"), bytearray(b"more")]
+
+    [raw] = frames.split(envelope(15), pieces)
+
+    frame = pb.Frame.FromString(raw)
+    assert frame.envelope.payload == b"codesscalesmore"
+
+
+def test_envelopes_follow_one_another_in_a_stream():
+    long = bytes(frames.CHUNK_BYTES + 1)
+
+    received = [
+        p for _, p in frames.join(cut(long) + cut(b"") + cut(b"b"), 1 << 21)
+    ]
+
+    assert [len(p) for p in received] == [len(long), 0, 1]
+
+
+def test_a_payload_over_the_limit_is_read_past():
+    long = bytes(2 * frames.CHUNK_BYTES)
+
+    received = list(frames.join(cut(long) + cut(b"next"), frames.CHUNK_BYTES))
+
+    assert [payload for _, payload in received] == [None, b"next"]
+    assert received[0][0].payload_bytes == len(long)
+
+
+def test_a_chunk_without_an_envelope_is_refused():
+    with pytest.raises(ProtocolError, match="Expected an envelope") as info:
+        list(frames.join([chunk(b"codes")], LIMIT))
+
+    assert info.value.reason == "truncated"
+
+
+def test_a_stream_that_ends_in_a_payload_is_refused():
+    sent = cut(bytes(2 * frames.CHUNK_BYTES))
+
+    with pytest.raises(ProtocolError) as info:
+        list(frames.join(sent[:-1], LIMIT))
+
+    assert info.value.reason == "truncated"
+    assert str(info.value) == (
+        "Expected a payload of 2,097,152 bytes. Received: 1,048,576 and the "
+        "end of the stream."
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        chunk(b""),
+        chunk(b"x" * (frames.CHUNK_BYTES + 1)),
+        announced(0),
+        b"",
+    ],
+    ids=["empty", "too long", "an envelope", "nothing"],
+)
+def test_a_chunk_that_does_not_fit_is_refused(frame):
+    sent = cut(bytes(2 * frames.CHUNK_BYTES))[:1]
+
+    with pytest.raises(ProtocolError, match="more bytes of payload") as info:
+        list(frames.join([*sent, frame], LIMIT))
+
+    assert info.value.reason == "truncated"
+
+
+def test_more_payload_than_announced_is_refused():
+    frame = pb.Frame(envelope=envelope(3))
+    frame.envelope.payload = b"codes"
+
+    with pytest.raises(ProtocolError, match="of 3 bytes. Received: 5"):
+        list(frames.join([frame.SerializeToString()], LIMIT))
+
+
+def test_a_payload_that_is_only_announced_costs_no_more_than_the_limit():
+    frame = announced(1 << 62)
+
+    with pytest.raises(ProtocolError, match="end of the stream"):
+        list(frames.join([frame], LIMIT))
+
+
+def test_memory_grows_with_what_came_and_not_with_what_was_announced():
+    size = 1 << 28
+    sent = [announced(size)]
+    sent += [chunk(bytes(frames.CHUNK_BYTES))] * 4
+    stream = frames.join(iter(sent), size)
+
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match="Received: 4,194,304"):
+        next(stream)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 16 << 20
+
+
+def test_room_is_asked_for_each_piece_before_it_is_kept():
+    asked = []
+    long = bytes(2 * frames.CHUNK_BYTES + 5)
+
+    list(
+        frames.join(cut(long) + cut(b"b"), LIMIT, lambda n: not asked.append(n))
+    )
+
+    whole = frames.CHUNK_BYTES
+    assert asked[::3] == [whole, 1]
+    assert whole < asked[1] < whole + 200
+    assert 5 < asked[2] < 205
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_a_payload_without_room_is_read_past(pieces):
+    left = pieces
+
+    def take(nbytes):
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    sent = cut(bytes(3 * frames.CHUNK_BYTES)) + cut(b"")
+
+    received = list(frames.join(sent, LIMIT, take))
+
+    assert received[0][1] is None
+    assert received[0][0].payload_bytes == 3 * frames.CHUNK_BYTES
+    assert len(received) == 2
+
+
+def test_nothing_is_held_while_the_next_message_is_waited_for():
+    held = []
+
+    def sent():
+        yield from cut(bytes(8 << 20))
+        held.append(tracemalloc.get_traced_memory()[0])
+        yield from cut(b"next")
+
+    tracemalloc.start()
+    for arrived in frames.join(sent(), LIMIT):
+        del arrived
+    tracemalloc.stop()
+
+    assert held[0] < 4 << 20
+
+
+def test_tiny_chunks_take_the_room_that_they_really_need():
+    asked = 0
+
+    def take(nbytes):
+        nonlocal asked
+        asked += nbytes
+        return True
+
+    def sent():
+        yield announced(20_000)
+        for _ in range(10_000):
+            yield chunk(b"xy")
+
+    tracemalloc.start()
+    for _ in frames.join(sent(), LIMIT, take):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < asked
+
+
+def test_what_is_no_frame_is_refused():
+    with pytest.raises(ProtocolError, match="are none") as info:
+        list(frames.join([b"\xff" * 50], LIMIT))
+
+    assert info.value.reason == "unreadable"
+
+
+def test_a_payload_that_an_envelope_has_already_is_not_sent():
+    head = envelope(5)
+    head.payload = b"older"
+
+    [raw] = frames.split(head, [b"codes"])
+
+    assert pb.Frame.FromString(raw).envelope.payload == b"codes"

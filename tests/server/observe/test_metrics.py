@@ -1,0 +1,160 @@
+import gc
+import math
+import re
+import socket
+import sys
+import urllib.request
+from urllib.error import URLError
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from keras_split.errors import BackendError
+from keras_split.errors import TransportError
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Taken
+from keras_split.server.observe.metrics import Metrics
+
+ANN = Caller("ann", "ipv4:10.0.0.2:4000")
+
+
+def scrape(metrics):
+    with metrics.serve(0) as served:
+        url = f"http://127.0.0.1:{served.port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            text = reply.read().decode()
+    return list(text_string_to_metric_families(text))
+
+
+def values(metrics):
+    """Each sample as `name{label="value"}`."""
+    found = {}
+    for family in scrape(metrics):
+        for sample in family.samples:
+            labels = ",".join(f"{k}={v}" for k, v in sample.labels.items())
+            found[sample.name + (f"{{{labels}}}" if labels else "")] = (
+                sample.value
+            )
+    return found
+
+
+@pytest.fixture
+def busy():
+    """Metrics of a server on which everything happened."""
+    metrics = Metrics()
+    for session in ("s", "t", "u"):
+        metrics.opened(session, ANN)
+    metrics.left("t")
+    metrics.closed("u", "goodbye")
+    metrics.carried("s", 100, 20)
+    metrics.committed(Taken("s", 0, 0.02, 0.3))
+    metrics.committed(Taken("s", 1, 0.2, 0.3))
+    metrics.refused("s", ANN, "shape")
+    metrics.checkpointed("path", 0.5)
+    metrics.loaded("path", {"v": 4})
+    metrics.resumed("v", ANN, 4)
+    return metrics
+
+
+def test_counters_and_gauges_say_what_happened(busy):
+    found = values(busy)
+
+    expected = {
+        "keras_split_steps_total": 2,
+        "keras_split_bytes_total{direction=uplink}": 100,
+        "keras_split_bytes_total{direction=downlink}": 20,
+        "keras_split_refusals_total{reason=shape}": 1,
+        "keras_split_sessions_opened_total": 3,
+        "keras_split_sessions_closed_total{reason=goodbye}": 1,
+        "keras_split_sessions_resumed_total": 1,
+        "keras_split_sessions": 3,
+        "keras_split_connections": 2,
+        "keras_split_checkpoint_seconds_count": 1,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found["keras_split_checkpoint_age_seconds"] >= 0
+    assert found["process_resident_memory_bytes"] > 1 << 20
+
+
+def test_histograms_hold_the_times_of_steps(busy):
+    found = values(busy)
+
+    assert found["keras_split_queue_seconds_count"] == 2
+    assert math.isclose(found["keras_split_queue_seconds_sum"], 0.22)
+    assert math.isclose(found["keras_split_compute_seconds_sum"], 0.6)
+    assert found["keras_split_queue_seconds_bucket{le=0.025}"] == 1
+    assert found["keras_split_queue_seconds_bucket{le=+Inf}"] == 2
+
+
+def test_names_and_texts_are_as_promtool_wants_them(busy):
+    families = [f for f in scrape(busy) if f.name.startswith("keras_split")]
+
+    assert len(families) >= 12
+    for family in families:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+        assert family.documentation.strip()
+        assert family.type in ("counter", "gauge", "histogram")
+        if family.type == "counter":
+            # The parser takes the ending off, so look at the samples.
+            assert all(
+                s.name.endswith(("_total", "_created")) for s in family.samples
+            )
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds")
+
+
+def test_no_series_is_made_by_what_a_client_chose():
+    metrics = Metrics()
+
+    def run(numbers):
+        for number in numbers:
+            metrics.opened(str(number), Caller(f"client {number}"))
+            metrics.refused(str(number), ANN, f"reason {number}")
+            metrics.carried(str(number), 1, 1)
+            metrics.committed(Taken(str(number), number, 0.1, 0.1))
+            metrics.closed(str(number), f"reason {number}")
+
+    run([0])
+    before = set(values(metrics))
+    run(range(1, 200))
+
+    assert set(values(metrics)) == before
+    assert values(metrics)["keras_split_refusals_total{reason=other}"] == 200
+    assert metrics._sessions == {}
+
+
+def test_without_a_checkpoint_its_age_is_no_number():
+    age = values(Metrics())["keras_split_checkpoint_age_seconds"]
+
+    assert math.isnan(age)
+
+
+def test_two_servers_in_one_process_count_apart(busy):
+    assert values(Metrics())["keras_split_steps_total"] == 0
+    assert values(busy)["keras_split_steps_total"] == 2
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        with pytest.raises(TransportError, match=f"127.0.0.1:{port} for met"):
+            Metrics().serve(port)
+    gc.collect()  # what it had opened, so that a leak is seen in this test
+
+
+def test_the_port_is_free_after_close():
+    served = Metrics().serve(0)
+    url = f"http://127.0.0.1:{served.port}/metrics"
+
+    served.close()
+
+    with pytest.raises(URLError):
+        urllib.request.urlopen(url, timeout=30)
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    with pytest.raises(BackendError, match=r"pip install 'keras-split\[serv"):
+        Metrics()

@@ -1,0 +1,77 @@
+import inspect
+
+import pytest
+
+from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import Everyone
+from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import label
+from keras_split.server.observe import Audit
+from keras_split.server.observe import Log
+from keras_split.server.observe import Metrics
+from keras_split.server.observe import Tally
+
+CALLS = {
+    "opened": ("s", Caller()),
+    "resumed": ("s", Caller(), 3),
+    "left": ("s",),
+    "closed": ("s", "goodbye"),
+    "committed": (Taken("s", 0, 0.1, 0.2),),
+    "restored": ("s", "tag"),
+    "refused": ("s", Caller(), "shape"),
+    "carried": ("s", 1, 2),
+    "checkpointed": ("path", 0.1),
+    "loaded": ("path", {"s": 3}),
+    "stopping": (),
+}
+NAMES = [name for name in vars(Events) if not name.startswith("_")]
+
+
+class Recorder(Events):
+    def __init__(self):
+        self.calls = []
+        for name in NAMES:
+            setattr(self, name, self.record(name))
+
+    def record(self, name):
+        return lambda *values: self.calls.append((name, values))
+
+
+def test_the_calls_below_are_all_there_is_to_hear():
+    assert set(CALLS) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_listener_may_ignore_anything(name):
+    assert getattr(Events(), name)(*CALLS[name]) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everyone_hears_the_same_in_order(name):
+    one, two = Recorder(), Recorder()
+
+    getattr(Everyone([one, two]), name)(*CALLS[name])
+
+    assert one.calls == two.calls == [(name, CALLS[name])]
+
+
+@pytest.mark.parametrize("listener", [Audit, Log, Metrics, Tally])
+def test_listeners_override_what_exists_with_the_same_arguments(listener):
+    plumbing = {"status", "serve", "close"}
+    public = {
+        name for name in vars(listener) if not name.startswith("_")
+    } - plumbing
+
+    assert public <= set(NAMES)
+    for name in public:
+        ours, theirs = getattr(listener, name), getattr(Events, name)
+        assert inspect.signature(ours) == inspect.signature(theirs)
+
+
+def test_a_label_is_short_and_does_not_tell_the_name():
+    name = "0123456789abcdef0123456789abcdef"
+
+    assert label(name) == label(name) != label(name[::-1])
+    assert len(label(name)) == 8
+    assert label(name) not in name

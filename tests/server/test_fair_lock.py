@@ -1,0 +1,69 @@
+import threading
+
+from keras_split.server.fair_lock import Turns
+
+
+def test_a_turn_is_held_alone():
+    turns = Turns()
+    inside, most = [], []
+
+    def work(key):
+        for _ in range(50):
+            with turns.take(key):
+                inside.append(key)
+                most.append(len(inside))
+                inside.remove(key)
+
+    run([lambda key=key: work(key) for key in "abcd"])
+
+    assert len(most) == 200
+    assert max(most) == 1
+
+
+def test_keys_take_turns_however_many_wait_under_one():
+    turns = Turns()
+    order = []
+
+    def work(key):
+        with turns.take(key):
+            order.append(key)
+
+    with turns.take("first"):
+        threads = [start(work, "greedy") for _ in range(5)]
+        wait_for(turns, 5)
+        threads.append(start(work, "modest"))
+        wait_for(turns, 6)
+    for thread in threads:
+        thread.join()
+
+    assert order.index("modest") == 1
+    assert len(order) == 6
+
+
+def test_a_turn_that_fails_is_passed_on():
+    turns = Turns()
+    try:
+        with turns.take("a"):
+            raise ValueError
+    except ValueError:
+        pass
+
+    with turns.take("a") as waited_s:
+        assert waited_s >= 0
+
+
+def start(function, *values):
+    thread = threading.Thread(target=function, args=values, daemon=True)
+    thread.start()
+    return thread
+
+
+def run(functions):
+    for thread in [start(function) for function in functions]:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def wait_for(turns, count):
+    while sum(map(len, turns._waiting.values())) < count:
+        pass

@@ -1,0 +1,52 @@
+import threading
+
+import pytest
+
+from keras_split.server.watchdog import Watch
+from keras_split.server.watchdog import Watchdog
+
+
+@pytest.fixture
+def watchdog():
+    watchdog = Watchdog(0.01)
+    watchdog.start()
+    yield watchdog
+    watchdog.stop()
+
+
+def test_a_call_that_takes_too_long_is_ended(watchdog):
+    ended = threading.Event()
+
+    with watchdog.watch(ended.set) as watch:
+        watch.allow(0.02)
+
+        assert ended.wait(20)
+
+
+def test_a_call_is_ended_once():
+    ends = []
+    watch = Watch(lambda: ends.append(1))
+    watch.until = 10.0
+
+    for now in (9.0, 11.0, 12.0):
+        watch.look(now)
+
+    assert ends == [1]
+
+
+def test_a_call_that_rests_is_left_alone():
+    ends = []
+    watch = Watch(lambda: ends.append(1))
+    watch.allow(0)
+    watch.rest()
+
+    watch.look(1e12)
+
+    assert not ends
+
+
+def test_a_call_that_is_over_is_forgotten(watchdog):
+    with watchdog.watch(lambda: None):
+        assert len(watchdog._watches) == 1
+
+    assert not watchdog._watches

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_split.training import tf_threads
+from keras_split.training.in_flight import Parking
+
+DTYPES = [tf.float32, tf.float32]
+
+
+def graph_of(parking):
+    """A step that adds what comes to what it has, and hands it out."""
+
+    @tf.function(autograph=False)
+    def graph(ticket):
+        scale, gradient = parking.exchange(ticket, [tf.constant(2.0)], DTYPES)
+        made = scale * gradient
+        with tf.control_dependencies([parking.hand_out(ticket, [made])]):
+            return tf.identity(made)
+
+    return graph
+
+
+def gradients(number):
+    return [np.float32(2), np.float32(number)]
+
+
+def test_a_graph_waits_for_its_own_gradients():
+    parking = Parking()
+    graph = graph_of(parking)
+    steps = [parking.start(graph, DTYPES, early=True) for _ in range(3)]
+
+    features = [step.features.result(20) for step in steps]
+    assert len(parking) == 3
+    for n, step in reversed(list(enumerate(steps))):
+        step.give(gradients(n))
+        assert float(step.result.result(20)) == 2 * n
+        assert step.smashed_grad.result(20) == [2 * n]
+
+    assert features == [[2.0]] * 3
+    assert not len(parking)
+
+
+def test_waiting_graphs_hold_no_thread():
+    parking = Parking()
+    graph = graph_of(parking)
+
+    steps = [
+        parking.start(graph, DTYPES) for _ in range(3 * tf_threads._pool())
+    ]
+
+    for step in steps:
+        step.features.result(20)
+    for step in steps:
+        step.give(gradients(1))
+        step.result.result(20)
+
+
+def test_with_gradients_at_hand_nothing_waits():
+    parking = Parking()
+
+    step = parking.start(graph_of(parking), DTYPES, gradients(3))
+
+    assert float(step.result.result(20)) == 6
+
+
+def test_an_abandoned_graph_ends():
+    parking = Parking()
+    step = parking.start(graph_of(parking), DTYPES)
+    step.features.result(20)
+
+    step.abandon()
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="abandoned"):
+        step.result.result(20)
+
+
+def test_who_comes_later_changes_nothing():
+    parking = Parking()
+    step = parking.start(graph_of(parking), DTYPES)
+
+    step.give(gradients(1))
+    step.abandon()
+    step.give(gradients(2))
+
+    assert float(step.result.result(20)) == 2
+
+
+def test_queues_are_used_again_however_a_step_ended():
+    parking = Parking()
+    graph = graph_of(parking)
+    for n in range(6):
+        step = parking.start(graph, DTYPES)
+        step.abandon() if n % 2 else step.give(gradients(n))
+        if n % 2:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                step.result.result(20)
+        else:
+            assert float(step.result.result(20)) == 2 * n
+
+    assert [len(free) for free in parking._queues.values()] == [1]
+
+
+def test_what_a_failed_step_left_in_its_queue_reaches_no_other():
+    parking = Parking()
+
+    def fail(ticket):
+        raise ValueError("no")
+
+    failed = parking.start(fail, DTYPES, gradients(1), early=True)
+    for awaited in (failed.features, failed.smashed_grad, failed.result):
+        with pytest.raises(ValueError, match="no"):
+            awaited.result(20)
+    failed.abandon()
+    step = parking.start(graph_of(parking), DTYPES)
+    step.give(gradients(3))
+
+    assert float(step.result.result(20)) == 6

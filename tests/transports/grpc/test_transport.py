@@ -1,0 +1,251 @@
+import socket
+import threading
+import time
+
+import pytest
+
+from keras_split.compression import codecs
+from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
+from keras_split.errors import TransportError
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Snapshot
+from keras_split.server.grpc.server import Server
+from keras_split.transports.grpc import transport as transports
+from tests import links
+from tests.transports.scripted import Scripted
+
+
+@pytest.fixture
+def start():
+    """Starts servers that are stopped when the test is over."""
+    running = []
+
+    def start(answer):
+        server = Server(Scripted(answer), codecs.get("raw"), port=0).start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop(0)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_replies_follow_their_messages(start):
+    server = start(lambda m: Refusal("no", m.session))
+
+    with links.wire(server.target) as transport:
+        for session in ("a", "b", "c"):
+            with pytest.raises(RefusedError, match=f"^{session}$"):
+                transport.exchange(Snapshot(session))
+
+
+def test_messages_are_posted_without_waiting_for_replies(start):
+    answer = threading.Event()
+    server = start(lambda m: answer.wait(20) and Refusal("no", m.session))
+    replies = []
+
+    with links.wire(server.target) as transport:
+        for session in ("a", "b", "c"):
+            transport.post(Snapshot(session))
+        answer.set()
+        for _ in range(2):
+            with pytest.raises(RefusedError) as info:
+                transport.collect()
+            replies.append(str(info.value))
+        with pytest.raises(RefusedError, match="^d$"):
+            transport.exchange(Snapshot("d"))
+
+    assert replies == ["a", "b"]
+
+
+def test_bytes_on_the_wire_are_counted_in_each_direction(start):
+    server = start(lambda m: Refusal("no", "x" * 1000))
+
+    with links.wire(server.target) as transport:
+        with pytest.raises(RefusedError):
+            transport.exchange(Snapshot("s" * 10))
+
+        assert 10 < transport.uplink_bytes < 40
+        assert 1000 < transport.downlink_bytes < 1040
+
+
+def test_a_server_that_is_not_there_is_waited_for_only_so_long():
+    target = f"127.0.0.1:{free_port()}"
+    began = time.monotonic()
+
+    with pytest.raises(TransportError) as info:
+        transports.GrpcTransport(
+            target, codecs.get("raw"), connect_timeout_s=0.5
+        )
+
+    assert time.monotonic() - began < 3
+    assert isinstance(info.value, ConnectionError)
+    assert str(info.value) == (
+        f"Expected a keras_split server at {target}. Received: no connection "
+        "within 0.5 s. Start it with keras-split serve, and look at the host "
+        "and the port."
+    )
+
+
+def test_a_server_that_starts_a_little_later_is_found(start):
+    found = []
+    port = free_port()
+
+    def connect():
+        with links.wire(f"127.0.0.1:{port}", connect_timeout_s=20) as transport:
+            found.append(transport.exchange(Goodbye("s")))
+
+    client = threading.Thread(target=connect)
+    client.start()
+    time.sleep(0.3)
+    host = Scripted(lambda m: Done())
+    with Server(host, codecs.get("raw"), port=port).start():
+        client.join(20)
+
+    assert found == [Done()]
+
+
+def test_a_reply_that_does_not_come_is_waited_for_only_so_long(start):
+    answer = threading.Event()
+    server = start(lambda m: answer.wait(20) and Done())
+    began = time.monotonic()
+
+    with links.wire(server.target, reply_timeout_s=0.5) as transport:
+        with pytest.raises(TransportError) as info:
+            transport.exchange(Forward("s", 3, []))
+    answer.set()
+
+    assert time.monotonic() - began < 5
+    assert str(info.value).startswith(
+        f"Expected a reply from {server.target} to the Forward of step 3. "
+        "Received: nothing after 0.5 s. The server went away or stalled; "
+    )
+
+
+def test_a_server_that_stops_in_mid_exchange_is_noticed_at_once(start):
+    asked = threading.Event()
+    gone = threading.Event()
+
+    def stall(message):
+        asked.set()
+        gone.wait(20)
+        return Done()
+
+    server = start(stall)
+
+    def stop():
+        asked.wait(20)
+        server._server.stop(0)
+
+    threading.Thread(target=stop).start()
+    began = time.monotonic()
+
+    with links.wire(server.target, reply_timeout_s=30) as transport:
+        with pytest.raises(
+            TransportError, match="The server went away"
+        ) as info:
+            transport.exchange(Snapshot("s"))
+    gone.set()
+
+    assert time.monotonic() - began < 10
+    assert f"a reply from {server.target} to the Snapshot. " in str(info.value)
+
+
+def test_a_port_where_something_else_listens_is_no_server():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        target = f"127.0.0.1:{other.getsockname()[1]}"
+
+        with pytest.raises(TransportError, match="Expected a keras_split"):
+            transports.GrpcTransport(
+                target, codecs.get("raw"), connect_timeout_s=0.5
+            )
+
+
+def test_a_reply_over_the_limit_is_refused(monkeypatch):
+    monkeypatch.setattr(transports, "REPLY_LIMIT_BYTES", 100)
+    _, server = links.halves()
+
+    with server.serve(port=0) as running, links.wire(running.target) as wire:
+        session = wire.exchange(links.hello(server.contract)).session
+        smashed = links.smashed(server.contract)
+        with pytest.raises(TransportError, match="at most 100 bytes") as info:
+            wire.exchange(Forward(session, 0, smashed))
+
+    assert "Use a smaller batch." in str(info.value)
+
+
+def test_a_reply_that_is_not_understood_is_refused(start, monkeypatch):
+    server = start(lambda m: Done())
+
+    def garbled(*_):
+        raise ProtocolError("Expected x. Received: y.")
+
+    monkeypatch.setattr(transports.convert, "from_wire", garbled)
+    with links.wire(server.target) as transport:
+        with pytest.raises(ProtocolError, match="Expected x"):
+            transport.exchange(Snapshot("s"))
+
+
+def test_after_a_reply_that_did_not_come_it_gives_no_other(start):
+    answer = threading.Event()
+    server = start(lambda m: answer.wait(20) and Refusal("late", m.session))
+
+    with links.wire(server.target, reply_timeout_s=0.5) as transport:
+        with pytest.raises(TransportError, match="nothing after 0.5 s"):
+            transport.exchange(Snapshot("first"))
+        answer.set()
+        with pytest.raises(TransportError) as info:
+            transport.exchange(Snapshot("second"))
+
+    assert str(info.value) == (
+        f"Expected a connection to {server.target} that is whole. Received: "
+        "one on which an exchange broke off. Open a new one."
+    )
+
+
+class Interrupted:
+    """A queue in whose first wait somebody presses Ctrl-C."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.put = queue.put
+        self.get = self.interrupt
+
+    def interrupt(self, timeout):
+        self.get = self.queue.get
+        raise KeyboardInterrupt
+
+
+def test_after_an_interrupt_no_reply_is_taken_for_that_of_the_next_message(
+    start,
+):
+    server = start(lambda m: Refusal("reply", m.session))
+
+    with links.wire(server.target) as transport:
+        stream = transport._stream
+        stream._arrived = Interrupted(stream._arrived)
+        with pytest.raises(KeyboardInterrupt):
+            transport.exchange(Snapshot("first"))
+
+        with pytest.raises(TransportError, match="an exchange broke off"):
+            transport.exchange(Snapshot("second"))
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_connection_whole(start):
+    server = start(lambda m: Done())
+
+    with links.wire(server.target) as transport:
+        with pytest.raises(TypeError):
+            transport.exchange(Snapshot(session=7))
+
+        assert transport.exchange(Snapshot("s")) == Done()
