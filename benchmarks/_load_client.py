@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_split.client.session import Conversation
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
+from keras_split.client.session import ClientSession
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
+from keras_split.protocol.contract import Contract
 
 OPTIMIZER = json.dumps(
     {"class_name": "SGD", "config": {"learning_rate": 1e-6, "momentum": 0.9}}
@@ -42,7 +42,7 @@ class Load:
 
     def open(self) -> None:
         """Opens the session. A second try would be a step's hidden cost."""
-        self._conversation = Conversation(self.address, retry=None)
+        self._conversation = ClientSession(self.address, retry=None)
         try:
             self._conversation.connect(self.contract, OPTIMIZER)
         except Exception as error:

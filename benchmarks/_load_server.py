@@ -21,13 +21,13 @@ import numpy as np
 import keras_split
 from keras_split.compression import codecs
 from keras_split.compression.quantize import quantize
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Everyone
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import CallbackList
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.grpc.server import Server
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
-from keras_split.server.observe import Tally
+from keras_split.server.observe import StatusCollector
 from keras_split.utils import malloc
 
 BATCH = 8
@@ -35,14 +35,14 @@ QUANTILES = (0.5, 0.95, 0.99)
 _KEPT = 200_000
 
 
-class Times(Events):
+class Times(ServerCallback):
     """The times of the last steps, in a fixed amount of memory."""
 
     def __init__(self) -> None:
         self._times = np.full((_KEPT, 2), np.nan)
         self._count = 0
 
-    def committed(self, taken: Taken) -> None:
+    def committed(self, taken: StepCommitted) -> None:
         """Notes one step."""
         row = self._times[self._count % _KEPT]
         row[0], row[1] = taken.queue_s, taken.compute_s
@@ -73,7 +73,7 @@ def server_half() -> keras_split.ServerModel:
 
 
 def write(
-    contract: keras_split.protocol.messages.Contract, folder: Path
+    contract: keras_split.protocol.contract.Contract, folder: Path
 ) -> None:
     """Writes what a client needs that has no Keras."""
     rng = np.random.default_rng(0)
@@ -100,12 +100,12 @@ def main() -> None:
     model = server_half()
     contract = model.contract
     write(contract, folder)
-    tally, times = Tally(contract.fingerprint, contract.cut), Times()
+    tally, times = StatusCollector(contract.fingerprint, contract.cut), Times()
     with Audit(folder / "audit.jsonl") as audit:
         host = model.host(
             max_sessions=sessions,
             checkpoints=folder / "checkpoints",
-            events=Everyone([tally, audit, Log(), times]),
+            events=CallbackList([tally, audit, Log(), times]),
         )
         server = Server(
             host,

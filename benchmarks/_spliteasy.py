@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 
 import keras_split
+from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward

@@ -4,8 +4,8 @@
 
 Steps with `keras_split.training.fused_batchnorm` and Keras' own alternate in
 one run; the ratio is the median of the ratios of pairs. Then the gradients of
-a step by both are held against those in float64: their distance over the length of
-the true ones, all weights together.
+a step by both are held against those in float64: their distance over the
+length of the true ones, all weights together.
 """
 
 import argparse

@@ -41,13 +41,13 @@ class Reference:
     def __init__(self, client: Any, known: dict[str, Any]) -> None:
         import tensorflow as tf
 
-        from keras_split.compression.cut_codec import Crossing
+        from keras_split.compression.cut_codec import CutCodec
 
         contract, rules = client.contract, client.contract.quantization
-        smashed = Crossing(contract.smashed, rules.activations)
-        features = Crossing(contract.features, rules.activations)
-        features_grad = Crossing(contract.features, rules.gradients)
-        smashed_grad = Crossing(contract.smashed, rules.gradients)
+        smashed = CutCodec(contract.smashed, rules.activations)
+        features = CutCodec(contract.features, rules.activations)
+        features_grad = CutCodec(contract.features, rules.gradients)
+        smashed_grad = CutCodec(contract.smashed, rules.gradients)
         head, tail = client.head, client.tail
         for model in (head, tail):
             model.compile(

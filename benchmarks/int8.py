@@ -40,7 +40,7 @@ from keras_split.litert.calibration import observe
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.qat import quantize_aware
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import part_names
 
 CALIBRATION = 128
@@ -55,7 +55,7 @@ class Phone:
 
     def __init__(self, client: Any, batch_size: int, **options: Any) -> None:
         self.client, self.batch_size = client, batch_size
-        boundary = Boundary(client)
+        boundary = SignatureIO(client)
         self.smashed, self.features = boundary.smashed, boundary.features
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "client.tflite"

@@ -9,7 +9,8 @@
     ├── ZooError (ValueError)           no such preset, or options it forbids
     ├── ExportError (ValueError)        the half cannot become a LiteRT file
     ├── ProtocolError (ValueError)      a message the other party must not send
-    │   └── RefusedError                the server refused a message of ours
+    │   ├── RefusedError                the server refused a message of ours
+    │   └── PartialCommitError          the body took a step, head and tail not
     └── TransportError (ConnectionError)  the other party cannot be reached
 
 Every message says what was expected, what came, and what to do next. A
@@ -64,6 +65,10 @@ class ProtocolError(SplitError, ValueError):
 
 class RefusedError(ProtocolError):
     """The server read our message and refused it; its state is unchanged."""
+
+
+class PartialCommitError(ProtocolError):
+    """The body took a step that head and tail could not."""
 
 
 class TransportError(SplitError, ConnectionError):

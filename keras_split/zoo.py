@@ -17,9 +17,9 @@ from typing import Any
 
 from keras_split.compression import presets
 from keras_split.compression.rules import Quantization
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ZooError
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.contract import Contract
 
 if TYPE_CHECKING:
     import keras

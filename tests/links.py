@@ -9,8 +9,8 @@ import keras_split
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
 from keras_split.compression.quantize import quantize
+from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
 from keras_split.transports.grpc.transport import GrpcTransport

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import click
 
-from keras_split.server.callbacks import Events
-from keras_split.server.guards import Limits
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.guards import GradientLimits
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -169,7 +169,7 @@ def serving(options: dict[str, Any]) -> dict[str, Any]:
         "max_sessions": take("max_sessions"),
         "max_batch": take("max_batch"),
         "idle_timeout_s": take("idle_timeout"),
-        "limits": Limits(take("max_grad_norm"), take("clip_grad_norm")),
+        "limits": GradientLimits(take("max_grad_norm"), take("clip_grad_norm")),
         "checkpoints": take("checkpoints"),
         "checkpoint_every": take("checkpoint_every"),
         "checkpoint_every_bytes": int(take("checkpoint_every_mib") * 2**20),
@@ -180,7 +180,7 @@ def serving(options: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def listening(
     metrics_port: int | None, audit_log: str | None, log_format: str
-) -> Iterator[tuple[list[Events], int | None]]:
+) -> Iterator[tuple[list[ServerCallback], int | None]]:
     """Logs, counts and audits; gives listeners and the metrics' port."""
     from keras_split.server.observe import Audit
     from keras_split.server.observe import Log
@@ -189,7 +189,7 @@ def listening(
 
     logs.configure(log_format)
     with contextlib.ExitStack() as stack:
-        listeners: list[Events] = [Log()]
+        listeners: list[ServerCallback] = [Log()]
         port = None
         if audit_log is not None:
             listeners.append(stack.enter_context(Audit(audit_log)))

@@ -5,15 +5,15 @@ from typing import Any
 
 from keras_split.compression import codecs
 from keras_split.errors import TransportError
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
-from keras_split.protocol.messages import Contract
 from keras_split.transports import Transport
 from keras_split.transports.address import is_loopback
 from keras_split.transports.address import split
 from keras_split.transports.grpc.transport import GrpcTransport
 
 if TYPE_CHECKING:
-    from keras_split.server.service import Host
+    from keras_split.server.service import TrainingService
 
 _SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
 
@@ -67,7 +67,9 @@ class Connection:
         """Whether the server has cores of its own."""
         return self._target != "" and not is_loopback(split(self._target)[0])
 
-    def _reach(self, contract: Contract, host: "Host | None") -> Transport:
+    def _reach(
+        self, contract: Contract, host: "TrainingService | None"
+    ) -> Transport:
         """A transport to the server, or to `host` without an address."""
         if self._target:
             return GrpcTransport(
@@ -88,7 +90,7 @@ class Connection:
 
         return InProcessTransport(host)
 
-    def _local_host(self) -> "Host | None":
+    def _local_host(self) -> "TrainingService | None":
         """The server, if it is in this process."""
         from keras_split.server.in_process import InProcessTransport
 

@@ -5,13 +5,13 @@ from typing import Any
 from typing import TypeVar
 
 from keras_split.client.retry import LATER
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
 from keras_split.client.session import expect
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
@@ -21,7 +21,7 @@ from keras_split.protocol.messages import SmashedGrad
 _M = TypeVar("_M", bound=Message)
 
 
-class Pipeline(Conversation):
+class PipelinedSession(ClientSession):
     """A conversation in which a step may have several messages on the way.
 
     They are sent without waiting, and answered in the order in which they

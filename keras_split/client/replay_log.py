@@ -18,7 +18,7 @@ from keras_split.protocol.messages import payload_bytes
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.utils import workers
-from keras_split.utils.arena import Slabs
+from keras_split.utils.arena import Arena
 
 _LOG = logging.getLogger("keras_split")
 _RAW = codecs.get("raw")  # to compress once more would cost a step its time
@@ -42,7 +42,7 @@ class _Step:
         self.on_disk = False
 
 
-class SentSteps:
+class ReplayLog:
     """Messages of the steps that the server could still lose.
 
     They are copied to memory of their own, and TensorFlow gets back what it
@@ -60,7 +60,7 @@ class SentSteps:
     def __init__(self, memory_bytes: int, disk_bytes: int) -> None:
         self._room = (memory_bytes, disk_bytes)
         self._steps: deque[_Step] = deque()
-        self._slabs = Slabs()
+        self._slabs = Arena()
         self._memory = self._disk = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._tasks: deque[Callable[[], None]] = deque()
@@ -127,7 +127,7 @@ class SentSteps:
             self._changed.wait_for(lambda: not self._working)
             self._behind = 0
         self._steps.clear()
-        self._slabs = Slabs()
+        self._slabs = Arena()
         self._memory = self._disk = 0
         self._failed = False
         if self._folder is not None:

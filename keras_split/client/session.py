@@ -17,18 +17,18 @@ from typing import Any
 from typing import TypeVar
 
 from keras_split.client.connection import Connection
-from keras_split.client.replay_log import SentSteps
+from keras_split.client.replay_log import ReplayLog
 from keras_split.client.retry import Retry
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -47,17 +47,17 @@ from keras_split.protocol.messages import Welcome
 from keras_split.transports import Transport
 
 if TYPE_CHECKING:
-    from keras_split.server.service import Host
+    from keras_split.server.service import TrainingService
     from keras_split.server.session import Session
 
 _LOG = logging.getLogger("keras_split")
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _RETRY = Retry()
-_OPEN: "weakref.WeakSet[Conversation]" = weakref.WeakSet()
+_OPEN: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
-class Conversation(Connection):
+class ClientSession(Connection):
     """Speaks with one server: a session after the other, step by step.
 
     A session is opened by `connect` and ends with `close`. When the
@@ -107,11 +107,11 @@ class Conversation(Connection):
         self.next_step = 0
         self._session = ""
         self._hello: Hello | None = None
-        self._host: Host | None = None
+        self._host: TrainingService | None = None
         self._early = False
         self._forward: Forward | None = None
         self._uncommitted: Backward | None = None
-        self._sent: SentSteps | None = None
+        self._sent: ReplayLog | None = None
         self._unneeded: deque[str] = deque()
 
     @property
@@ -124,7 +124,7 @@ class Conversation(Connection):
         contract: Contract,
         optimizer: str,
         loss: str = "",
-        host: "Host | None" = None,
+        host: "TrainingService | None" = None,
     ) -> None:
         """Opens a session; does nothing if one is open.
 
@@ -422,7 +422,7 @@ class Conversation(Connection):
             self._session = welcome.session
             self.next_step = welcome.next_step
             if welcome.keeps_checkpoints and self.retry.give_up_s:
-                self._sent = SentSteps(
+                self._sent = ReplayLog(
                     self.retry.memory_bytes, self.retry.disk_bytes
                 )
         elif self._sent is not None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_split.client.pipelined import Pipeline
+from keras_split.client.pipelined import PipelinedSession
 from keras_split.client.retry import Retry
 from keras_split.protocol.credentials import Credentials
-from keras_split.server.microbatches import MOST
+from keras_split.protocol.messages import MAX_MICROBATCHES
 
 _RETRY = Retry()
 
@@ -19,7 +19,7 @@ _STEP = ("forward", "backward", "committed", "backward_of", "labeled_step")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
-class SplitStrategy(Pipeline):
+class SplitStrategy(PipelinedSession):
     """Drives a client model and its server through training steps.
 
     `SplitStrategy()` trains with the server model in this process;
@@ -78,10 +78,10 @@ class SplitStrategy(Pipeline):
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
-        if microbatches not in range(1, MOST + 1):
+        if microbatches not in range(1, MAX_MICROBATCHES + 1):
             raise ValueError(
-                f"Expected microbatches from 1 to {MOST}. Received: "
-                f"{microbatches!r}. Try 2 and 4."
+                f"Expected microbatches from 1 to {MAX_MICROBATCHES}. "
+                f"Received: {microbatches!r}. Try 2 and 4."
             )
         self.microbatches = int(microbatches)
         self._overlap = overlap

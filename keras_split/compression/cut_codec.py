@@ -11,12 +11,12 @@ from keras_split.compression.quantize import dequantize
 from keras_split.compression.quantize import quantize
 from keras_split.compression.quantize import values_of
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.compression.topk import positions_of
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
 
 
-class Crossing:
+class CutCodec:
     """Tensors of one boundary in one direction, under one rule.
 
     A tensor crosses as *parts*: its packed codes and, for integer rules, its

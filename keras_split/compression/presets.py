@@ -15,7 +15,7 @@ from keras_split.errors import QuantizationError
 
 
 @dataclass(frozen=True)
-class Coding:
+class CompressionPreset:
     """How cut-layer tensors are made smaller.
 
     Attributes:
@@ -41,9 +41,9 @@ class Coding:
 
 # docs/quantization.md has what they cost and save.
 PRESETS = {
-    "balanced": Coding(Quantization("int4"), "zstd"),
-    "small": Coding(Quantization("int4"), "zstd", 4),
-    "tiny": Coding(Quantization("int4"), "zstd", 16),
+    "balanced": CompressionPreset(Quantization("int4"), "zstd"),
+    "small": CompressionPreset(Quantization("int4"), "zstd", 4),
+    "tiny": CompressionPreset(Quantization("int4"), "zstd", 16),
 }
 NAMES = (*BITS, *PRESETS)
 
@@ -52,7 +52,7 @@ def get(
     quantization: str | Quantization | dict[str, Any],
     codec: str | None = None,
     bottleneck: int | None = None,
-) -> Coding:
+) -> CompressionPreset:
     """A coding from a preset's name or a quantization, and what overrides it.
 
     Args:
@@ -76,8 +76,8 @@ def get(
             f"Received: {quantization!r}. Choose one of those."
         )
     else:
-        preset = Coding(quantizations.get(quantization))
-    return Coding(
+        preset = CompressionPreset(quantizations.get(quantization))
+    return CompressionPreset(
         preset.quantization,
         codec or preset.codec,
         bottleneck or preset.bottleneck,

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_split import datasets
 from keras_split.client.retry import Retry
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
 from keras_split.device import feed
 from keras_split.device.averages import Averages
 from keras_split.device.batch import Batch
@@ -27,8 +27,8 @@ from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
-from keras_split.protocol.messages import Contract
 
 Rate = float | Callable[[int], float]
 Logs = dict[str, float]
@@ -86,7 +86,7 @@ class Client:
         reply_timeout_s: float = 600.0,
     ) -> None:
         self.path = Path(path)
-        self.conversation = Conversation(
+        self.conversation = ClientSession(
             address,
             credentials=credentials,
             retry=retry,

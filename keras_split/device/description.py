@@ -10,8 +10,8 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.errors import QuantizationError
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import PROTOCOL
-from keras_split.protocol.messages import Contract
 
 FORMAT = 1
 _ADVICE = (
@@ -77,7 +77,7 @@ class Description:
         outputs: The model's outputs.
         optimizer: Config of the optimizer as JSON, for the server.
         learning_rate: The optimizer's.
-        matrix: Turns RGB pixels of 0 to 255 into the model's input, shape
+        matrix: FairLock RGB pixels of 0 to 255 into the model's input, shape
             `(3, 3)`; None if they stay as they are.
         offset: What is added then, shape `(3,)`.
         state: What `get_state` gives: weights, statistics, optimizer slots.

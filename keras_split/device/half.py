@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
+from keras_split.compression.tensors import CutTensor
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.description import Description
 from keras_split.device.model import Model
-from keras_split.device.row_padder import Crossing
+from keras_split.device.row_padder import RowPadder
 from keras_split.errors import SplitError
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.validation import not_finite
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -52,7 +52,7 @@ class PhoneHalf:
         self,
         model: Model,
         description: Description,
-        conversation: Conversation,
+        conversation: ClientSession,
         clock: Clock,
     ) -> None:
         contract, size = description.contract, description.batch_size
@@ -63,16 +63,16 @@ class PhoneHalf:
         self._clock = clock
         self.step = 0
         self._begun: _Begun | None = None
-        self._smashed = Crossing(
+        self._smashed = RowPadder(
             "smashed", contract.smashed, rules.activations, size
         )
-        self._features = Crossing(
+        self._features = RowPadder(
             "features", contract.features, rules.activations, size
         )
-        self._features_grad = Crossing(
+        self._features_grad = RowPadder(
             "features_grad", contract.features, rules.gradients, size
         )
-        self._smashed_grad = Crossing(
+        self._smashed_grad = RowPadder(
             "smashed_grad", contract.smashed, rules.gradients, size
         )
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
 
 
-class Crossing:
+class RowPadder:
     """Tensors of one kind: smashed data, features or gradients of either.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.errors import ExportError
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import named
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def observe(
         ExportError: If `calibration` holds no examples.
         TransportError: If the server is not there.
     """
-    boundary = Boundary(client)
+    boundary = SignatureIO(client)
     smashed, features = boundary.smashed, boundary.features
     count = len(smashed.specs)
     flat = flat_inputs(client, calibration)
@@ -106,7 +106,7 @@ def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
             f"{type(data).__name__}, {len(rows)} batches. Pass 100 or more "
             "real inputs, scaled as for training: calibration=x[:100]."
         )
-    inputs = Boundary(client).inputs
+    inputs = SignatureIO(client).inputs
     arrays = []
     for i, name in enumerate(names):
         array = np.concatenate([row[i] for row in rows])

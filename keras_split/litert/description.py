@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_split.litert import contents
 from keras_split.litert.losses import OutputLoss
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.state import Entry
 from keras_split.protocol.messages import PROTOCOL
 
@@ -125,7 +125,7 @@ def dumps(description: dict[str, Any]) -> str:
 
 
 def _inputs(client: Any) -> list[dict[str, Any]]:
-    boundary = Boundary(client)
+    boundary = SignatureIO(client)
     rows = []
     for n, tensor in boundary.inputs.items():
         half = "head" if n in boundary.head_inputs else "tail"

@@ -18,7 +18,7 @@ from keras_split.litert.export import write
 from keras_split.litert.precision import CUT_SCOPE
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.precision import reduce_precision
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
 from keras_split.litert.signature_io import Tensors
 
@@ -105,7 +105,7 @@ class InferenceSignatures:
         assert client.tail is not None
         self._head, self._tail = client.head, client.tail
         self._size = batch_size
-        self._boundary = Boundary(client)
+        self._boundary = SignatureIO(client)
         # Constants are folded, and do not stay in the file as variables.
         self._values = [(v, tf.constant(v.numpy())) for v in client.variables]
 

@@ -21,7 +21,7 @@ from keras_split.litert.export import check
 from keras_split.litert.fake_quantized import Batch
 from keras_split.litert.fake_quantized import FakeQuantized
 from keras_split.litert.fake_quantized import Fit
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.tf_keras_bridge import Twin
 from keras_split.litert.tf_keras_bridge import build_twin
 from keras_split.litert.tf_keras_bridge import flat
@@ -112,7 +112,7 @@ def _examples(
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Batches of inputs of head and of tail, as the models take them."""
     assert client.tail is not None
-    features = Boundary(client).features
+    features = SignatureIO(client).features
     observed = observe(client, data, batch_size)
     parts = len(features.part_dtypes)
     head = [

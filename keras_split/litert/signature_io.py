@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_split.compression.cut_codec import Crossing
+from keras_split.compression.cut_codec import CutCodec
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
@@ -18,7 +18,7 @@ Tensors = dict[str, tf.Tensor]
 Specs = dict[str, tf.TensorSpec]
 
 
-class Boundary:
+class SignatureIO:
     """Both ends of a client, seen from the middle.
 
     Args:
@@ -43,12 +43,12 @@ class Boundary:
         arrives = [
             t.dtype for t in client.tail.inputs[: len(contract.features)]
         ]
-        self.smashed = Crossing(contract.smashed, rules.activations, leaves)
-        self.features = Crossing(contract.features, rules.activations, arrives)
-        self.features_grad = Crossing(
+        self.smashed = CutCodec(contract.smashed, rules.activations, leaves)
+        self.features = CutCodec(contract.features, rules.activations, arrives)
+        self.features_grad = CutCodec(
             contract.features, rules.gradients, arrives
         )
-        self.smashed_grad = Crossing(contract.smashed, rules.gradients, leaves)
+        self.smashed_grad = CutCodec(contract.smashed, rules.gradients, leaves)
         self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
         behind = len(contract.features) + len(self.skips)
@@ -108,7 +108,7 @@ class Boundary:
         return _specs(name, dict(enumerate(self._skipping)), size)
 
 
-def part_names(prefix: str, crossing: Crossing) -> list[str]:
+def part_names(prefix: str, crossing: CutCodec) -> list[str]:
     """Names of the parts of a crossing, in their order."""
     kinds = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
     return [
@@ -118,12 +118,12 @@ def part_names(prefix: str, crossing: Crossing) -> list[str]:
     ]
 
 
-def named(prefix: str, crossing: Crossing, parts: list[Any]) -> dict[str, Any]:
+def named(prefix: str, crossing: CutCodec, parts: list[Any]) -> dict[str, Any]:
     """The parts of a crossing by name."""
     return dict(zip(part_names(prefix, crossing), parts, strict=True))
 
 
-def part_specs(prefix: str, crossing: Crossing, size: int) -> Specs:
+def part_specs(prefix: str, crossing: CutCodec, size: int) -> Specs:
     """What the parts of a crossing look like in a batch of `size`."""
     rule = crossing.rule
     specs: Specs = {}

@@ -9,7 +9,7 @@ from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.segment import TracedSegment
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
 from keras_split.litert.signature_io import Tensors
 from keras_split.litert.signature_io import named
@@ -57,7 +57,7 @@ class TrainingSignatures:
         self.module = tf.Module()
         self.module.state = [e.variable for e in self._entries()]
         self.module.staged = self._staged
-        self._boundary = Boundary(client)
+        self._boundary = SignatureIO(client)
 
     def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
         """Each signature: its function and the specs of its inputs."""

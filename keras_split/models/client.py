@@ -16,8 +16,8 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
 from keras_split.models import functions
 from keras_split.models.io_map import Wiring
-from keras_split.models.server_link import Partner
-from keras_split.protocol.messages import Contract
+from keras_split.models.server_link import ServerLink
+from keras_split.protocol.contract import Contract
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
 
@@ -66,7 +66,7 @@ class ClientModel(keras.Model):
             self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
-        self._partner = Partner()
+        self._server_link = ServerLink()
         self._half = MicrobatchedHalf(
             head,
             tail,
@@ -113,7 +113,7 @@ class ClientModel(keras.Model):
                 "talks to the server in the middle. Received: True."
             )
         kwargs["jit_compile"] = False
-        self._partner.use(strategy)
+        self._server_link.use(strategy)
         super().compile(optimizer, loss, *args, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class ClientModel(keras.Model):
                     sample_weight,
                     training=True,
                 ),
-                self._partner.joint,
+                self._server_link.joint,
             )
         with tf.control_dependencies([step.ready]):
             for variable, value in step.updates:
@@ -236,12 +236,12 @@ class ClientModel(keras.Model):
         With the server in this process it is one graph of both halves, made
         again when the server's part of it is another one.
         """
-        changed = self._partner.meet(self._joins)
+        changed = self._server_link.meet(self._joins)
         if getattr(self, "train_function", None) is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
-            joint = self._partner.joint
+            joint = self._server_link.joint
             if joint is not None:
                 plain = functions.joining(self, joint)
             else:
@@ -271,7 +271,7 @@ class ClientModel(keras.Model):
     @property
     def strategy(self) -> SplitStrategy:
         """Speaks with the server."""
-        return self._partner.strategy
+        return self._server_link.strategy
 
     def connect(self) -> None:
         """Opens a session with the server, unless one is open.
@@ -292,7 +292,7 @@ class ClientModel(keras.Model):
                 self.contract,
                 _optimizer_config(optimizer),
                 self._loss_config() if self.tail is None else "",
-                self._partner.host(),
+                self._server_link.host(),
             )
 
     def close(self) -> None:
@@ -366,18 +366,18 @@ class ClientModel(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         """Puts the tag of a server snapshot into the file."""
         if self.strategy.connected:
-            self._partner.tag = tag = self.strategy.snapshot()
+            self._server_link.tag = tag = self.strategy.snapshot()
             store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
 
     @property
     def snapshot_tag(self) -> str:
         """The server's snapshot in the file that was last saved or loaded."""
-        return self._partner.tag
+        return self._server_link.tag
 
     def load_own_variables(self, store: Any) -> None:
         """Reads the tag that `save_own_variables` wrote."""
         if "snapshot" in store.keys():
-            self._partner.tag = bytes(np.array(store["snapshot"])).decode()
+            self._server_link.tag = bytes(np.array(store["snapshot"])).decode()
 
     def load_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Keras' `load_weights`; the server brings back its half as well.
@@ -389,16 +389,16 @@ class ClientModel(keras.Model):
             RefusedError: If the server has no such snapshot; then this half
                 keeps the weights that it had.
         """
-        self._partner.tag = ""
+        self._server_link.tag = ""
         variables = list(self.variables)
         if getattr(self, "optimizer", None) is not None:
             variables += self.optimizer.variables
         before = [np.array(v) for v in variables]
         super().load_weights(filepath, **kwargs)
-        if self._partner.tag and self._partner.reachable:
+        if self._server_link.tag and self._server_link.reachable:
             try:
                 self.connect()
-                self.strategy.restore(self._partner.tag, optimizer=True)
+                self.strategy.restore(self._server_link.tag, optimizer=True)
             except SplitError:
                 for variable, value in zip(variables, before, strict=True):
                     variable.assign(value)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
 from keras_split.training import tf_threads
-from keras_split.training.in_graph import JointBody
+from keras_split.training.in_graph import InGraphBody
 
 if TYPE_CHECKING:
     from keras_split.models.client import ClientModel
@@ -69,7 +69,7 @@ def waiting(function: Function) -> Function:
     return wait
 
 
-def joining(client: "ClientModel", joint: JointBody) -> Function:
+def joining(client: "ClientModel", joint: InGraphBody) -> Function:
     """Takes each step in one graph with the server's.
 
     The server is free for others while the data of a step are awaited.

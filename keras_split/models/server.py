@@ -8,10 +8,10 @@ import keras
 
 from keras_split.compression import codecs
 from keras_split.compression.layers import CutQuantizer
-from keras_split.protocol.messages import Contract
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Everyone
-from keras_split.server.service import Host
+from keras_split.protocol.contract import Contract
+from keras_split.server.callbacks import CallbackList
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.service import TrainingService
 from keras_split.training.server_step import ServerHalf
 
 if TYPE_CHECKING:
@@ -70,19 +70,19 @@ class ServerModel(keras.Model):
             self._half = ServerHalf(self.body, self.contract)
         return self._half
 
-    def host(self, **limits: Any) -> Host:
-        """Something that answers the messages of clients; see `Host`."""
+    def host(self, **limits: Any) -> TrainingService:
+        """What answers the messages of clients; see `TrainingService`."""
         optimizer = None
         if self.compiled and self.optimizer is not None:
             optimizer = self.half.adopt(self.optimizer)
-        return Host(self.half, optimizer, **limits)
+        return TrainingService(self.half, optimizer, **limits)
 
     def serve(
         self,
         port: int = 50051,
         address: str = "127.0.0.1",
         *,
-        listeners: Sequence[Events] = (),
+        listeners: Sequence[ServerCallback] = (),
         security: "Security | None" = None,
         insecure: bool = False,
         **limits: Any,
@@ -99,7 +99,7 @@ class ServerModel(keras.Model):
             **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
                 `idle_timeout_s`, `limits`, `snapshots`, `checkpoints`,
                 `checkpoint_every` and `checkpoint_every_bytes` of
-                `keras_split.server.service.Host`, and fields of
+                `keras_split.server.service.TrainingService`, and fields of
                 `keras_split.server.limits.StreamLimits`.
 
         Raises:
@@ -109,7 +109,7 @@ class ServerModel(keras.Model):
         """
         from keras_split.server.grpc.server import Server
         from keras_split.server.limits import StreamLimits
-        from keras_split.server.observe.tally import Tally
+        from keras_split.server.observe.status_collector import StatusCollector
 
         streams = {"max_streams": limits.get("max_sessions", 64)}
         for name in StreamLimits.__dataclass_fields__:
@@ -118,8 +118,8 @@ class ServerModel(keras.Model):
             elif name in limits:
                 streams[name] = limits.pop(name)
 
-        tally = Tally(self.contract.fingerprint, self.contract.cut)
-        host = self.host(events=Everyone([tally, *listeners]), **limits)
+        tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
+        host = self.host(events=CallbackList([tally, *listeners]), **limits)
         return Server(
             host,
             codecs.get(self.contract.codec),

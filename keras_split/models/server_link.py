@@ -2,11 +2,11 @@
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.models.server import ServerModel
-from keras_split.server.service import Host
-from keras_split.training.in_graph import JointBody
+from keras_split.server.service import TrainingService
+from keras_split.training.in_graph import InGraphBody
 
 
-class Partner:
+class ServerLink:
     """How to reach the server.
 
     A plain object, so that Keras does not take the server for a layer.
@@ -22,8 +22,8 @@ class Partner:
         self.strategy = SplitStrategy()
         self.server: ServerModel | None = None
         self.tag = ""
-        self.joint: JointBody | None = None
-        self._host: Host | None = None
+        self.joint: InGraphBody | None = None
+        self._host: TrainingService | None = None
 
     def use(self, strategy: SplitStrategy | None) -> None:
         """Takes a new strategy; the session of the old one ends."""
@@ -37,7 +37,7 @@ class Partner:
         known = self.strategy.address is not None or self.server is not None
         return known or self.strategy.connected
 
-    def host(self) -> Host | None:
+    def host(self) -> TrainingService | None:
         """The server in this process, if there is one."""
         if self._host is None and self.server is not None:
             self._host = self.server.host()
@@ -59,5 +59,5 @@ class Partner:
         self.joint = None
         if session is not None:
             limit = session.limits.max_grad_norm
-            self.joint = JointBody(session.graph, limit)
+            self.joint = InGraphBody(session.graph, limit)
         return True

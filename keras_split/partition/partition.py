@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_split.compression.rules import Quantization
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CutError
 from keras_split.partition import costs
 from keras_split.partition.assignment import Problem
@@ -22,8 +23,7 @@ from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.contract import Contract
 
 _NAMES = ("head", "body", "tail")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
-from keras_split.protocol.messages import CutTensor
 
 
 def bound(tensors: Sequence[CutTensor]) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.contract import Contract
 
 # Reasons of a step that was not taken because it would have done harm; the
 # client logs its loss as NaN and goes on.
@@ -142,6 +142,16 @@ def not_finite(what: str) -> ProtocolError:
     return ProtocolError(
         f"Expected a finite {what}. Received: NaN or infinity. The step was "
         "not taken; lower the learning rate, or look for a broken batch.",
+        "not-finite",
+    )
+
+
+def diverged(where: str) -> ProtocolError:
+    """The error of a body whose features are not finite."""
+    return ProtocolError(
+        "Expected finite features from the body. Received: NaN or infinity "
+        f"in {where}: the body has diverged. Lower the learning rate and "
+        "restore its weights.",
         "not-finite",
     )
 

@@ -20,7 +20,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepCommitted:
     """One step that was committed.
 
     Attributes:
@@ -41,7 +41,7 @@ def label(session: str) -> str:
     return hashlib.sha256(session.encode()).hexdigest()[:8]
 
 
-class Events:
+class ServerCallback:
     """A listener; override what is of interest. None of it may raise.
 
     A session is named by its label: its name is a secret between client and
@@ -60,7 +60,7 @@ class Events:
     def closed(self, session: str, reason: str) -> None:
         """A session ended: `"goodbye"`, `"idle"`, `"room"` or `"stopped"`."""
 
-    def committed(self, taken: Taken) -> None:
+    def committed(self, taken: StepCommitted) -> None:
         """A step changed the body."""
 
     def restored(self, session: str, tag: str) -> None:
@@ -82,16 +82,16 @@ class Events:
         """A state was read back: the next step of each session in it."""
 
 
-class Everyone(Events):
+class CallbackList(ServerCallback):
     """Tells several listeners."""
 
-    def __init__(self, listeners: Sequence[Events]) -> None:
-        for name in vars(Events):
+    def __init__(self, listeners: Sequence[ServerCallback]) -> None:
+        for name in vars(ServerCallback):
             if not name.startswith("_"):
                 setattr(self, name, _each(listeners, name))
 
 
-def _each(listeners: Sequence[Events], name: str):  # type: ignore[no-untyped-def]
+def _each(listeners: Sequence[ServerCallback], name: str):  # type: ignore[no-untyped-def]
     calls = [getattr(listener, name) for listener in listeners]
 
     def tell(*values: object) -> None:

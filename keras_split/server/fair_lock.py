@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 
 
-class Turns:
+class FairLock:
     """A lock that goes round among those who wait for it.
 
     `threading.Lock` may hand itself to the same thread again and again. Here

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import CutTensor
 
 if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
 
 
 @dataclass(frozen=True)
-class Limits:
+class GradientLimits:
     """What a session accepts, beside what the contract says.
 
     Attributes:
@@ -30,7 +30,7 @@ class Limits:
     max_batch: int = 1024
 
 
-class Intake:
+class Guard:
     """Holds tensors of a client against the contract and the limits.
 
     Args:
@@ -38,7 +38,7 @@ class Intake:
         limits: What is accepted beside what its contract says.
     """
 
-    def __init__(self, half: "ServerHalf", limits: Limits) -> None:
+    def __init__(self, half: "ServerHalf", limits: GradientLimits) -> None:
         self._half = half
         self._limits = limits
 

@@ -2,12 +2,12 @@
 
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import payload_bytes
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 from keras_split.transports.transport import Transport
 
 
 class InProcessTransport(Transport):
-    """Hands messages to a `Host` in this process.
+    """Hands messages to a `TrainingService` in this process.
 
     The tensors are quantized as they would be for a network, and counted as
     the bytes they would take, so a run here gives the same numbers.
@@ -19,7 +19,7 @@ class InProcessTransport(Transport):
         host: The same.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: TrainingService) -> None:
         self.host = host
 
     def _exchange(self, message: Message) -> Message:

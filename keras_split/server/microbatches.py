@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
-from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.messages import MAX_MICROBATCHES
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Microbatch
@@ -11,11 +12,9 @@ from keras_split.protocol.messages import SmashedGrad
 
 if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
-    from keras_split.training.server_step import Counters
+    from keras_split.training.server_step import SeedState
     from keras_split.training.server_step import ServerHalf
     from keras_split.training.server_step import Sums
-
-MOST = 64
 
 
 class Microbatches:
@@ -55,7 +54,7 @@ class Microbatches:
         self._smashed: list[list[CutTensor]] = []
         self._features: list[Features] = []
         # What each microbatch begins with, and what the last one ended with.
-        self._counters: list[Counters | None] = [None]
+        self._seed_state: list[SeedState | None] = [None]
         self._sums: list[Sums] = []
 
     @property
@@ -90,10 +89,10 @@ class Microbatches:
             f"{self._key}/{index}",
             smashed,
             self._optimizer,
-            self._counters[index],
+            self._seed_state[index],
         )
         self._smashed.append(smashed)
-        self._counters.append(after)
+        self._seed_state.append(after)
         self._features.append(Features(self.step, tensors, penalty))
         return self._features[index]
 
@@ -108,15 +107,15 @@ class Microbatches:
             features_grad,
             self._optimizer,
             learning_rate,
-            self._counters[index],
+            self._seed_state[index],
             self.share(index),
         )
         self._sums.append(sums)
         if index == self.microbatch.count - 1:
-            counters = self._counters[-1]
-            assert counters is not None
+            seed_state = self._seed_state[-1]
+            assert seed_state is not None
             self._half.commit_microbatches(
-                self._optimizer, self._sums, counters
+                self._optimizer, self._sums, seed_state
             )
             self._sums = []
         elif len(self._sums) == 2:  # each is as large as the weights
@@ -167,11 +166,11 @@ def check(microbatch: Microbatch, most_examples: int) -> None:
     Raises:
         ProtocolError: With reason `"microbatches"` or `"size"`.
     """
-    if not microbatch.index < microbatch.count <= MOST:
+    if not microbatch.index < microbatch.count <= MAX_MICROBATCHES:
         raise ProtocolError(
             f"Expected a microbatch with an index below its count, and a "
-            f"count of at most {MOST}. Received: index {microbatch.index} of "
-            f"{microbatch.count}.",
+            f"count of at most {MAX_MICROBATCHES}. Received: index "
+            f"{microbatch.index} of {microbatch.count}.",
             "microbatches",
         )
     if microbatch.batch > most_examples:

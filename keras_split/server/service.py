@@ -30,11 +30,11 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
-from keras_split.server.fair_lock import Turns
-from keras_split.server.guards import Limits
+from keras_split.server.fair_lock import FairLock
+from keras_split.server.guards import GradientLimits
 from keras_split.server.session import Early
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
@@ -55,7 +55,7 @@ _NOBODY = Caller()
 _STEP = (Forward, Backward, LabeledStep)
 
 
-class Host:
+class TrainingService:
     """Answers the messages of any number of clients.
 
     A session outlives its connection and, with checkpoints, the server: a
@@ -93,23 +93,23 @@ class Host:
         max_batch: int = 1024,
         max_message_bytes: int = 1 << 29,
         idle_timeout_s: float = IDLE_S,
-        limits: Limits | None = None,
+        limits: GradientLimits | None = None,
         snapshots: str | os.PathLike[str] | None = None,
         checkpoints: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 100,
         checkpoint_every_bytes: int = 100 << 20,
-        events: Events | None = None,
+        events: ServerCallback | None = None,
     ) -> None:
-        self.events = events or Events()
+        self.events = events or ServerCallback()
         self._half = half
         self._optimizer = optimizer
-        self._limits = replace(limits or Limits(), max_batch=max_batch)
+        self._limits = replace(limits or GradientLimits(), max_batch=max_batch)
         kept = Checkpoints(checkpoints) if checkpoints is not None else None
         if snapshots is None and kept is not None:
             snapshots = kept.folder / "snapshots"
         self._snapshots = Snapshots(snapshots)
         self._sessions = Sessions(max_sessions, idle_timeout_s, self._ended)
-        self._turns = Turns()
+        self._turns = FairLock()
         self._stopping = False
         contract = half.contract
         whole = max(contract.bytes_per_sample(max_batch))
@@ -304,7 +304,7 @@ class Host:
 
     def _stepped(self, session: Session, queue_s: float) -> None:
         self.events.committed(
-            Taken(
+            StepCommitted(
                 label(session.name),
                 session.next_step - 1,
                 queue_s,

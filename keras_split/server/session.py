@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
+from keras_split.compression.tensors import CutTensor
+from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Committed
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -29,8 +30,8 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.server import microbatches
-from keras_split.server.guards import Intake
-from keras_split.server.guards import Limits
+from keras_split.server.guards import GradientLimits
+from keras_split.server.guards import Guard
 from keras_split.server.microbatches import Microbatches
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.snapshots import Snapshots
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("keras_split.server")
 Early = Callable[[Message], None]
-
-
-class HalfTakenError(ProtocolError):
-    """The body took a step that head and tail could not."""
 
 
 class Session:
@@ -76,16 +73,16 @@ class Session:
         half: "ServerHalf",
         optimizer: "BodyOptimizer",
         snapshots: Snapshots,
-        limits: Limits | None = None,
+        limits: GradientLimits | None = None,
     ) -> None:
         self.name = start.name
         self.client = start.client
         self.next_step = start.next_step
         self.compute_s = 0.0
         self._start = start
-        self._limits = limits or Limits()
+        self._limits = limits or GradientLimits()
         self._half = half
-        self._intake = Intake(half, self._limits)
+        self._intake = Guard(half, self._limits)
         self._contract = half.contract
         self._optimizer = optimizer
         self._snapshots = snapshots
@@ -131,7 +128,7 @@ class Session:
         return self._optimizer.graph
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> GradientLimits:
         """What it accepts."""
         return self._limits
 
@@ -139,8 +136,8 @@ class Session:
     def joint_step(self) -> Iterator[None]:
         """Surrounds a step that runs in the graph of its client.
 
-        It counts as taken unless it raises; if it raises a `HalfTakenError`,
-        too.
+        It counts as taken unless it raises; if it raises a
+        `PartialCommitError`, too.
         """
         with self._half.lock:
             self.rest()
@@ -151,7 +148,7 @@ class Session:
             try:
                 yield
                 taken = True
-            except HalfTakenError:
+            except PartialCommitError:
                 taken = True
                 raise
             finally:
@@ -395,7 +392,7 @@ class Session:
         for tensor in features:
             if not validation.is_finite(tensor):
                 self._half.abandon(self.name)
-                raise diverged(repr(tensor.name))
+                raise validation.diverged(repr(tensor.name))
         return features
 
     def _take_snapshot(self) -> str:
@@ -426,16 +423,6 @@ class Session:
             self._half.set_weights(body)
             self._drop_microbatches()
         self._smashed_step = -1
-
-
-def diverged(where: str) -> ProtocolError:
-    """The error of a body whose features are not finite."""
-    return ProtocolError(
-        "Expected finite features from the body. Received: NaN or infinity "
-        f"in {where}: the body has diverged. Lower the learning rate and "
-        "restore its weights.",
-        "not-finite",
-    )
 
 
 def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:

@@ -150,7 +150,7 @@ class MicrobatchedHalf(ClientHalf):
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
         # Seeds go on from one microbatch to the next.
-        counters: _State = []
+        seed_state: _State = []
         # What the next callback has to wait for.
         done: list[tf.Tensor] = []
         heads: list[_Head] = []
@@ -160,8 +160,8 @@ class MicrobatchedHalf(ClientHalf):
             if what == "head":
                 with tf.control_dependencies(done):  # not all heads at once
                     given = [tf.identity(t) for t in head_inputs[i]]
-                head = self._run_head(given, model, values, counters)
-                counters = _counters(model, head.scope)
+                head = self._run_head(given, model, values, seed_state)
+                seed_state = _seed_state(model, head.scope)
                 done = self._callback(
                     functools.partial(self._send_forward, i, len(shares)),
                     [size, *head.sent],
@@ -179,9 +179,9 @@ class MicrobatchedHalf(ClientHalf):
                 penalty.set_shape(())
                 tail = self._run_tail(
                     *(heads[i], parts, tail_inputs[i], losses[i]),
-                    *(model, values, counters, scale),
+                    *(model, values, seed_state, scale),
                 )
-                counters = _counters(model, heads[i].scope)
+                seed_state = _seed_state(model, heads[i].scope)
                 grads = self._features_grad.quantize(
                     tail.features_grad, self._features.positions(parts)
                 )
@@ -215,7 +215,7 @@ class MicrobatchedHalf(ClientHalf):
             for parts in zip(*(tail.outputs for tail in tails), strict=True)
         ]
         scopes = [head.scope for head in heads]
-        updates = _means(model, scopes, shares) + counters
+        updates = _means(model, scopes, shares) + seed_state
         ready = self.settle(step_total(model, gradients, updates), done)
         return Step(outputs, logged, gradients, updates, ready)
 
@@ -224,10 +224,12 @@ class MicrobatchedHalf(ClientHalf):
         inputs: list[tf.Tensor],
         model: keras.Model,
         values: list[tf.Tensor],
-        counters: _State,
+        seed_state: _State,
     ) -> _Head:
         trained = zip(model.trainable_variables, values, strict=True)
-        scope = keras.StatelessScope([*trained, *counters], collect_losses=True)
+        scope = keras.StatelessScope(
+            [*trained, *seed_state], collect_losses=True
+        )
         with tf.GradientTape() as tape:
             tape.watch(values)
             with scope:
@@ -246,12 +248,12 @@ class MicrobatchedHalf(ClientHalf):
         compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
         model: keras.Model,
         values: list[tf.Tensor],
-        counters: _State,
+        seed_state: _State,
         scale: tf.Tensor,
     ) -> _Tail:
         assert self._tail is not None
         features = self._features.dequantize(parts)
-        for update in counters:
+        for update in seed_state:
             head.scope.add_update(update)
         edge = [*features, *head.skips]
         with tf.GradientTape() as tape:
@@ -341,7 +343,7 @@ def _cuts(example: tf.Tensor, count: int) -> tuple[list[Cut], list[tf.Tensor]]:
     return [functools.partial(cut, *pair) for pair in pairs], shares
 
 
-def _counters(model: keras.Model, scope: keras.StatelessScope) -> _State:
+def _seed_state(model: keras.Model, scope: keras.StatelessScope) -> _State:
     """Seeds and the like, as the scope has left them."""
     found = [
         (v, scope.get_current_value(v))

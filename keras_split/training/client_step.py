@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.client.strategy import SplitStrategy
-from keras_split.compression.cut_codec import Crossing
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
+from keras_split.compression.cut_codec import CutCodec
+from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
 from keras_split.training.fused_batchnorm import fused
@@ -45,7 +45,7 @@ class Step(NamedTuple):
     ready: Any
 
 
-class Counterpart(Protocol):
+class RemoteBody(Protocol):
     """The server, as the graph of a client's step sees it."""
 
     def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -108,12 +108,12 @@ class ClientHalf:
         self._count = count
         self._fused = contract.fused_batchnorm
         self._strategy = strategy
-        self._smashed = Crossing(contract.smashed, rules.activations, leaves)
-        self._features = Crossing(contract.features, rules.activations, arrives)
-        self._features_grad = Crossing(
+        self._smashed = CutCodec(contract.smashed, rules.activations, leaves)
+        self._features = CutCodec(contract.features, rules.activations, arrives)
+        self._features_grad = CutCodec(
             contract.features, rules.gradients, arrives
         )
-        self._smashed_grad = Crossing(contract.smashed, rules.gradients, leaves)
+        self._smashed_grad = CutCodec(contract.smashed, rules.gradients, leaves)
         self.failure: Exception | None = None
 
     def infer(
@@ -140,7 +140,7 @@ class ClientHalf:
         tail_inputs: list[tf.Tensor],
         model: keras.Model,
         compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
-        counterpart: Counterpart | None = None,
+        counterpart: RemoteBody | None = None,
     ) -> Step:
         """One step of a model that is cut twice.
 
@@ -281,7 +281,7 @@ class ClientHalf:
         ]
 
     def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-        """See `Counterpart`; here and below the strategy is called."""
+        """See `RemoteBody`; here and below the strategy is called."""
         return self._callback(
             self._exchange_forward,
             parts,
@@ -291,7 +291,7 @@ class ClientHalf:
     def ask_backward(
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """See `Counterpart`."""
+        """See `RemoteBody`."""
         return self._callback(
             self._exchange_backward,
             [rate, loss, *parts],
@@ -299,7 +299,7 @@ class ClientHalf:
         )
 
     def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
-        """See `Counterpart`."""
+        """See `RemoteBody`."""
         with tf.control_dependencies(list(received)):
             return self._callback(self._settle, [number], [tf.float32])[0]
 

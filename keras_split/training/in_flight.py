@@ -21,11 +21,11 @@ from keras_split.training import tf_threads
 from keras_split.utils import workers
 
 # Each holds what a backward pass needs of a batch.
-PLACES = max(4, tf_threads.cores())
+MAX_IN_FLIGHT = max(4, tf_threads.cores())
 _ABANDONED = np.float32(0)
 
 
-class Ticket(NamedTuple):
+class StepHandle(NamedTuple):
     """What a graph carries to know its step; tensors.
 
     Attributes:
@@ -37,7 +37,7 @@ class Ticket(NamedTuple):
     queue: tf.Tensor
 
 
-class ParkedStep:
+class StepInFlight:
     """One step in flight; its graph waits in the middle for gradients.
 
     Args:
@@ -80,11 +80,11 @@ class ParkedStep:
             return int(self._queue.size()) == 0
 
 
-class Parking:
+class StepsInFlight:
     """Runs graphs in threads of their own, and finds their steps again."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, ParkedStep] = {}
+        self._steps: dict[int, StepInFlight] = {}
         self._next = 0
         # TensorFlow keeps 30 kB for every queue that there ever was.
         self._queues: dict[Any, list[tf.queue.FIFOQueue]] = defaultdict(list)
@@ -95,37 +95,37 @@ class Parking:
 
     def start(
         self,
-        graph: Callable[[Ticket], Any],
+        graph: Callable[[StepHandle], Any],
         dtypes: Sequence[tf.DType],
         gradients: Sequence[Any] | None = None,
         *,
         early: bool = False,
-    ) -> ParkedStep:
+    ) -> StepInFlight:
         """Starts the graph of a step; not for two threads at once.
 
         Args:
-            graph: Runs it, given its ticket.
+            graph: Runs it, given its step_handle.
             dtypes: Of its gradients, the first a float32.
             gradients: If they are at hand; it never waits then.
             early: Whether it hands out gradients before it ends.
         """
         free = self._queues[tuple(dtypes)]
         queue = free.pop() if free else tf.queue.FIFOQueue(1, list(dtypes))
-        step = ParkedStep(queue, early)
+        step = StepInFlight(queue, early)
         if gradients is not None:
             step.give(gradients)
         self._next += 1
         number = self._next
         self._steps[number] = step
         # As an array: TensorFlow keeps a tensor of every Python number it saw.
-        ticket = Ticket(
+        step_handle = StepHandle(
             tf.constant(np.array(number, np.int64)), queue.queue_ref
         )
 
         def run() -> None:
             made = error = None
             try:
-                made = graph(ticket)
+                made = graph(step_handle)
             except BaseException as raised:
                 error = raised
             del self._steps[number]
@@ -145,14 +145,14 @@ class Parking:
 
     def exchange(
         self,
-        ticket: Ticket,
+        step_handle: StepHandle,
         features: Sequence[tf.Tensor],
         dtypes: Sequence[tf.DType],
     ) -> list[tf.Tensor]:
         """Hands features out, and waits for gradients.
 
         Args:
-            ticket: The graph's.
+            step_handle: The graph's.
             features: What its forward made.
             dtypes: As in `start`.
 
@@ -160,11 +160,11 @@ class Parking:
             What was given, of unknown shapes but for the first: `()`.
         """
         handed = tf.numpy_function(
-            self._hand_over, [ticket.number, *features], tf.float32
+            self._hand_over, [step_handle.number, *features], tf.float32
         )
         with tf.control_dependencies([handed]):
             given = tf.raw_ops.QueueDequeueV2(
-                handle=ticket.queue, component_types=list(dtypes)
+                handle=step_handle.queue, component_types=list(dtypes)
             )
         given[0].set_shape(())
         goes_on = tf.raw_ops.Assert(
@@ -174,11 +174,11 @@ class Parking:
             return [tf.identity(part) for part in given]
 
     def hand_out(
-        self, ticket: Ticket, smashed_grad: Sequence[tf.Tensor]
+        self, step_handle: StepHandle, smashed_grad: Sequence[tf.Tensor]
     ) -> tf.Tensor:
         """Hands out what the phone waits for; gives something to wait for."""
         return tf.numpy_function(
-            self._hand_out, [ticket.number, *smashed_grad], tf.float32
+            self._hand_out, [step_handle.number, *smashed_grad], tf.float32
         )
 
     def _hand_over(self, number: Any, *features: Any) -> Any:

@@ -8,20 +8,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
-from keras_split.server.session import HalfTakenError
-from keras_split.server.session import diverged
 from keras_split.training.server_step import finite_gradients
-from keras_split.training.step_graph import Passed
+from keras_split.training.step_graph import ForwardPass
 from keras_split.training.step_graph import StepGraph
 from keras_split.training.step_graph import check
 from keras_split.training.step_graph import failed
 
 
-class JointBody:
+class InGraphBody:
     """Takes a session's steps inside the graph of its client's steps.
 
     Nothing leaves TensorFlow in the middle of such a step: what would be
@@ -46,7 +45,7 @@ class JointBody:
         # Of the step that is traced now: its batch if known, its first half,
         # what it sent so far and where, its checks and what its commit does.
         self._body_batch: int | None = None
-        self._passed: Passed
+        self._passed: ForwardPass
         self._sent: tuple[tf.Tensor, tf.Tensor]
         self._crossed: list[tf.Tensor | None] = []
         self._checks: list[Any] = []
@@ -85,17 +84,17 @@ class JointBody:
 
     def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
         """Parts of the smashed data for the penalty, parts of the features."""
-        crossings = self.graph.crossings
+        cut_codecs = self.graph.cut_codecs
         passed = self._passed = self.graph.begin(
             _apart(parts, self._body_batch)
         )
-        made = crossings.features.quantize(passed.features)
+        made = cut_codecs.features.quantize(passed.features)
         self._sent = _nbytes(parts), _nbytes(made)
         made = _apart(made, None)
-        self._crossed = crossings.features.positions(made)
+        self._crossed = cut_codecs.features.positions(made)
         self._checks = [
             check(_finite(passed.smashed), "smashed data"),
-            check(_finite(crossings.features.dequantize(made)), "features"),
+            check(_finite(cut_codecs.features.dequantize(made)), "features"),
         ]
         return [passed.penalty, *made]
 
@@ -104,7 +103,7 @@ class JointBody:
     ) -> list[tf.Tensor]:
         """Parts of the features' gradients for those of the smashed data's."""
         graph = self.graph
-        grads = graph.crossings.features_grad.dequantize(
+        grads = graph.cut_codecs.features_grad.dequantize(
             _apart(parts, None), self._crossed
         )
         finite = _finite(grads)
@@ -165,7 +164,7 @@ class JointBody:
 
     def _complain(self, what: str, number: float) -> None:
         if what == "features":
-            error = diverged("the features")
+            error = validation.diverged("the features")
             raise RefusedError(str(error), error.reason)
         if what == "norm":
             limit = self._max_grad_norm
@@ -175,7 +174,7 @@ class JointBody:
         error = validation.not_finite(what)
         if what == "phone":
             error = validation.not_finite("step of the phone's half")
-            raise HalfTakenError(str(error), error.reason)
+            raise PartialCommitError(str(error), error.reason)
         raise error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_split.training.in_flight import Ticket
+from keras_split.training.in_flight import StepHandle
 from keras_split.training.step_graph import StepGraph
 from keras_split.training.step_graph import is_float
 
@@ -31,7 +31,7 @@ class MicrobatchGraph(StepGraph):
         self.add = tf.function(_trace_add, autograph=False)
         self.commit = tf.function(self._trace_commit, autograph=False)
 
-    def counters(self) -> list[tf.Tensor]:
+    def seed_state(self) -> list[tf.Tensor]:
         """State that is no float, such as seeds, as it is now."""
         return [tf.convert_to_tensor(v.value) for v in self._counted]
 
@@ -41,15 +41,15 @@ class MicrobatchGraph(StepGraph):
 
     def _trace_microbatch(
         self,
-        ticket: Ticket,
-        counters: list[tf.Tensor],
+        step_handle: StepHandle,
+        seed_state: list[tf.Tensor],
         parts: list[tf.Tensor],
     ) -> tuple[list[tf.Tensor], dict[str, Any]]:
         """Like `_trace`, but what would be committed is returned.
 
         Args:
-            ticket: As in `_trace`.
-            counters: Seeds and the like: those that the microbatch before
+            step_handle: As in `_trace`.
+            seed_state: Seeds and the like: those that the microbatch before
                 this one ended with.
             parts: Smashed data.
 
@@ -57,17 +57,17 @@ class MicrobatchGraph(StepGraph):
             Parts of the smashed data's gradients; and the gradients of the
             weights and the microbatch's share of the new state, by number.
         """
-        passed = self.begin(parts, counters)
-        features = self.crossings.features.quantize(passed.features)
-        after = self._after(counters, passed.state)
+        passed = self.begin(parts, seed_state)
+        features = self.cut_codecs.features.quantize(passed.features)
+        after = self._after(seed_state, passed.state)
         share, scale, *back = self._parking.exchange(
-            ticket,
+            step_handle,
             [passed.penalty, *after, *features],
             [tf.float32, *self.gradient_dtypes],
         )
         scale.set_shape(())
-        grads = self.crossings.features_grad.dequantize(
-            back, self.crossings.features.positions(features)
+        grads = self.cut_codecs.features_grad.dequantize(
+            back, self.cut_codecs.features.positions(features)
         )
         # The penalty counts once, however many microbatches there are.
         found = self._differentiate(passed, grads, scale, share)
@@ -86,29 +86,29 @@ class MicrobatchGraph(StepGraph):
         with tf.control_dependencies(self._finite(smashed_grad)):
             out = [
                 tf.identity(part)
-                for part in self.crossings.smashed_grad.quantize(
+                for part in self.cut_codecs.smashed_grad.quantize(
                     smashed_grad, passed.crossed
                 )
             ]
         return out, made
 
     def _trace_microbatch_forward(
-        self, counters: list[tf.Tensor], parts: list[tf.Tensor]
+        self, seed_state: list[tf.Tensor], parts: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """Penalty, counters afterwards and features; commits nothing."""
+        """Penalty, seed state afterwards and features; commits nothing."""
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self.crossings.smashed.dequantize(parts)
-        features, state, penalty = self._forward(smashed, values, counters)
+        smashed = self.cut_codecs.smashed.dequantize(parts)
+        features, state, penalty = self._forward(smashed, values, seed_state)
         return [
             penalty,
-            *self._after(counters, state),
-            *self.crossings.features.quantize(features),
+            *self._after(seed_state, state),
+            *self.cut_codecs.features.quantize(features),
         ]
 
     def _trace_commit(
         self,
         parts: list[dict[str, tf.Tensor]],
-        counters: list[tf.Tensor],
+        seed_state: list[tf.Tensor],
     ) -> None:
         """Updates weights and state by what microbatches add up to."""
         sums = functools.reduce(_trace_add, parts)
@@ -122,16 +122,16 @@ class MicrobatchGraph(StepGraph):
             for i, v in enumerate(self._state)
             if f"state_{i}" in sums
         ]
-        state += zip(self._counted, counters, strict=True)
+        state += zip(self._counted, seed_state, strict=True)
         self._apply(pairs, state)
 
     def _after(
-        self, counters: list[tf.Tensor], state: list[tuple[Any, tf.Tensor]]
+        self, seed_state: list[tf.Tensor], state: list[tuple[Any, tf.Tensor]]
     ) -> list[tf.Tensor]:
         new = {id(variable): value for variable, value in state}
         return [
             new.get(id(variable), old)
-            for variable, old in zip(self._counted, counters, strict=True)
+            for variable, old in zip(self._counted, seed_state, strict=True)
         ]
 
 

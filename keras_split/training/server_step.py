@@ -20,20 +20,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split.compression.cut_codec import Crossing
+from keras_split.compression.cut_codec import CutCodec
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.contract import Contract
 from keras_split.training import body_optimizer
 from keras_split.training import in_flight
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.body_optimizer import SharedStep
-from keras_split.training.in_flight import ParkedStep
+from keras_split.training.in_flight import StepInFlight
 from keras_split.training.microbatch_graph import MicrobatchGraph
-from keras_split.training.step_graph import Crossings
+from keras_split.training.step_graph import CutCodecs
 from keras_split.training.step_graph import failed
 
-Counters = list[tf.Tensor]
+SeedState = list[tf.Tensor]
 Early = Callable[[list[CutTensor]], None]
 Sums = dict[str, tf.Tensor]
 _MAX_OPTIMIZERS = 8
@@ -65,14 +65,14 @@ class ServerHalf:
         self.body = body
         self.contract = contract
         self.lock = threading.RLock()
-        self._crossings = Crossings(
-            Crossing(contract.smashed, rules.activations, arrives),
-            Crossing(contract.features, rules.activations, leaves),
-            Crossing(contract.features, rules.gradients, leaves),
-            Crossing(contract.smashed, rules.gradients, arrives),
+        self._crossings = CutCodecs(
+            CutCodec(contract.smashed, rules.activations, arrives),
+            CutCodec(contract.features, rules.activations, leaves),
+            CutCodec(contract.features, rules.gradients, leaves),
+            CutCodec(contract.smashed, rules.gradients, arrives),
         )
-        self._parking = in_flight.Parking()
-        self._parked: OrderedDict[str, ParkedStep] = OrderedDict()
+        self._parking = in_flight.StepsInFlight()
+        self._parked: OrderedDict[str, StepInFlight] = OrderedDict()
         self.retrace()
         _HALVES.add(self)
 
@@ -186,34 +186,34 @@ class ServerHalf:
         key: str,
         smashed: Sequence[CutTensor],
         optimizer: BodyOptimizer,
-        counters: Counters | None,
-    ) -> tuple[list[CutTensor], float, Counters]:
+        seed_state: SeedState | None,
+    ) -> tuple[list[CutTensor], float, SeedState]:
         """Runs the body forward for a microbatch, and changes nothing.
 
         Args:
             key: Names the microbatch.
             smashed: The head's outputs for it.
             optimizer: Will update the weights.
-            counters: Seeds and the like as the microbatch before left them;
+            seed_state: Seeds and the like as the microbatch before left them;
                 None for the first.
 
         Returns:
-            The features, the body's regularization loss, and the counters
+            The features, the body's regularization loss, and the seed state
             as this microbatch leaves them.
         """
         with self.lock:
             graph = optimizer.graph
-            if counters is None:
-                counters = graph.counters()
+            if seed_state is None:
+                seed_state = graph.seed_state()
             if self._has_room():
-                step = self._start_microbatch(optimizer, smashed, counters)
+                step = self._start_microbatch(optimizer, smashed, seed_state)
                 penalty, *made = step.features.result()
                 self._parked[key] = step
             else:
                 parts = self._parts(smashed)
-                out = graph.run_microbatch_forward(counters, parts)
+                out = graph.run_microbatch_forward(seed_state, parts)
                 penalty, *made = [part.numpy() for part in out]
-            count = len(counters)
+            count = len(seed_state)
             after = [tf.convert_to_tensor(value) for value in made[:count]]
             features = self._crossings.features.wrap(made[count:])
             return features, float(penalty), after
@@ -225,7 +225,7 @@ class ServerHalf:
         features_grad: Sequence[CutTensor],
         optimizer: BodyOptimizer,
         learning_rate: float,
-        counters: Counters | None,
+        seed_state: SeedState | None,
         share: float,
     ) -> tuple[list[CutTensor], Sums]:
         """Runs the body backward for a microbatch, and changes nothing.
@@ -236,7 +236,7 @@ class ServerHalf:
             features_grad: Gradients of the loss by its features.
             optimizer: As in the forward.
             learning_rate: Of this step.
-            counters: As in the forward.
+            seed_state: As in the forward.
             share: Its part of the examples of the batch.
 
         Returns:
@@ -252,10 +252,10 @@ class ServerHalf:
             given = [np.float32(share), scale, *parts]
             step = self._parked.pop(key, None)
             if step is None:
-                if counters is None:
-                    counters = optimizer.graph.counters()
+                if seed_state is None:
+                    seed_state = optimizer.graph.seed_state()
                 step = self._start_microbatch(
-                    optimizer, smashed, counters, given
+                    optimizer, smashed, seed_state, given
                 )
             else:
                 step.give(given)
@@ -268,7 +268,7 @@ class ServerHalf:
         self,
         optimizer: BodyOptimizer,
         sums: Sequence[Sums],
-        counters: Counters,
+        seed_state: SeedState,
     ) -> None:
         """Updates weights and statistics once for all microbatches.
 
@@ -276,13 +276,13 @@ class ServerHalf:
             optimizer: Of the microbatches, whose last one was the last thing
                 that happened to the body.
             sums: What is to be added up.
-            counters: As the last one left them.
+            seed_state: As the last one left them.
 
         Raises:
             ProtocolError: If a gradient is not finite; nothing has changed.
         """
         with self.lock, finite_gradients():
-            optimizer.graph.commit(list(sums), counters)
+            optimizer.graph.commit(list(sums), seed_state)
 
     def add(self, optimizer: BodyOptimizer, one: Sums, other: Sums) -> Sums:
         """What two microbatches add up to."""
@@ -318,11 +318,11 @@ class ServerHalf:
             ]
             with finite_gradients():
                 loss, made, out = optimizer.graph.run_labeled(*inputs, scale)
-            crossings = self._crossings
+            cut_codecs = self._crossings
             return (
                 float(loss),
-                crossings.features.wrap([p.numpy() for p in made]),
-                crossings.smashed_grad.wrap([p.numpy() for p in out]),
+                cut_codecs.features.wrap([p.numpy() for p in made]),
+                cut_codecs.smashed_grad.wrap([p.numpy() for p in out]),
             )
 
     def infer(
@@ -344,7 +344,7 @@ class ServerHalf:
     def _has_room(self) -> bool:
         """Whether one more step may wait."""
         waiting = sum(len(half._parked) for half in list(_HALVES))
-        return waiting < in_flight.PLACES
+        return waiting < in_flight.MAX_IN_FLIGHT
 
     def abandon(self, key: str) -> None:
         """Drops the residuals of a step."""
@@ -424,12 +424,12 @@ class ServerHalf:
         gradients: list[Any] | None = None,
         *,
         early: bool = False,
-    ) -> ParkedStep:
+    ) -> StepInFlight:
         """Starts a step's graph; with gradients at hand it never waits."""
         graph, parts = optimizer.graph, self._parts(smashed)
         run = graph.run_early if early else graph.run
         return self._parking.start(
-            lambda ticket: run(ticket, *parts),
+            lambda step_handle: run(step_handle, *parts),
             graph.gradient_dtypes,
             gradients,
             early=early,
@@ -439,13 +439,15 @@ class ServerHalf:
         self,
         optimizer: BodyOptimizer,
         smashed: Sequence[CutTensor],
-        counters: Counters,
+        seed_state: SeedState,
         gradients: list[Any] | None = None,
-    ) -> ParkedStep:
+    ) -> StepInFlight:
         """The same for a microbatch, whose graph commits nothing."""
         graph, parts = optimizer.graph, self._parts(smashed)
         return self._parking.start(
-            lambda ticket: graph.run_microbatch(ticket, counters, parts),
+            lambda step_handle: graph.run_microbatch(
+                step_handle, seed_state, parts
+            ),
             [tf.float32, *graph.gradient_dtypes],
             gradients,
         )

@@ -23,26 +23,26 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_split.compression.cut_codec import Crossing
+from keras_split.compression.cut_codec import CutCodec
 from keras_split.errors import ProtocolError
 from keras_split.training import delayed_wgrad
 from keras_split.training.fused_batchnorm import fused
-from keras_split.training.in_flight import Parking
-from keras_split.training.in_flight import Ticket
+from keras_split.training.in_flight import StepHandle
+from keras_split.training.in_flight import StepsInFlight
 
 _MARK = "keras_split: "
 
 
-class Crossings(NamedTuple):
+class CutCodecs(NamedTuple):
     """The four kinds of cut-layer tensors as the server sees them."""
 
-    smashed: Crossing
-    features: Crossing
-    features_grad: Crossing
-    smashed_grad: Crossing
+    smashed: CutCodec
+    features: CutCodec
+    features_grad: CutCodec
+    smashed_grad: CutCodec
 
 
-class Passed(NamedTuple):
+class ForwardPass(NamedTuple):
     """A body between its forward and its backward, inside a graph.
 
     Attributes:
@@ -69,7 +69,7 @@ class StepGraph:
 
     Args:
         body: The body as a functional model.
-        crossings: Its cut-layer tensors.
+        cut_codecs: Its cut-layer tensors.
         optimizer: Updates the weights.
         parking: Where it waits: it hands out the penalty and the parts of the
             features, and gets the loss scale and the parts of the features'
@@ -78,22 +78,22 @@ class StepGraph:
         fused_batchnorm: As in `keras_split.compile`.
 
     Attributes:
-        crossings: The same.
+        cut_codecs: The same.
         optimizer: The same.
     """
 
     def __init__(
         self,
         body: keras.Model,
-        crossings: Crossings,
+        cut_codecs: CutCodecs,
         optimizer: keras.optimizers.Optimizer,
-        parking: Parking,
+        parking: StepsInFlight,
         judge: keras.Model | None = None,
         *,
         fused_batchnorm: bool = False,
     ) -> None:
         self._body = body
-        self.crossings = crossings
+        self.cut_codecs = cut_codecs
         self.optimizer = optimizer
         self._parking = parking
         self._judge = judge
@@ -122,23 +122,29 @@ class StepGraph:
     @property
     def gradient_dtypes(self) -> list[tf.DType]:
         """Of what a step waits for: the loss scale and the parts."""
-        return [tf.float32, *self.crossings.features_grad.part_dtypes]
+        return [tf.float32, *self.cut_codecs.features_grad.part_dtypes]
 
-    def _trace(self, ticket: Ticket, *parts: tf.Tensor) -> list[tf.Tensor]:
+    def _trace(
+        self, step_handle: StepHandle, *parts: tf.Tensor
+    ) -> list[tf.Tensor]:
         """Smashed data in, gradients of the smashed data out; commits."""
-        passed, grads, scale = self._begin(ticket, parts)
+        passed, grads, scale = self._begin(step_handle, parts)
         # The commit waits for the exchange: the scale came from it.
         return self.finish(passed, grads, scale, [scale])
 
-    def _trace_early(self, ticket: Ticket, *parts: tf.Tensor) -> tf.Tensor:
+    def _trace_early(
+        self, step_handle: StepHandle, *parts: tf.Tensor
+    ) -> tf.Tensor:
         """The same, but the gradients leave before the update."""
-        passed, grads, scale = self._begin(ticket, parts)
+        passed, grads, scale = self._begin(step_handle, parts)
         before = delayed_wgrad.operations()
         found = self._differentiate(passed, grads, scale)
         smashed_grad = self._smashed_grad(passed.smashed, found, scale)
-        out = self.crossings.smashed_grad.quantize(smashed_grad, passed.crossed)
+        out = self.cut_codecs.smashed_grad.quantize(
+            smashed_grad, passed.crossed
+        )
         with tf.control_dependencies(self._finite(smashed_grad)):
-            sent = self._parking.hand_out(ticket, out)
+            sent = self._parking.hand_out(step_handle, out)
         pairs = self._pairs(found[len(smashed_grad) :])
         delayed_wgrad.defer(
             [grad for grad, _ in pairs], smashed_grad, sent, before
@@ -147,43 +153,47 @@ class StepGraph:
         return sent
 
     def _begin(
-        self, ticket: Ticket, parts: Sequence[tf.Tensor]
-    ) -> tuple[Passed, list[tf.Tensor], tf.Tensor]:
+        self, step_handle: StepHandle, parts: Sequence[tf.Tensor]
+    ) -> tuple[ForwardPass, list[tf.Tensor], tf.Tensor]:
         """The body forward; the features' gradients, and the loss scale."""
         passed = self.begin(parts)
-        features = self.crossings.features.quantize(passed.features)
+        features = self.cut_codecs.features.quantize(passed.features)
         scale, *back = self._parking.exchange(
-            ticket, [passed.penalty, *features], self.gradient_dtypes
+            step_handle, [passed.penalty, *features], self.gradient_dtypes
         )
-        grads = self.crossings.features_grad.dequantize(
-            back, self.crossings.features.positions(features)
+        grads = self.cut_codecs.features_grad.dequantize(
+            back, self.cut_codecs.features.positions(features)
         )
         return passed, grads, scale
 
     def begin(
         self,
         parts: Sequence[tf.Tensor],
-        counters: list[tf.Tensor] | None = None,
-    ) -> Passed:
+        seed_state: list[tf.Tensor] | None = None,
+    ) -> ForwardPass:
         """The first half of a step: the body forward.
 
         Args:
             parts: Of the smashed data.
-            counters: Seeds and the like, if not as they are.
+            seed_state: Seeds and the like, if not as they are.
         """
         # One explicit read each: the backward pass uses the weights that
         # the forward pass saw, whatever other sessions commit in between.
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self.crossings.smashed.dequantize(parts)
+        smashed = self.cut_codecs.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
-            features, state, penalty = self._forward(smashed, values, counters)
-        crossed = self.crossings.smashed.positions(parts)
-        return Passed(smashed, crossed, values, features, state, penalty, tape)
+            features, state, penalty = self._forward(
+                smashed, values, seed_state
+            )
+        crossed = self.cut_codecs.smashed.positions(parts)
+        return ForwardPass(
+            smashed, crossed, values, features, state, penalty, tape
+        )
 
     def finish(
         self,
-        passed: Passed,
+        passed: ForwardPass,
         features_grad: list[tf.Tensor],
         scale: tf.Tensor,
         ready: Sequence[Any],
@@ -203,13 +213,13 @@ class StepGraph:
         smashed_grad = self._commit(
             passed.smashed, found, passed.state, scale, ready
         )
-        return self.crossings.smashed_grad.quantize(
+        return self.cut_codecs.smashed_grad.quantize(
             smashed_grad, passed.crossed
         )
 
     @staticmethod
     def _differentiate(
-        passed: Passed,
+        passed: ForwardPass,
         features_grad: list[tf.Tensor],
         scale: tf.Tensor,
         share: tf.Tensor | float = 1.0,
@@ -228,9 +238,9 @@ class StepGraph:
     def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, penalty and features out; commits nothing."""
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self.crossings.smashed.dequantize(parts)
+        smashed = self.cut_codecs.smashed.dequantize(parts)
         features, _, penalty = self._forward(smashed, values)
-        return [penalty, *self.crossings.features.quantize(features)]
+        return [penalty, *self.cut_codecs.features.quantize(features)]
 
     def _trace_labeled(
         self,
@@ -242,7 +252,7 @@ class StepGraph:
         """The step of a model that is cut once: the loss is computed here."""
         assert self._judge is not None
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
-        smashed = self.crossings.smashed.dequantize(parts)
+        smashed = self.cut_codecs.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
             features, state, penalty = self._forward(smashed, values)
@@ -256,36 +266,36 @@ class StepGraph:
         found = tape.gradient(
             objective, [*smashed, *values], output_gradients=scale
         )
-        out = self.crossings.features.quantize(features)
+        out = self.cut_codecs.features.quantize(features)
         made = self._commit(smashed, found, state, scale)
-        crossed = self.crossings.smashed.positions(parts)
+        crossed = self.cut_codecs.smashed.positions(parts)
         return (
             objective,
             out,
-            self.crossings.smashed_grad.quantize(made, crossed),
+            self.cut_codecs.smashed_grad.quantize(made, crossed),
         )
 
     def _forward(
         self,
         smashed: list[tf.Tensor],
         values: list[tf.Tensor],
-        counters: list[tf.Tensor] | None = None,
+        seed_state: list[tf.Tensor] | None = None,
     ) -> tuple[list[tf.Tensor], list[tuple[Any, tf.Tensor]], tf.Tensor]:
         """The body in training mode, as a pure function.
 
         Args:
             smashed: The smashed data.
             values: Of the weights.
-            counters: What to begin with instead of the state that is no
+            seed_state: What to begin with instead of the state that is no
                 float.
 
         Returns:
             Features, new values of state variables, and the penalty.
         """
-        given = iter(counters or ())
+        given = iter(seed_state or ())
         before = [
             tf.convert_to_tensor(v.value)
-            if counters is None or is_float(v)
+            if seed_state is None or is_float(v)
             else next(given)
             for v in self._state
         ]
@@ -300,7 +310,7 @@ class StepGraph:
             )
             if new is not old
         ]
-        if counters is not None:
+        if seed_state is not None:
             self._check_losses(len(losses))
         penalty = tf.add_n([tf.cast(x, tf.float32) for x in losses] or [0.0])
         return keras.tree.flatten(features), state, penalty

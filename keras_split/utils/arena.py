@@ -11,7 +11,7 @@ SLAB_BYTES = 16 << 20
 _ALIGNMENT = 64  # what TensorFlow and caches like
 
 
-class Slabs:
+class Arena:
     """Copies arrays into slabs, one behind the other.
 
     A slab is in use as long as any of the arrays in it. After that it is used
@@ -19,7 +19,7 @@ class Slabs:
     as were ever in use at a time. One thread at a time.
 
     Example:
-    >>> slabs = Slabs()
+    >>> slabs = Arena()
     >>> slabs.copy(np.arange(3)), slabs.copy(np.eye(1))
     (array([0, 1, 2]), array([[1.]]))
     """

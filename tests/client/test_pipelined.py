@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import keras
 import pytest
 
-from keras_split.client.pipelined import Pipeline
+from keras_split.client.pipelined import PipelinedSession
 from keras_split.client.retry import Retry
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import RefusedError
@@ -13,7 +13,7 @@ from keras_split.errors import TransportError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 from keras_split.transports import Transport
 from tests import links
 from tests.disturbances import Proxy
@@ -52,7 +52,7 @@ class Line(Transport):
         self.whole = False
 
 
-class Talk(Pipeline):
+class Talk(PipelinedSession):
     """A pipeline to the host that `hosts` gives for each connection."""
 
     def __init__(self, hosts, breaks=lambda message: False, late=False):
@@ -71,7 +71,7 @@ class Talk(Pipeline):
 
 
 def opened(server, **options):
-    host = Host(server.half)
+    host = TrainingService(server.half)
     talk = Talk(lambda: host, **options)
     talk.connect(server.contract, links.MOMENTUM)
     return talk
@@ -152,7 +152,7 @@ def test_a_broken_connection_changes_nothing(server, quiet, when, late):
 
 @pytest.mark.parametrize("reason", ["memory", "rate", "stopping"])
 def test_what_may_come_later_is_sent_later(server, quiet, reason):
-    host = Host(server.half)
+    host = TrainingService(server.half)
     refused = []
 
     def handle(message):
@@ -196,14 +196,16 @@ def test_a_refusal_is_raised_and_the_next_step_goes_on(server):
 def test_a_server_that_died_gets_what_it_lost(server, quiet, tmp_path):
     """Steps before its last checkpoint, and what it had of this one."""
     other = links.halves()[1]
-    hosts = [Host(other.half, checkpoints=tmp_path, checkpoint_every=100)]
+    hosts = [
+        TrainingService(other.half, checkpoints=tmp_path, checkpoint_every=100)
+    ]
     fresh, seen = links.halves()[1], []
 
     def breaks(message):
         if isinstance(message, Backward) and message.step == 1:
             seen.append(message)
         if len(seen) == 2 and len(hosts) == 1:  # it dies
-            hosts.append(Host(fresh.half, checkpoints=tmp_path))
+            hosts.append(TrainingService(fresh.half, checkpoints=tmp_path))
             return True
         return False
 

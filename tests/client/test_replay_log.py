@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keras_split.client import replay_log as module
-from keras_split.client.replay_log import SentSteps
+from keras_split.client.replay_log import ReplayLog
 from keras_split.compression.rules import Rule
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
@@ -38,7 +38,7 @@ def same(one, other):
 
 def steps(count, memory, disk=1 << 30):
     """What was sent in so many steps."""
-    sent = SentSteps(memory, disk)
+    sent = ReplayLog(memory, disk)
     for number in range(count):
         sent.add(number, step(number))
     return sent
@@ -62,7 +62,7 @@ def test_a_message_is_as_long_as_the_tests_below_count():
 @pytest.mark.parametrize("memory", [0, 2 * MESSAGE_BYTES, 1 << 30])
 @pytest.mark.parametrize("settled", [False, True])
 def test_what_was_sent_comes_back_in_order(dtype, memory, settled):
-    sent = SentSteps(memory, 1 << 30)
+    sent = ReplayLog(memory, 1 << 30)
     for number in range(5):
         sent.add(number, step(number, dtype))
     if settled:
@@ -102,7 +102,7 @@ def test_what_is_in_a_file_is_not_in_memory():
 
 
 def test_room_that_is_free_again_is_used_again():
-    sent = SentSteps(2 * MESSAGE_BYTES, 0)
+    sent = ReplayLog(2 * MESSAGE_BYTES, 0)
     for number in range(100):
         sent.add(number, step(number))
         assert not sent.full
@@ -229,7 +229,7 @@ def test_all_of_it_is_forgotten_while_the_disk_is_busy(slow_disk):
 
 
 def test_many_messages_of_a_step_come_back_in_order():
-    sent = SentSteps(0, 1 << 30)
+    sent = ReplayLog(0, 1 << 30)
     messages = [message for n in range(6) for message in step(n)]
     sent.add(0, messages)
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
 from keras_split.client.strategy import SplitStrategy
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
@@ -21,10 +21,10 @@ class Blocked:
 
 
 sys.meta_path.insert(0, Blocked())
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
 
-Conversation("grpc://127.0.0.1:9", connect_timeout_s=0.1).connect(
-    __import__("keras_split.protocol.messages").protocol.messages.Contract(
+ClientSession("grpc://127.0.0.1:9", connect_timeout_s=0.1).connect(
+    __import__("keras_split.protocol.contract").protocol.contract.Contract(
         "0" * 64, ("a", "b"), (), (),
         __import__("keras_split").Quantization("int8"),
     ),
@@ -46,7 +46,7 @@ class Scripted(Transport):
         self.sent.append("close")
 
 
-class Talk(Conversation):
+class Talk(ClientSession):
     def __init__(self, *replies):
         super().__init__("grpc://nowhere:1")
         self.transport = Scripted(replies)
@@ -101,7 +101,7 @@ def test_what_a_server_holds_is_not_kept_after_a_reconnect():
 
 
 def test_the_strategy_of_keras_is_one():
-    assert issubclass(SplitStrategy, Conversation)
+    assert issubclass(SplitStrategy, ClientSession)
 
 
 def test_it_speaks_where_keras_cannot_be_imported():

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_split.compression import presets
-from keras_split.compression.presets import Coding
+from keras_split.compression.presets import CompressionPreset
 from keras_split.compression.rules import BITS
 from keras_split.compression.rules import Quantization
 from keras_split.errors import QuantizationError
@@ -9,7 +9,7 @@ from keras_split.errors import QuantizationError
 
 @pytest.mark.parametrize("name", BITS)
 def test_a_dtype_is_a_coding_without_more(name):
-    assert presets.get(name) == Coding(Quantization(name), "raw", 1)
+    assert presets.get(name) == CompressionPreset(Quantization(name), "raw", 1)
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -19,13 +19,15 @@ def test_a_preset_packs_and_what_is_given_overrides_it(name):
     assert preset == presets.PRESETS[name]
     assert preset.codec == "zstd"
     given = presets.get(name, codec="raw", bottleneck=2)
-    assert given == Coding(preset.quantization, "raw", 2)
+    assert given == CompressionPreset(preset.quantization, "raw", 2)
 
 
 def test_a_quantization_of_ones_own_is_a_coding():
     rules = Quantization("int4", "int2", block=8)
 
-    assert presets.get(rules, bottleneck=4) == Coding(rules, "raw", 4)
+    assert presets.get(rules, bottleneck=4) == CompressionPreset(
+        rules, "raw", 4
+    )
     assert presets.get(rules.get_config()).quantization == rules
 
 
@@ -46,7 +48,9 @@ def test_presets_save_more_the_smaller_their_name_sounds():
 
 
 def test_a_bottleneck_has_at_least_one_channel():
-    assert Coding(Quantization(), bottleneck=16).shape((7, 7, 8)) == (7, 7, 1)
+    assert CompressionPreset(Quantization(), bottleneck=16).shape(
+        (7, 7, 8)
+    ) == (7, 7, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.compression.test_quantize import converted
 
 from keras_split.compression import topk
 from keras_split.compression.layers import CutQuantizer
@@ -14,6 +13,7 @@ from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.compression.topk import positions_of
 from keras_split.errors import QuantizationError
+from tests.compression.test_quantize import converted
 
 SHAPE = (5, 7, 6)
 

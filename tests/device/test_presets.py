@@ -25,7 +25,7 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.server.callbacks import Caller
 from keras_split.server.grpc.server import Server
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("phone_process.py")
@@ -60,7 +60,7 @@ class Recording(SplitStrategy):
         return reply
 
 
-class Replay(Host):
+class Replay(TrainingService):
     """Answers as another server did, and keeps what it is sent."""
 
     def __init__(self, half, steps):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from keras_split.compression.rules import Rule
-from keras_split.device.row_padder import Crossing
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
+from keras_split.device.row_padder import RowPadder
 from keras_split.errors import ProtocolError
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
 from tests import links
 
 SPECS = (TensorSpec("a", (3, 2)), TensorSpec("b", (5,)))
@@ -23,7 +23,7 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_what_arrives_and_leaves_again_is_the_same(rule):
-    crossing = Crossing("features", SPECS, rule, 8)
+    crossing = RowPadder("features", SPECS, rule, 8)
     sent = links.tensors(SPECS, rule, size=5)
 
     known = crossing.arrive(sent, 5)
@@ -37,7 +37,7 @@ def test_what_arrives_and_leaves_again_is_the_same(rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_full_batch_is_not_copied(rule):
-    crossing = Crossing("features", SPECS, rule, 8)
+    crossing = RowPadder("features", SPECS, rule, 8)
     sent = links.tensors(SPECS, rule)
 
     known = crossing.arrive(sent, 8)
@@ -47,7 +47,7 @@ def test_a_full_batch_is_not_copied(rule):
 
 def test_replies_that_do_not_fit_are_refused():
     rule = Rule("int8")
-    crossing = Crossing("features", SPECS, rule, 8)
+    crossing = RowPadder("features", SPECS, rule, 8)
     sent = links.tensors(SPECS, rule, size=5)
 
     for wrong, count in (
@@ -63,7 +63,7 @@ def test_replies_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize("rule", [Rule("float32"), Rule("float16")], ids=str)
 def test_nothing_that_is_not_finite_leaves(rule):
-    crossing = Crossing("smashed", SPECS[1:], rule, 4)
+    crossing = RowPadder("smashed", SPECS[1:], rule, 4)
     codes = np.zeros((4, 5), rule.code_dtype)
     codes[2, 2] = np.inf
 

@@ -15,11 +15,12 @@ import numpy as np
 
 from keras_split.compression import codecs
 from keras_split.compression.rules import Quantization
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -35,7 +36,6 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
-from keras_split.protocol.messages import TensorSpec
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire.convert import from_wire

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
+from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.contract import Contract
 
 
 class Phone:

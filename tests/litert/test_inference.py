@@ -19,7 +19,7 @@ from keras_split.litert.calibration import observe
 from keras_split.litert.contents import operations
 from keras_split.litert.inference import export_inference
 from keras_split.litert.precision import CUT_SCOPE
-from keras_split.litert.signature_io import Boundary
+from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import part_names
 from tests import nets
 
@@ -57,7 +57,7 @@ def _open(path):
 def _run(client, path, x):
     """Smashed data and predictions of a LiteRT half, one batch."""
     runners = _open(path)
-    boundary = Boundary(client)
+    boundary = SignatureIO(client)
     smashed, features = boundary.smashed, boundary.features
     made = runners.head(**{f"x_{i}": x[i] for i in client.wiring.head_inputs})
     parts = [made[n] for n in part_names("smashed", smashed)]

@@ -18,8 +18,8 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.service import Host
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.service import TrainingService
 from keras_split.server.storage import checkpointer
 from keras_split.server.storage.checkpoints import claim
 from keras_split.utils import npz
@@ -45,7 +45,7 @@ def step(host, server, session, number):
 
 def trained(server, steps, **options):
     """A host whose only session has taken so many steps."""
-    host = Host(server.half, **options)
+    host = TrainingService(server.half, **options)
     session = host.handle(hello(server)).session
     for number in range(steps):
         step(host, server, session, number)
@@ -119,7 +119,7 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
     host._checkpointer.wait()  # and then it dies, two steps later
 
     server = body()
-    host = Host(server.half, **options)
+    host = TrainingService(server.half, **options)
     welcome = host.handle(hello(server, session, 5))
     for number in range(welcome.next_step, 6):
         step(host, server, session, number)
@@ -135,7 +135,7 @@ def test_the_last_reply_outlives_the_server(tmp_path):
     host.close_all()
     _, reply = step(*_alone(tmp_path / "other", server := body()), 0)
 
-    host = Host(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, checkpoints=tmp_path)
     grad = links.features_grad(server.contract, seed=100)
     again = host.handle(Backward(session, 0, grad, 0.1))
 
@@ -143,7 +143,7 @@ def test_the_last_reply_outlives_the_server(tmp_path):
 
 
 def _alone(folder, server):
-    host = Host(server.half, checkpoints=folder)
+    host = TrainingService(server.half, checkpoints=folder)
     return host, server, host.handle(hello(server)).session
 
 
@@ -153,7 +153,7 @@ def test_a_stopped_server_has_lost_nothing(quiet, tmp_path):
     host.close_all()
 
     server = body()
-    host = Host(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, checkpoints=tmp_path)
     welcome = host.handle(hello(server, session, 5))
     step(host, server, session, 5)
 
@@ -165,7 +165,7 @@ def test_the_first_step_of_a_session_is_durable_before_its_answer(tmp_path):
     server = body()
     host, session = trained(server, 1, checkpoints=tmp_path)
 
-    other = Host(body().half, checkpoints=tmp_path)
+    other = TrainingService(body().half, checkpoints=tmp_path)
 
     assert other.handle(hello(server, session, 1)).next_step == 1
 
@@ -178,7 +178,7 @@ def test_steps_can_be_made_sure_of(tmp_path, message):
     reply = host.handle(message(session))
 
     again = body()
-    Host(again.half, checkpoints=tmp_path)
+    TrainingService(again.half, checkpoints=tmp_path)
     assert isinstance(reply, Done)
     assert links.same(links.state(again), links.state(server))
 
@@ -192,7 +192,7 @@ def test_what_was_restored_outlives_the_server(tmp_path):
     host.handle(Restore(session, tag, True))
 
     again = body()
-    Host(again.half, checkpoints=tmp_path)
+    TrainingService(again.half, checkpoints=tmp_path)
 
     assert links.same(links.state(again), before)
 
@@ -215,7 +215,7 @@ def checkpoints_of(server, tmp_path, steps, **options):
     """How many were written after the first step of a session."""
     written = []
 
-    class Ears(Events):
+    class Ears(ServerCallback):
         def checkpointed(self, path, took_s):
             written.append(path)
 
@@ -259,7 +259,7 @@ def test_a_session_of_another_client_is_not_told_from_its_own():
 
 
 def test_a_session_that_nobody_knows_is_refused():
-    refusal = Host(body().half).handle(hello(body(), "0" * 32, 5))
+    refusal = TrainingService(body().half).handle(hello(body(), "0" * 32, 5))
 
     assert isinstance(refusal, Refusal)
     assert refusal.reason == "session"
@@ -284,7 +284,7 @@ def test_a_server_about_to_stop_finishes_steps_and_begins_none():
 def test_listeners_hear_of_it_all(tmp_path):
     heard = []
 
-    class Ears(Events):
+    class Ears(ServerCallback):
         def __getattribute__(self, name):
             return lambda *values: heard.append(name)
 
@@ -317,12 +317,12 @@ def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
         refusal = host.handle(Checkpoint(session))
         host._checkpointer.wait()
 
-    again = Host((other := body()).half, checkpoints=tmp_path)
+    again = TrainingService((other := body()).half, checkpoints=tmp_path)
     kept = again.handle(hello(other, session, 5)).next_step
     step(host, server, session, 5)
     host.close_all()
     last = body()
-    Host(last.half, checkpoints=tmp_path)
+    TrainingService(last.half, checkpoints=tmp_path)
 
     assert "No space left on device" in caplog.text
     assert reply.durable_steps <= kept == 2
@@ -343,7 +343,7 @@ def test_a_damaged_checkpoint_loses_no_step_of_a_client(tmp_path):
         durable = max(durable, reply.durable_steps)
     sorted(tmp_path.glob("*.npz"))[-1].write_bytes(b"damaged")
 
-    host = Host(body().half, **options)
+    host = TrainingService(body().half, **options)
 
     assert host.handle(hello(server, session, 7)).next_step >= durable > 0
 
@@ -352,7 +352,7 @@ def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(DataError, match="Expected a folder for checkpoints"):
-        Host(body().half, checkpoints=tmp_path / "file")
+        TrainingService(body().half, checkpoints=tmp_path / "file")
 
 
 def test_a_folder_has_one_server(tmp_path):
@@ -380,7 +380,7 @@ def test_a_server_does_not_wait_for_clients_that_are_gone(monkeypatch):
 def test_optimizers_of_clients_are_counted():
     """Each distinct one costs a graph; those that nobody uses make room."""
     server = body()
-    host = Host(server.half)
+    host = TrainingService(server.half)
 
     def enter(number):
         config = json.dumps(
@@ -402,7 +402,7 @@ def test_optimizers_of_clients_are_counted():
 
 def test_a_client_that_is_refused_leaves_nothing_behind():
     server = body()
-    host = Host(server.half, max_sessions=1)
+    host = TrainingService(server.half, max_sessions=1)
     host.handle(hello(server))
     graphs = len(server.half._steps)
 
@@ -415,7 +415,7 @@ def test_a_client_that_is_refused_leaves_nothing_behind():
 def test_where_labels_stay_on_the_phone_its_loss_is_not_read():
     server = body()
 
-    welcome = Host(server.half).handle(
+    welcome = TrainingService(server.half).handle(
         Hello(server.contract, links.SGD, '{"loss": "no such loss"}')
     )
 

@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 from keras_split import Quantization
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CutError
 from keras_split.partition.partition import Partition
-from keras_split.protocol.messages import TensorSpec
 from tests import nets
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_split.compression.cut_codec import Crossing
+from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
-from keras_split.protocol.messages import TensorSpec
 from tests import links
 
 SPECS = (TensorSpec("a", (4, 3)), TensorSpec("b", (7,)))
@@ -17,7 +17,7 @@ def gradients(rule):
 
 
 def norm(tensors, rule):
-    arrays = Crossing(SPECS, rule).read(tensors)
+    arrays = CutCodec(SPECS, rule).read(tensors)
     return np.sqrt(sum(np.square(a, dtype="float64").sum() for a in arrays))
 
 
@@ -38,7 +38,7 @@ def test_no_norm_is_above_its_bound(dtype, granularity):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_scaled_gradients_are_the_same_but_smaller(dtype, granularity):
     rule = Rule(dtype, granularity)
-    crossing, tensors = Crossing(SPECS, rule), gradients(rule)
+    crossing, tensors = CutCodec(SPECS, rule), gradients(rule)
 
     made = crossing.read(gradient_norm.scaled(tensors, 0.25))
 
@@ -50,7 +50,7 @@ def test_of_blocks_the_values_that_cross_count():
     rule = Rule("int8", block=4, known=True)
     tensors = gradients(rule)
 
-    assert [a.shape for a in Crossing(SPECS, rule).read(tensors)] == [
+    assert [a.shape for a in CutCodec(SPECS, rule).read(tensors)] == [
         (5, 3),
         (5, 2),
     ]

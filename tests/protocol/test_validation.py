@@ -7,11 +7,11 @@ from keras_split.compression.rules import BITS
 from keras_split.compression.rules import GRANULARITIES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.contract import Contract
 
 SPECS = (TensorSpec("a", (3, 2)), TensorSpec("b", (4,)))
 CONTRACT = Contract("print", ("a", "c"), SPECS, SPECS[:1], Quantization())

@@ -2,22 +2,22 @@ import inspect
 
 import pytest
 
+from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Everyone
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
 from keras_split.server.observe import Metrics
-from keras_split.server.observe import Tally
+from keras_split.server.observe import StatusCollector
 
 CALLS = {
     "opened": ("s", Caller()),
     "resumed": ("s", Caller(), 3),
     "left": ("s",),
     "closed": ("s", "goodbye"),
-    "committed": (Taken("s", 0, 0.1, 0.2),),
+    "committed": (StepCommitted("s", 0, 0.1, 0.2),),
     "restored": ("s", "tag"),
     "refused": ("s", Caller(), "shape"),
     "carried": ("s", 1, 2),
@@ -25,10 +25,10 @@ CALLS = {
     "loaded": ("path", {"s": 3}),
     "stopping": (),
 }
-NAMES = [name for name in vars(Events) if not name.startswith("_")]
+NAMES = [name for name in vars(ServerCallback) if not name.startswith("_")]
 
 
-class Recorder(Events):
+class Recorder(ServerCallback):
     def __init__(self):
         self.calls = []
         for name in NAMES:
@@ -44,19 +44,19 @@ def test_the_calls_below_are_all_there_is_to_hear():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_listener_may_ignore_anything(name):
-    assert getattr(Events(), name)(*CALLS[name]) is None
+    assert getattr(ServerCallback(), name)(*CALLS[name]) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_everyone_hears_the_same_in_order(name):
     one, two = Recorder(), Recorder()
 
-    getattr(Everyone([one, two]), name)(*CALLS[name])
+    getattr(CallbackList([one, two]), name)(*CALLS[name])
 
     assert one.calls == two.calls == [(name, CALLS[name])]
 
 
-@pytest.mark.parametrize("listener", [Audit, Log, Metrics, Tally])
+@pytest.mark.parametrize("listener", [Audit, Log, Metrics, StatusCollector])
 def test_listeners_override_what_exists_with_the_same_arguments(listener):
     plumbing = {"status", "serve", "close"}
     public = {
@@ -65,7 +65,7 @@ def test_listeners_override_what_exists_with_the_same_arguments(listener):
 
     assert public <= set(NAMES)
     for name in public:
-        ours, theirs = getattr(listener, name), getattr(Events, name)
+        ours, theirs = getattr(listener, name), getattr(ServerCallback, name)
         assert inspect.signature(ours) == inspect.signature(theirs)
 
 

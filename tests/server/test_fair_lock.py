@@ -1,10 +1,10 @@
 import threading
 
-from keras_split.server.fair_lock import Turns
+from keras_split.server.fair_lock import FairLock
 
 
 def test_a_turn_is_held_alone():
-    turns = Turns()
+    turns = FairLock()
     inside, most = [], []
 
     def work(key):
@@ -21,7 +21,7 @@ def test_a_turn_is_held_alone():
 
 
 def test_keys_take_turns_however_many_wait_under_one():
-    turns = Turns()
+    turns = FairLock()
     order = []
 
     def work(key):
@@ -41,7 +41,7 @@ def test_keys_take_turns_however_many_wait_under_one():
 
 
 def test_a_turn_that_fails_is_passed_on():
-    turns = Turns()
+    turns = FairLock()
     try:
         with turns.take("a"):
             raise ValueError

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
@@ -13,8 +13,8 @@ from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
-from keras_split.server.guards import Limits
-from keras_split.server.service import Host
+from keras_split.server.guards import GradientLimits
+from keras_split.server.service import TrainingService
 from keras_split.training import in_flight
 from tests import links
 
@@ -39,7 +39,7 @@ def same_start(server):
 
 def opened(server, **options):
     """A host and the name of a session."""
-    host = Host(server.half, **options)
+    host = TrainingService(server.half, **options)
     return host, host.handle(Hello(server.contract, links.MOMENTUM)).session
 
 
@@ -159,7 +159,7 @@ def test_each_microbatch_has_a_seed_of_its_own(server):
 def test_microbatches_without_a_place_are_computed_anew(
     server, quiet, monkeypatch, places
 ):
-    monkeypatch.setattr(in_flight, "PLACES", places)
+    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT", places)
     host, session = opened(server)
 
     replies = take(host, server, session)
@@ -184,7 +184,7 @@ def test_all_answers_to_the_last_step_are_kept(server, quiet, tmp_path):
     take(host, server, session)
     host.close_all()
 
-    host = Host(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, checkpoints=tmp_path)
     replies = take(host, server, session, ORDER[COUNT:])
 
     assert links.same(arrays(replies), arrays(quiet[0][COUNT:]))
@@ -270,7 +270,9 @@ def _with(message, tensor):
 
 
 def test_gradients_that_overflow_in_the_sum_undo_the_step(server):
-    host, session = opened(server, limits=Limits(max_grad_norm=float("inf")))
+    host, session = opened(
+        server, limits=GradientLimits(max_grad_norm=float("inf"))
+    )
     before = links.state(server)
     replies = []
 
@@ -299,7 +301,9 @@ def test_a_batch_larger_than_the_server_takes_is_refused(server):
 def test_the_limits_hold_for_the_whole_batch(server):
     grads = links.features_grad(server.contract, seed=100)
     norm = float(np.linalg.norm(np.concatenate(links.parts(grads))))
-    host, session = opened(server, limits=Limits(max_grad_norm=norm / 3))
+    host, session = opened(
+        server, limits=GradientLimits(max_grad_norm=norm / 3)
+    )
     before = links.state(server)
 
     replies = take(host, server, session)
@@ -310,7 +314,7 @@ def test_the_limits_hold_for_the_whole_batch(server):
 
 def test_gradients_are_scaled_down_to_the_limit(server):
     sent, norm = [], 0.25
-    host, session = opened(server, limits=Limits(clip_grad_norm=norm))
+    host, session = opened(server, limits=GradientLimits(clip_grad_norm=norm))
     half, backward = server.half, server.half.microbatch_backward
 
     def watch(key, smashed, features_grad, *rest):

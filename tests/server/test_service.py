@@ -19,7 +19,7 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 from tests import links
 
 
@@ -31,7 +31,7 @@ def server():
 @pytest.fixture
 def host(server):
     before = server.half.weights()
-    host = Host(server.half)
+    host = TrainingService(server.half)
     yield host
     host.close_all()
     server.half.set_weights(before)
@@ -51,7 +51,7 @@ def test_hello_opens_a_session(host, server):
 
 
 def test_the_largest_message_is_that_of_the_largest_batch(server):
-    host = Host(server.half, max_batch=10)
+    host = TrainingService(server.half, max_batch=10)
     uplink, downlink = server.contract.bytes_per_sample(10)
 
     assert host.handle(links.hello(server.contract)).max_message_bytes == (
@@ -166,7 +166,7 @@ def test_four_threads_train_one_body_at_the_same_time(host, server):
 
 
 def test_one_session_more_than_allowed_is_refused(server):
-    host = Host(server.half, max_sessions=2)
+    host = TrainingService(server.half, max_sessions=2)
     first, _ = enter(host, server), enter(host, server)
 
     refused = host.handle(links.hello(server.contract))
@@ -182,7 +182,7 @@ def test_one_session_more_than_allowed_is_refused(server):
 
 
 def test_a_session_that_was_silent_for_too_long_makes_room(server):
-    host = Host(server.half, max_sessions=1, idle_timeout_s=0.05)
+    host = TrainingService(server.half, max_sessions=1, idle_timeout_s=0.05)
     forgotten = enter(host, server)
     time.sleep(0.1)
 

@@ -5,10 +5,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol.messages import Backward
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -20,7 +20,7 @@ from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
-from keras_split.server.guards import Limits
+from keras_split.server.guards import GradientLimits
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.snapshots import Snapshots
@@ -385,7 +385,9 @@ def test_diverged_features_are_refused_and_the_session_goes_on(server, session):
 
 
 def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
-    session = open_session(server, tmp_path, limits=Limits(float("inf")))
+    session = open_session(
+        server, tmp_path, limits=GradientLimits(float("inf"))
+    )
     before = links.state(server) + session._optimizer.weights()
     session.handle(forward(server))
     huge = backward(server, value=3e38)
@@ -423,7 +425,7 @@ def test_gradients_can_be_clipped_to_a_norm(server, tmp_path):
     made = []
     before = links.state(server)
     for message, limits in (
-        (backward(server), Limits(clip_grad_norm=norm / 2)),
+        (backward(server), GradientLimits(clip_grad_norm=norm / 2)),
         (half, None),
     ):
         server.half.set_weights(before)

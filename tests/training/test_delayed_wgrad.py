@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_split.client.retry import Retry
-from keras_split.client.session import Conversation
+from keras_split.client.session import ClientSession
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
@@ -18,8 +18,8 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
-from keras_split.server.service import Host
-from keras_split.training.in_flight import Ticket
+from keras_split.server.service import TrainingService
+from keras_split.training.in_flight import StepHandle
 from keras_split.transports import Transport
 from tests import links
 
@@ -27,7 +27,7 @@ from tests import links
 def opened():
     """A body, its host, and the session of a client."""
     server = links.halves("int8")[1]
-    host = Host(server.half)
+    host = TrainingService(server.half)
     welcome = host.handle(links.hello(server.contract, links.MOMENTUM))
     assert welcome.replies_early
     return server, host, welcome.session
@@ -128,8 +128,8 @@ def _inputs(server):
     smashed = links.smashed(server.contract)
     parts = server.half._crossings.smashed.unwrap(smashed)
     queue = tf.queue.FIFOQueue(1, [tf.float32])
-    ticket = Ticket(tf.constant(0, tf.int64), queue.queue_ref)
-    return [ticket, *map(tf.convert_to_tensor, parts)]
+    step_handle = StepHandle(tf.constant(0, tf.int64), queue.queue_ref)
+    return [step_handle, *map(tf.convert_to_tensor, parts)]
 
 
 def _ancestors(operation):
@@ -223,7 +223,7 @@ class Scripted(Transport):
         self.sent.append("close")
 
 
-class Talk(Conversation):
+class Talk(ClientSession):
     """A conversation with one scripted connection after the other."""
 
     def __init__(self, *scripts, overlap=True):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_split.training import tf_threads
-from keras_split.training.in_flight import Parking
+from keras_split.training.in_flight import StepsInFlight
 
 DTYPES = [tf.float32, tf.float32]
 
@@ -12,10 +12,12 @@ def graph_of(parking):
     """A step that adds what comes to what it has, and hands it out."""
 
     @tf.function(autograph=False)
-    def graph(ticket):
-        scale, gradient = parking.exchange(ticket, [tf.constant(2.0)], DTYPES)
+    def graph(step_handle):
+        scale, gradient = parking.exchange(
+            step_handle, [tf.constant(2.0)], DTYPES
+        )
         made = scale * gradient
-        with tf.control_dependencies([parking.hand_out(ticket, [made])]):
+        with tf.control_dependencies([parking.hand_out(step_handle, [made])]):
             return tf.identity(made)
 
     return graph
@@ -26,7 +28,7 @@ def gradients(number):
 
 
 def test_a_graph_waits_for_its_own_gradients():
-    parking = Parking()
+    parking = StepsInFlight()
     graph = graph_of(parking)
     steps = [parking.start(graph, DTYPES, early=True) for _ in range(3)]
 
@@ -42,7 +44,7 @@ def test_a_graph_waits_for_its_own_gradients():
 
 
 def test_waiting_graphs_hold_no_thread():
-    parking = Parking()
+    parking = StepsInFlight()
     graph = graph_of(parking)
 
     steps = [
@@ -57,7 +59,7 @@ def test_waiting_graphs_hold_no_thread():
 
 
 def test_with_gradients_at_hand_nothing_waits():
-    parking = Parking()
+    parking = StepsInFlight()
 
     step = parking.start(graph_of(parking), DTYPES, gradients(3))
 
@@ -65,7 +67,7 @@ def test_with_gradients_at_hand_nothing_waits():
 
 
 def test_an_abandoned_graph_ends():
-    parking = Parking()
+    parking = StepsInFlight()
     step = parking.start(graph_of(parking), DTYPES)
     step.features.result(20)
 
@@ -76,7 +78,7 @@ def test_an_abandoned_graph_ends():
 
 
 def test_who_comes_later_changes_nothing():
-    parking = Parking()
+    parking = StepsInFlight()
     step = parking.start(graph_of(parking), DTYPES)
 
     step.give(gradients(1))
@@ -87,7 +89,7 @@ def test_who_comes_later_changes_nothing():
 
 
 def test_queues_are_used_again_however_a_step_ended():
-    parking = Parking()
+    parking = StepsInFlight()
     graph = graph_of(parking)
     for n in range(6):
         step = parking.start(graph, DTYPES)
@@ -102,9 +104,9 @@ def test_queues_are_used_again_however_a_step_ended():
 
 
 def test_what_a_failed_step_left_in_its_queue_reaches_no_other():
-    parking = Parking()
+    parking = StepsInFlight()
 
-    def fail(ticket):
+    def fail(step_handle):
         raise ValueError("no")
 
     failed = parking.start(fail, DTYPES, gradients(1), early=True)

@@ -8,7 +8,7 @@ from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.errors import RefusedError
-from keras_split.server.guards import Limits
+from keras_split.server.guards import GradientLimits
 from tests import links
 
 
@@ -58,7 +58,7 @@ def state(client, server):
 
 
 def joins(client):
-    return client._partner.joint is not None
+    return client._server_link.joint is not None
 
 
 BY_CHANNEL = Quantization(Rule("int8", "channel"), Rule("int4", "tensor"))
@@ -132,7 +132,9 @@ def test_a_batch_that_is_not_finite_moves_nothing():
 
 def test_gradients_above_the_norm_are_refused(caplog):
     client, server = links.halves()
-    client._partner._host = server.host(limits=Limits(max_grad_norm=1e-6))
+    client._server_link._host = server.host(
+        limits=GradientLimits(max_grad_norm=1e-6)
+    )
     links.compile(client)
 
     history = fit(client, *links.batch(8), epochs=1)
@@ -145,7 +147,9 @@ def test_gradients_above_the_norm_are_refused(caplog):
 
 def test_a_server_that_clips_gets_messages():
     client, server = links.halves()
-    client._partner._host = server.host(limits=Limits(clip_grad_norm=1.0))
+    client._server_link._host = server.host(
+        limits=GradientLimits(clip_grad_norm=1.0)
+    )
     links.compile(client)
 
     client.train_on_batch(*links.batch(8))
@@ -180,18 +184,18 @@ def test_it_takes_turns_with_a_client_over_grpc():
 
 def test_a_new_session_goes_on_in_the_same_graph():
     client, _ = trained(SplitStrategy())
-    before = client._partner.joint
+    before = client._server_link.joint
 
     client.close()
     fit(client, *links.batch(8))
 
-    assert client._partner.joint is before
+    assert client._server_link.joint is before
     assert client.strategy.next_step == 2
 
 
 def test_a_session_that_the_server_forgot_is_an_error():
     client, _ = trained(SplitStrategy())
-    host = client._partner.host()
+    host = client._server_link.host()
 
     class Forget(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -61,9 +61,9 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
     servers = [links.halves()[1] for _ in range(2)]
 
     for server in servers:
-        host = server.host(max_sessions=in_flight.PLACES + 2)
+        host = server.host(max_sessions=in_flight.MAX_IN_FLIGHT + 2)
         smashed = links.smashed(server.contract)
-        for _ in range(in_flight.PLACES + 2):
+        for _ in range(in_flight.MAX_IN_FLIGHT + 2):
             session = host.handle(links.hello(server.contract)).session
             reply = host.handle(Forward(session, 0, smashed))
             assert not isinstance(reply, Refusal)
@@ -71,7 +71,7 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
     waiting = [len(server.half._parked) for server in servers]
     for server in servers:
         server.half.abandon_all()
-    assert sum(waiting) == in_flight.PLACES
+    assert sum(waiting) == in_flight.MAX_IN_FLIGHT
 
 
 def test_a_thread_stays_free():

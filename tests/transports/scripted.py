@@ -1,10 +1,10 @@
 """A host without a body, for tests of what carries messages."""
 
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import ServerCallback
 
 
-class Heard(Events):
+class Heard(ServerCallback):
     """Remembers what it was told."""
 
     def __init__(self):

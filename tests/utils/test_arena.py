@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_split.utils.arena import SLAB_BYTES
-from keras_split.utils.arena import Slabs
+from keras_split.utils.arena import Arena
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from keras_split.utils.arena import Slabs
     ids=lambda array: f"{array.dtype}{list(array.shape)}"[:20],
 )
 def test_a_copy_is_like_its_array_and_not_the_same(array):
-    made = Slabs().copy(array)
+    made = Arena().copy(array)
 
     assert (made.dtype, made.shape) == (array.dtype, array.shape)
     assert np.array_equal(made, array)
@@ -28,7 +28,7 @@ def test_a_copy_is_like_its_array_and_not_the_same(array):
 
 
 def test_copies_do_not_overlap():
-    slabs = Slabs()
+    slabs = Arena()
     arrays = [np.full(n, n % 251, "uint8") for n in range(1, 4000)]
 
     made = [slabs.copy(array) for array in arrays]
@@ -37,7 +37,7 @@ def test_copies_do_not_overlap():
 
 
 def test_many_slabs_are_used():
-    slabs = Slabs()
+    slabs = Arena()
 
     made = [slabs.copy(np.full(3 << 20, n, "uint8")) for n in range(20)]
 
@@ -47,7 +47,7 @@ def test_many_slabs_are_used():
 
 
 def test_a_slab_is_used_again_when_the_last_of_its_arrays_is_gone():
-    slabs = Slabs()
+    slabs = Arena()
     arrays = [slabs.copy(np.zeros(4 << 20, "uint8")) for _ in range(5)]
     first = arrays[0].ctypes.data
     one, *arrays = arrays[3:]
@@ -65,7 +65,7 @@ def test_a_slab_is_used_again_when_the_last_of_its_arrays_is_gone():
 
 
 def test_memory_is_bounded_by_what_is_kept():
-    slabs = Slabs()
+    slabs = Arena()
     kept = deque(maxlen=8)
     places = set()
 

@@ -14,10 +14,12 @@ import numpy as np
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CodecError
 from keras_split.errors import ProtocolError
 from keras_split.protocol import messages
-from keras_split.protocol.messages import CutTensor
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import Message
 from keras_split.protocol.wire import split_pb2 as pb
 
@@ -219,8 +221,8 @@ def _nbytes(piece: Any) -> int:
     return memoryview(piece).nbytes
 
 
-def _contract_to_wire(contract: messages.Contract) -> pb.Contract:
-    def specs(values: Iterable[messages.TensorSpec]) -> list[pb.TensorSpec]:
+def _contract_to_wire(contract: Contract) -> pb.Contract:
+    def specs(values: Iterable[TensorSpec]) -> list[pb.TensorSpec]:
         return [pb.TensorSpec(name=v.name, shape=v.shape) for v in values]
 
     def rule(value: Rule) -> pb.Rule:
@@ -244,11 +246,9 @@ def _contract_to_wire(contract: messages.Contract) -> pb.Contract:
     )
 
 
-def _contract_from_wire(contract: pb.Contract) -> messages.Contract:
-    def specs(values: Any) -> tuple[messages.TensorSpec, ...]:
-        return tuple(
-            messages.TensorSpec(v.name, tuple(v.shape)) for v in values
-        )
+def _contract_from_wire(contract: pb.Contract) -> Contract:
+    def specs(values: Any) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(v.name, tuple(v.shape)) for v in values)
 
     def rule(value: pb.Rule) -> Rule:
         return Rule(value.dtype, value.granularity, value.rounding)
@@ -261,7 +261,7 @@ def _contract_from_wire(contract: pb.Contract) -> messages.Contract:
         )
     except ValueError as error:
         raise ProtocolError(str(error), "quantization") from error
-    return messages.Contract(
+    return Contract(
         fingerprint=contract.fingerprint,
         cut=tuple(contract.cut),
         smashed=specs(contract.smashed),

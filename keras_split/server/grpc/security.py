@@ -12,7 +12,7 @@ from keras_split.protocol.credentials import check_pair
 from keras_split.protocol.credentials import read_file
 from keras_split.protocol.pem import check_files
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.tokens import Tokens
 
 _Path = str | os.PathLike[str]
@@ -79,7 +79,7 @@ class Security:
         return None if self.tokens is None else Tokens.read(self.tokens)
 
 
-class Doorkeeper(grpc.ServerInterceptor):
+class Authenticator(grpc.ServerInterceptor):
     """Knows who calls, and sends away who has no token.
 
     The health service answers everybody: those who watch over servers carry
@@ -90,7 +90,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         events: Hears of those who were sent away.
     """
 
-    def __init__(self, tokens: Tokens | None, events: Events) -> None:
+    def __init__(self, tokens: Tokens | None, events: ServerCallback) -> None:
         self._tokens = tokens
         self._events = events
 

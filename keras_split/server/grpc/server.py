@@ -17,13 +17,13 @@ from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import frames
 from keras_split.server.grpc.executor import DaemonThreads
 from keras_split.server.grpc.gate import Gate
-from keras_split.server.grpc.security import Doorkeeper
+from keras_split.server.grpc.security import Authenticator
 from keras_split.server.grpc.security import Security
 from keras_split.server.grpc.servicer import SERVICE
 from keras_split.server.grpc.servicer import TRAINING
 from keras_split.server.grpc.servicer import Servicer
 from keras_split.server.limits import StreamLimits
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 from keras_split.server.watchdog import Watchdog
 from keras_split.transports.address import is_loopback
 
@@ -59,7 +59,7 @@ class Server:
 
     def __init__(
         self,
-        host: Host,
+        host: TrainingService,
         codec: Codec,
         address: str = "127.0.0.1",
         port: int = 50051,
@@ -76,7 +76,7 @@ class Server:
         self._host = host
         bounds = StreamLimits(**limits)
         self._watchdog = Watchdog(bounds.watch_period_s)
-        doorkeeper = Doorkeeper(security.read_tokens(), host.events)
+        doorkeeper = Authenticator(security.read_tokens(), host.events)
         gate = Gate(_GUESTS, bounds.hello_timeout_s, self._watchdog, TRAINING)
         self._server = grpc.server(
             DaemonThreads(),

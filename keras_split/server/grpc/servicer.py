@@ -26,11 +26,11 @@ from keras_split.server.callbacks import label
 from keras_split.server.grpc.ahead import ahead
 from keras_split.server.grpc.gate import Places
 from keras_split.server.grpc.incoming import Incoming
-from keras_split.server.grpc.security import Doorkeeper
+from keras_split.server.grpc.security import Authenticator
 from keras_split.server.limits import StreamLimits
 from keras_split.server.rate import Bucket
 from keras_split.server.rate import Buckets
-from keras_split.server.service import Host
+from keras_split.server.service import TrainingService
 from keras_split.server.watchdog import Watchdog
 from keras_split.transports.address import peer_host
 
@@ -55,11 +55,11 @@ class Servicer:
 
     def __init__(
         self,
-        host: Host,
+        host: TrainingService,
         codec: Codec,
         limits: StreamLimits,
         watchdog: Watchdog,
-        doorkeeper: Doorkeeper,
+        doorkeeper: Authenticator,
         status: Callable[[], ServerStatus] | None = None,
     ) -> None:
         self._host = host

@@ -7,6 +7,6 @@ server, or several together.
 from keras_split.server.observe.audit import Audit
 from keras_split.server.observe.logs import Log
 from keras_split.server.observe.metrics import Metrics
-from keras_split.server.observe.tally import Tally
+from keras_split.server.observe.status_collector import StatusCollector
 
-__all__ = ["Audit", "Log", "Metrics", "Tally"]
+__all__ = ["Audit", "Log", "Metrics", "StatusCollector"]

@@ -11,14 +11,14 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import known
 
 _LOG = logging.getLogger("keras_split.server")
 
 
-class Audit(Events):
+class Audit(ServerCallback):
     """Appends events to a file of JSON lines.
 
     Each line has `time` (UTC) and `event`, and what there is of `session`
@@ -78,7 +78,7 @@ class Audit(Events):
         carried = self._carried(session, keep=False)
         self._write("closed", session, reason=reason, **carried)
 
-    def committed(self, taken: Taken) -> None:
+    def committed(self, taken: StepCommitted) -> None:
         """Writes which step."""
         self._write("step", taken.session, step=taken.step)
 

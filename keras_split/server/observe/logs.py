@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_split.errors import BackendError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.observe.reasons import known
 
 FORMATS = ("text", "json")
@@ -41,7 +41,7 @@ def configure(format: str = "text") -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-class Log(Events):
+class Log(ServerCallback):
     """Logs sessions, checkpoints and refusals, but not every step.
 
     Of refusals at most `REFUSALS_PER_S` a second have a line of their own,

@@ -8,8 +8,8 @@ from typing import Any
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import OTHER
 from keras_split.server.observe.reasons import known
 
@@ -21,7 +21,7 @@ _BUCKETS = (
 )
 
 
-class Metrics(Events):
+class Metrics(ServerCallback):
     """Counters, gauges and histograms in a registry of their own.
 
     No metric has a label for the session: Prometheus keeps a series for each
@@ -111,7 +111,7 @@ class Metrics(Events):
         self._closed.labels(reason if reason in _CLOSED else OTHER).inc()
         self._sessions.pop(session, None)
 
-    def committed(self, taken: Taken) -> None:
+    def committed(self, taken: StepCommitted) -> None:
         """Counts a step and its times."""
         self._steps.inc()
         self._queue.observe(taken.queue_s)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_split.errors import ProtocolError
-from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.session import Session
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
@@ -44,7 +44,7 @@ class Checkpointer:
         every: int,
         every_bytes: int,
         capture: Callable[[], HostState],
-        events: Events,
+        events: ServerCallback,
     ) -> None:
         self._checkpoints = checkpoints
         self._every = every

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
-from keras_split.protocol import messages
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Message
 from keras_split.server.session_state import SessionState
 from keras_split.utils import npz
@@ -249,7 +248,7 @@ def _put_tensor(
 def _get_tensor(
     arrays: dict[str, np.ndarray[Any, Any]], name: str, about: dict[str, Any]
 ) -> CutTensor:
-    return messages.CutTensor(
+    return CutTensor(
         about["name"],
         tuple(about["shape"]),
         arrays[f"{name}_codes"],

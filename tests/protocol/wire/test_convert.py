@@ -6,11 +6,11 @@ import pytest
 from keras_split.compression import codecs
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.tensors import CutTensor
+from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import messages
-from keras_split.protocol.messages import Contract
-from keras_split.protocol.messages import CutTensor
-from keras_split.protocol.messages import TensorSpec
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
 

@@ -20,7 +20,7 @@ from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
-from keras_split.server.callbacks import Events
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.grpc.security import Security
 from keras_split_cli import certs
 from tests import links
@@ -224,7 +224,7 @@ def test_a_client_with_a_certificate_is_known_by_its_name(server, serve, pki):
     assert heard.clients == ["alice"]
 
 
-class Heard(Events):
+class Heard(ServerCallback):
     def __init__(self):
         self.clients = []
         self.refusals = []

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from keras_split.compression import codecs
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye

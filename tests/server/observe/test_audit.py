@@ -11,7 +11,7 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.audit import Audit
 
 ANN = Caller("ann", "ipv4:10.0.0.2:4000")
@@ -36,7 +36,7 @@ def test_every_event_is_a_line_with_what_there_is_of_it(path):
         audit.loaded("state", {"old": 4})
         audit.opened("s", ANN)
         audit.carried("s", 100, 20)
-        audit.committed(Taken("s", 0, 0.1, 0.2))
+        audit.committed(StepCommitted("s", 0, 0.1, 0.2))
         audit.restored("s", "secret tag")
         audit.left("s")
         audit.resumed("s", Caller(peer="p"), 1)
@@ -77,7 +77,7 @@ def test_every_event_is_a_line_with_what_there_is_of_it(path):
 def test_times_are_utc_and_in_order(path):
     with Audit(path) as audit:
         for step in range(3):
-            audit.committed(Taken("s", step, 0.0, 0.0))
+            audit.committed(StepCommitted("s", step, 0.0, 0.0))
 
     times = [datetime.fromisoformat(r["time"]) for r in records(path)]
     assert times == sorted(times)
@@ -87,7 +87,7 @@ def test_times_are_utc_and_in_order(path):
 def test_a_line_is_there_before_the_file_is_closed(path):
     audit = Audit(path)
 
-    audit.committed(Taken("s", 0, 0.0, 0.0))
+    audit.committed(StepCommitted("s", 0, 0.0, 0.0))
 
     assert len(records(path)) == 1
     audit.close()
@@ -106,7 +106,7 @@ def test_only_its_owner_may_read_it(path):
 def test_a_second_server_appends(path):
     for step in range(2):
         with Audit(path) as audit:
-            audit.committed(Taken("s", step, 0.0, 0.0))
+            audit.committed(StepCommitted("s", step, 0.0, 0.0))
 
     assert [r["step"] for r in records(path)] == [0, 1]
 
@@ -115,7 +115,7 @@ def test_a_line_that_was_torn_does_not_take_the_next_one_with_it(path):
     path.write_bytes(b'{"event": "st')
 
     with Audit(path) as audit:
-        audit.committed(Taken("s", 3, 0.0, 0.0))
+        audit.committed(StepCommitted("s", 3, 0.0, 0.0))
 
     torn, whole = path.read_text().splitlines()
     assert torn == '{"event": "st'
@@ -145,7 +145,7 @@ def test_steps_of_many_threads_are_one_line_each(path):
 
         def work(session):
             for step in range(200):
-                audit.committed(Taken(session, step, 0.0, 0.0))
+                audit.committed(StepCommitted(session, step, 0.0, 0.0))
 
         threads = [threading.Thread(target=work, args=[n]) for n in "abcd"]
         for thread in threads:
@@ -160,7 +160,7 @@ def test_steps_of_many_threads_are_one_line_each(path):
 def test_a_full_disk_stops_nothing_and_is_said_once(caplog):
     with Audit("/dev/full") as audit:
         for step in range(3):
-            audit.committed(Taken("s", step, 0.0, 0.0))
+            audit.committed(StepCommitted("s", step, 0.0, 0.0))
 
     assert audit.lost == 3
     assert len(caplog.records) == 1
@@ -170,15 +170,15 @@ def test_a_full_disk_stops_nothing_and_is_said_once(caplog):
 def test_when_there_is_room_again_it_goes_on_and_tells_what_is_lost(path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Audit(path) as audit:
-        audit.committed(Taken("s", 0, 0.0, 0.0))
+        audit.committed(StepCommitted("s", 0, 0.0, 0.0))
         room = path.stat().st_size + 10
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         try:
-            audit.committed(Taken("s", 1, 0.0, 0.0))
-            audit.committed(Taken("s", 2, 0.0, 0.0))
+            audit.committed(StepCommitted("s", 1, 0.0, 0.0))
+            audit.committed(StepCommitted("s", 2, 0.0, 0.0))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        audit.committed(Taken("s", 3, 0.0, 0.0))
+        audit.committed(StepCommitted("s", 3, 0.0, 0.0))
 
     first, torn, gap, last = path.read_text().splitlines()
     assert json.loads(first)["step"] == 0

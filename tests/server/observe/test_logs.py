@@ -8,7 +8,7 @@ import pytest
 
 from keras_split.errors import BackendError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.logs import REFUSALS_PER_S
 from keras_split.server.observe.logs import Log
 from keras_split.server.observe.logs import configure
@@ -101,7 +101,7 @@ def test_sessions_and_checkpoints_are_logged_and_steps_are_not(logged):
 
     log.loaded("state", {"old": 4})
     log.opened("s", ANN)
-    log.committed(Taken("s", 0, 0.1, 0.2))
+    log.committed(StepCommitted("s", 0, 0.1, 0.2))
     log.carried("s", 1, 2)
     log.checkpointed("state", 0.25)
     log.restored("s", "tag")

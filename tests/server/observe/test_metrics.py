@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.metrics import Metrics
 
 ANN = Caller("ann", "ipv4:10.0.0.2:4000")
@@ -47,8 +47,8 @@ def busy():
     metrics.left("t")
     metrics.closed("u", "goodbye")
     metrics.carried("s", 100, 20)
-    metrics.committed(Taken("s", 0, 0.02, 0.3))
-    metrics.committed(Taken("s", 1, 0.2, 0.3))
+    metrics.committed(StepCommitted("s", 0, 0.02, 0.3))
+    metrics.committed(StepCommitted("s", 1, 0.2, 0.3))
     metrics.refused("s", ANN, "shape")
     metrics.checkpointed("path", 0.5)
     metrics.loaded("path", {"v": 4})
@@ -111,7 +111,7 @@ def test_no_series_is_made_by_what_a_client_chose():
             metrics.opened(str(number), Caller(f"client {number}"))
             metrics.refused(str(number), ANN, f"reason {number}")
             metrics.carried(str(number), 1, 1)
-            metrics.committed(Taken(str(number), number, 0.1, 0.1))
+            metrics.committed(StepCommitted(str(number), number, 0.1, 0.1))
             metrics.closed(str(number), f"reason {number}")
 
     run([0])

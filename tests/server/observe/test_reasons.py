@@ -12,7 +12,7 @@ from keras_split.server.observe.reasons import known
 
 SOURCES = sorted(Path(keras_split.__file__).parent.rglob("*.py"))
 # Which argument is the reason: ProtocolError(text, reason) and so on.
-PLACES = {"ProtocolError": 1, "Refusal": 0, "refused": 2}
+MAX_IN_FLIGHT = {"ProtocolError": 1, "Refusal": 0, "refused": 2}
 
 
 def given():
@@ -22,9 +22,9 @@ def given():
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name not in PLACES:
+            if name not in MAX_IN_FLIGHT:
                 continue
-            arguments = node.args[PLACES[name] :][:1]
+            arguments = node.args[MAX_IN_FLIGHT[name] :][:1]
             arguments += [k.value for k in node.keywords if k.arg == "reason"]
             for argument in arguments:
                 if isinstance(argument, ast.Constant):

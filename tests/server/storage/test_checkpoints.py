@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
-from keras_split.protocol.messages import CutTensor
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.server.session_state import SessionState

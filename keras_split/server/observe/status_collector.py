@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Events
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import known
 
 
@@ -27,7 +27,7 @@ class _Count:
     connected: bool = False
 
 
-class Tally(Events):
+class StatusCollector(ServerCallback):
     """Keeps totals, and one row for each session that is open.
 
     Args:
@@ -103,7 +103,7 @@ class Tally(Events):
         with self._lock:
             self._sessions.pop(session, None)
 
-    def committed(self, taken: Taken) -> None:
+    def committed(self, taken: StepCommitted) -> None:
         """Counts a step."""
         with self._lock:
             self._total.steps += 1

@@ -3,16 +3,16 @@ import threading
 import numpy as np
 
 from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import Taken
+from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import REASONS
-from keras_split.server.observe.tally import Tally
-from keras_split.server.observe.tally import resident_bytes
+from keras_split.server.observe.status_collector import StatusCollector
+from keras_split.server.observe.status_collector import resident_bytes
 
 ANN = Caller("ann", "ipv4:10.0.0.2:4000")
 
 
 def tally():
-    return Tally("f" * 64, ["first", "second"])
+    return StatusCollector("f" * 64, ["first", "second"])
 
 
 def rows(made):
@@ -32,8 +32,8 @@ def test_a_session_has_a_row_with_its_steps_and_bytes():
 
     made.opened("s", ANN)
     made.carried("s", 100, 20)
-    made.committed(Taken("s", 0, 0.0, 0.0))
-    made.committed(Taken("s", 1, 0.0, 0.0))
+    made.committed(StepCommitted("s", 0, 0.0, 0.0))
+    made.committed(StepCommitted("s", 1, 0.0, 0.0))
 
     row = rows(made)["s"]
     assert (row.client, row.peer) == ("ann", "ipv4:10.0.0.2:4000")
@@ -60,7 +60,7 @@ def test_sessions_of_a_checkpoint_wait_for_their_clients():
 
     made.loaded("path", {"s": 5})
     waiting = rows(made)["s"]
-    made.committed(Taken("s", 5, 0.0, 0.0))
+    made.committed(StepCommitted("s", 5, 0.0, 0.0))
 
     assert (waiting.steps, waiting.connected) == (5, False)
     assert rows(made)["s"].steps == 6
@@ -72,7 +72,7 @@ def test_a_closed_session_disappears_and_the_totals_stay():
     made = tally()
     made.opened("s", ANN)
     made.carried("s", 100, 20)
-    made.committed(Taken("s", 0, 0.0, 0.0))
+    made.committed(StepCommitted("s", 0, 0.0, 0.0))
 
     made.closed("s", "goodbye")
     made.carried("s", 1, 2)  # the reply to its goodbye
@@ -94,7 +94,7 @@ def test_nothing_grows_with_sessions_that_are_gone_or_reasons_made_up():
         made.opened(str(number), ANN)
         made.closed(str(number), "idle")
         made.refused("", ANN, f"reason {number}")
-        made.committed(Taken("never opened", 0, 0.0, 0.0))
+        made.committed(StepCommitted("never opened", 0, 0.0, 0.0))
 
     assert made.status().sessions == ()
     assert made.status().refusals == {"other": 1000}
@@ -126,7 +126,7 @@ def test_no_count_is_lost_between_threads():
 
     def work():
         for step in range(2000):
-            made.committed(Taken("s", step, 0.0, 0.0))
+            made.committed(StepCommitted("s", step, 0.0, 0.0))
             made.carried("s", 3, 1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
