@@ -12,6 +12,7 @@ from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
 from keras_split.partition.bottleneck import add_bottlenecks
 from keras_split.partition.partition import Partition
+from keras_split.utils import keras_private
 
 
 def compile(
@@ -86,7 +87,7 @@ def compile(
         head.model, tail.model if tail else None, contract, wiring
     )
     server = ServerModel(partition.body.model, contract)
-    client._partner.server = server
+    client._server_link.server = server
     if model.compiled:
         _hand_on(model, client)
     return client, server
@@ -94,7 +95,7 @@ def compile(
 
 def _hand_on(model: keras.Model, client: ClientModel) -> None:
     """Compiles the client as the model was."""
-    given = dict(model._compile_config.config)
+    given = keras_private.compile_config(model)
     given.pop("jit_compile", None)
     optimizer = model.optimizer
     if optimizer is not None:

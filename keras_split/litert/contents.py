@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
+
+from keras_split.utils import keras_private
 
 
 def operations(content: bytes) -> Counter[str]:
@@ -12,6 +13,7 @@ def operations(content: bytes) -> Counter[str]:
 
     A custom operation is called `"CUSTOM:name"`.
     """
+    schema = keras_private.tflite_schema()
     model = schema.Model.GetRootAsModel(content, 0)
     names = {
         number: name
@@ -35,6 +37,7 @@ def operations(content: bytes) -> Counter[str]:
 
 def signatures(content: bytes) -> dict[str, Any]:
     """Inputs and outputs of each signature: names, shapes and dtypes."""
+    schema = keras_private.tflite_schema()
     model = schema.Model.GetRootAsModel(content, 0)
     found: dict[str, Any] = {}
     for i in range(model.SignatureDefsLength()):
@@ -52,6 +55,7 @@ def signatures(content: bytes) -> dict[str, Any]:
 
 
 def _tensor(graph: Any, entry: Any) -> dict[str, Any]:
+    schema = keras_private.tflite_schema()
     tensor = graph.Tensors(entry.TensorIndex())
     types = {
         number: name.lower()

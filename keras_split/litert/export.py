@@ -19,6 +19,7 @@ from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.state import digest
 from keras_split.litert.training import TrainingSignatures
+from keras_split.utils import keras_private
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
@@ -96,7 +97,7 @@ def check(
             "phone. Received: one cut. Pass cut=[first, second]."
         )
     for segment in (client.head, client.tail):
-        for layer in segment._flatten_layers():
+        for layer in keras_private.flatten_layers(segment):
             if layer.compute_dtype not in (None, "float32"):
                 raise ExportError(
                     "Expected float32 layers in head and tail. Received: "
@@ -124,7 +125,7 @@ def layers(client: "ClientModel") -> dict[str, str]:
         layer.name: type(layer).__name__
         for segment in (client.head, client.tail)
         if segment is not None
-        for layer in segment._flatten_layers(include_self=False)
+        for layer in keras_private.flatten_layers(segment, include_self=False)
     }
 
 
@@ -176,8 +177,8 @@ def _losses(client: "ClientModel", given: Any) -> list[OutputLoss]:
     names = output_names(client)
     weights: Any = None
     if given is None and client.compiled:
-        given = client._compile_config.config.get("loss")
-        weights = client._compile_config.config.get("loss_weights")
+        given = keras_private.compile_config(client).get("loss")
+        weights = keras_private.compile_config(client).get("loss_weights")
     return [
         OutputLoss(name, loss, 1.0 if weight is None else float(weight))
         for name, loss, weight in zip(

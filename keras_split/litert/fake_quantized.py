@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_split.errors import ExportError
 from keras_split.litert.tf_keras_bridge import Twin
 from keras_split.litert.tf_keras_bridge import flat
+from keras_split.utils import keras_private
 
 _REFUSED = re.compile(r"[Ll]ayer (\S+?):<class")
 _RANGE_BATCHES = 8
@@ -95,14 +96,17 @@ class FakeQuantized:
                     ) from error
                 left.add(found[1])
         for layer in self._model.layers:
-            kernels = getattr(layer, "_weight_vars", None)
+            kernels = keras_private.kernel_quantizers(layer)
             if kernels:
                 # tfmot has one range for a depthwise or dense kernel, and
                 # sets it in training steps only; files have one a channel.
-                layer._weight_vars = [
-                    (weight, _KernelRounding(layer.layer), {})
-                    for weight, _, _ in kernels
-                ]
+                keras_private.set_kernel_quantizers(
+                    layer,
+                    [
+                        (weight, _KernelRounding(layer.layer), {})
+                        for weight, _, _ in kernels
+                    ],
+                )
         self.float_layers = [
             f"{twin.layers[name].name!r} ({type(twin.layers[name]).__name__})"
             for name in left

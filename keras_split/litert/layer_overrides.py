@@ -26,6 +26,7 @@ import tensorflow as tf
 from keras_split.defenses.random import uniform
 from keras_split.errors import ExportError
 from keras_split.litert import lowering
+from keras_split.utils import keras_private
 
 
 class Batch(NamedTuple):
@@ -49,32 +50,24 @@ class Batch(NamedTuple):
         return tf.reshape(rows, (self.size,) + (1,) * (rank - 1))
 
 
-@contextlib.contextmanager
-def stand_ins(model: keras.Model, batch: Batch) -> Iterator[None]:
+def layer_overrides(
+    model: keras.Model, batch: Batch
+) -> contextlib.AbstractContextManager[None]:
     """Swaps the layers of a model, nested models included."""
-    swapped: list[tuple[Any, str]] = []
     seeds = itertools.count(batch.salt)
-
-    def swap(layer: Any, name: str, function: Callable[..., Any]) -> None:
-        object.__setattr__(layer, name, function)
-        swapped.append((layer, name))
-
-    try:
-        for layer in model._flatten_layers():
-            call = type(layer).call
-            if call is keras.layers.BatchNormalization.call:
-                swap(layer, "call", _normalization(layer, batch))
-            elif call in _DROPOUTS:
-                swap(layer, "call", _dropout(layer, batch, seeds))
-            elif (
-                isinstance(layer, keras.layers.Conv2D)
-                and type(layer).convolution_op is _CONVOLUTION
-            ):
-                swap(layer, "convolution_op", _convolution(layer))
-        yield
-    finally:
-        for layer, name in swapped:
-            object.__delattr__(layer, name)
+    found: list[tuple[Any, str, Callable[..., Any]]] = []
+    for layer in keras_private.flatten_layers(model):
+        call = type(layer).call
+        if call is keras.layers.BatchNormalization.call:
+            found.append((layer, "call", _normalization(layer, batch)))
+        elif call in _DROPOUTS:
+            found.append((layer, "call", _dropout(layer, batch, seeds)))
+        elif (
+            isinstance(layer, keras.layers.Conv2D)
+            and type(layer).convolution_op is _CONVOLUTION
+        ):
+            found.append((layer, "convolution_op", _convolution(layer)))
+    return keras_private.overridden(found)
 
 
 _CONVOLUTION = keras.layers.Conv2D.convolution_op
@@ -203,7 +196,7 @@ def _dropout(
             return inputs
         given = layer.noise_shape or (None,) * len(inputs.shape)
         if type(layer).call is _SPATIAL_DROPOUT:
-            given = layer._get_noise_shape(inputs)
+            given = keras_private.noise_shape(layer, inputs)
         shape = [
             int(own if size is None else size)
             for size, own in zip(given, inputs.shape, strict=True)

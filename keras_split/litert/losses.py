@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
+from keras_split.utils import keras_private
 
 _EPSILON = 1e-7  # keras.config.epsilon(), where a probability is clipped
 
@@ -97,7 +98,7 @@ class OutputLoss:
         config = self.loss.get_config()
         # Keras' activations leave the logits with their output, and its
         # losses prefer them, because they keep what rounding would lose.
-        logits = getattr(predictions, "_keras_logits", None)
+        logits = keras_private.logits_of(predictions)
         if config.get("from_logits"):
             logits = predictions
         smoothing = config.get("label_smoothing") or 0.0

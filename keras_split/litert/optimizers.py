@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
+from keras_split.utils import keras_private
 
 _KINDS = ("SGD", "Adam", "AdamW")
 
@@ -87,7 +88,7 @@ class Update:
             bound = optimizer.clipvalue
             gradient = tf.clip_by_value(gradient, -bound, bound)
         decay = optimizer.weight_decay
-        if decay is not None and optimizer._use_weight_decay(variable):
+        if decay is not None and keras_private.decays(optimizer, variable):
             weight = weight - weight * decay * learning_rate
         rule = self._adam_step if self._adam else self._sgd_step
         weight, new_slots = rule(weight, slots, gradient, learning_rate, step)

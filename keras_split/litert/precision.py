@@ -18,11 +18,11 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_split.errors import BackendError
 from keras_split.errors import ExportError
 from keras_split.litert.calibration import Observed
+from keras_split.utils import keras_private
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 # Operations under this name scope compute the cut layer's codes.
@@ -107,6 +107,7 @@ def _quantize(
 
 def _read(content: bytes) -> Any:
     """A .tflite as LiteRT's own classes."""
+    schema = keras_private.tflite_schema()
     return schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
 
 

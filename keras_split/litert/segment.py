@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_split.errors import ExportError
 from keras_split.litert.layer_overrides import Batch
-from keras_split.litert.layer_overrides import stand_ins
+from keras_split.litert.layer_overrides import layer_overrides
 from keras_split.litert.optimizers import Update
 from keras_split.litert.state import HalfState
+from keras_split.utils import keras_private
 
 
 class Run(NamedTuple):
@@ -51,7 +52,7 @@ class TracedSegment:
         batch = Batch(size, tf.constant(size), tf.constant(0))
         with (
             keras.StatelessScope(self.state.values(read)),
-            stand_ins(self.model, batch),
+            layer_overrides(self.model, batch),
         ):
             made: list[tf.Tensor] = _list(self.model(inputs, training=False))
         return made
@@ -63,7 +64,7 @@ class TracedSegment:
         scope = keras.StatelessScope(
             self.state.values(read), collect_losses=True
         )
-        with scope, stand_ins(self.model, batch):
+        with scope, layer_overrides(self.model, batch):
             outputs = _list(self.model(inputs, training=True))
         if scope.losses:
             raise ExportError(
@@ -117,7 +118,7 @@ def _batch_size(inputs: Sequence[tf.Tensor]) -> int:
 def _with_losses(model: Any) -> str:
     names = [
         layer.name
-        for layer in model._flatten_layers()
+        for layer in keras_private.flatten_layers(model)
         if getattr(layer, "activity_regularizer", None) is not None
     ]
     return ", ".join(map(repr, names)) or "a layer"

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_split.utils import keras_private
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -109,7 +111,7 @@ def _moving(model: keras.Model) -> list[keras.Variable]:
     """Statistics of the BatchNormalization layers that are trained."""
     return [
         variable
-        for layer in model._flatten_layers()
+        for layer in keras_private.flatten_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
         and layer.trainable
         for variable in (layer.moving_mean, layer.moving_variance)

@@ -20,6 +20,7 @@ from keras_split.models.server_link import ServerLink
 from keras_split.protocol.contract import Contract
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
+from keras_split.utils import keras_private
 
 
 class SplitWeights(list[Any]):
@@ -470,7 +471,7 @@ class ClientModel(keras.Model):
         return alone and not self.run_eagerly and self.tail is not None
 
     def _loss_config(self) -> str:
-        given = self._compile_config.config
+        given = keras_private.compile_config(self)
         return json.dumps(
             keras.saving.serialize_keras_object(
                 {

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_split.errors import DataError
+from keras_split.utils import keras_private
 
 _NAME = re.compile(r"epoch-(\d{6})\.weights\.h5")
 
@@ -59,7 +60,8 @@ class Resume(keras.callbacks.Callback):
                 "anew, or put a copy there."
             ) from error
         self._tag = model.snapshot_tag
-        self.epoch = model._initial_epoch = number
+        self.epoch = number
+        keras_private.set_initial_epoch(model, number)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None

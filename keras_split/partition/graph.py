@@ -1,7 +1,7 @@
 """A Keras model as one flat graph of calls, nested models opened up.
 
 Keras has no public way to walk a functional model, so this is the one file
-that reads its nodes (`_nodes_by_depth`, unchanged since Keras 3.0).
+that reads its nodes.
 """
 
 import re
@@ -12,9 +12,9 @@ from dataclasses import field
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from keras_split.errors import CutError
+from keras_split.utils import keras_private
 
 _COUNT = re.compile(r"#\d+")
 
@@ -106,7 +106,7 @@ class Graph:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        functional = _functional(model)
+        functional = keras_private.functional(model)
         if functional is None:
             raise CutError(
                 "Expected a functional or Sequential model that knows its "
@@ -140,11 +140,9 @@ class Graph:
             id(spec): tensor
             for spec, tensor in zip(functional.inputs, inputs, strict=True)
         }
-        by_depth = functional._nodes_by_depth
         nodes = [
             node
-            for depth in sorted(by_depth, reverse=True)
-            for node in by_depth[depth]
+            for node in keras_private.nodes_in_order(functional)
             if not node.is_input
         ]
         total = Counter(id(node.operation) for node in nodes)
@@ -175,7 +173,7 @@ class Graph:
             look_up, (node.arguments.args, node.arguments.kwargs)
         )
         read = [tensors[id(spec)] for spec in node.input_tensors]
-        inner = _functional(operation)
+        inner = keras_private.functional(operation)
         if inner is not None and len(inner.inputs) == len(read):
             members, outputs = self._walk(inner, read, path + "/")
             return Nested(operation, path, args, kwargs, members, outputs)
@@ -198,7 +196,7 @@ class Graph:
             CutError: If the layer is called more than once.
         """
         for tensor in self.inputs:
-            source = tensor.spec._keras_history.operation
+            source = keras_private.made_by(tensor.spec)
             if layer is source or layer in (tensor.name, source.name):
                 return [tensor]
         members = list(_all_members(self.members))
@@ -238,14 +236,3 @@ def _all_members(
         yield member
         if isinstance(member, Nested):
             yield from _all_members(member.members)
-
-
-def _functional(operation: Any) -> Any:
-    """The functional graph behind a model, or None if it has code instead."""
-    if isinstance(operation, keras.Sequential):
-        plain = type(operation).call is keras.Sequential.call
-        return operation._functional if plain else None
-    if isinstance(operation, Functional):
-        plain = type(operation).call is Functional.call
-        return operation if plain else None
-    return None

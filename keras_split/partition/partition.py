@@ -24,6 +24,7 @@ from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
 from keras_split.protocol.contract import Contract
+from keras_split.utils import keras_private
 
 _NAMES = ("head", "body", "tail")
 
@@ -285,7 +286,7 @@ class Partition:
                     "can be trained through, so cut behind the layer that "
                     "reads it"
                 )
-            elif getattr(tensor.spec, "_keras_mask", None) is not None:
+            elif keras_private.mask_of(tensor.spec) is not None:
                 problem = (
                     "carries a mask, which does not travel; cut behind the "
                     "layer that consumes the mask"
@@ -370,7 +371,7 @@ def _structure(model: keras.Model) -> Any:
         return 0
     numbers = {id(t): i for i, t in enumerate(model.outputs)}
     return keras.tree.map_structure(
-        lambda t: numbers[id(t)], model._outputs_struct
+        lambda t: numbers[id(t)], keras_private.outputs_struct(model)
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_split.utils import keras_private
+
 
 def operations() -> set[tf.Operation]:
     """All operations of the graph that is being traced."""
@@ -40,7 +42,7 @@ def defer(
     for operation in waiting:
         inputs = {tensor.op for tensor in operation.inputs}
         if inputs and not inputs & waiting:
-            operation._add_control_inputs([sent.op])
+            keras_private.wait_for(operation, [sent.op])
 
 
 def _sources(gradients: Sequence[Any]) -> list[tf.Operation]:

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_split.utils import keras_private
+
 
 @contextlib.contextmanager
 def fused(model: keras.Model, wanted: bool = True) -> Iterator[None]:
@@ -30,19 +32,14 @@ def fused(model: keras.Model, wanted: bool = True) -> Iterator[None]:
     """
     layers = [
         layer
-        for layer in (model._flatten_layers() if wanted else ())
+        for layer in (keras_private.flatten_layers(model) if wanted else ())
         if type(layer).call is keras.layers.BatchNormalization.call
         and not (layer.synchronized or layer.renorm)
         and layer.variable_dtype == "float32"
     ]
-    for layer in layers:
-        # Past Keras, which would track it as a part of the layer.
-        object.__setattr__(layer, "call", _fused_call(layer))
-    try:
+    calls = [(layer, "call", _fused_call(layer)) for layer in layers]
+    with keras_private.overridden(calls):
         yield
-    finally:
-        for layer in layers:
-            object.__delattr__(layer, "call")
 
 
 def _fused_call(

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ProtocolError
+from keras_split.utils import keras_private
 
 _MEANS = ("sum_over_batch_size", "mean")
 
@@ -27,7 +28,7 @@ class SharedLoss:
     def __init__(self, model: keras.Model) -> None:
         if type(model).compute_loss is not keras.Model.compute_loss:
             raise refused("a compute_loss of its own")
-        given = model._compile_loss and model._compile_loss._user_loss
+        given = keras_private.loss_given(model)
         reductions = {
             _reduction(loss)
             for loss in keras.tree.flatten(given)
@@ -52,9 +53,7 @@ class SharedLoss:
         """
         share = tf.cast(share, loss.dtype)
         if self._mean:
-            if any(
-                getattr(t, "_keras_mask", None) is not None for t in outputs
-            ):
+            if any(keras_private.mask_of(t) is not None for t in outputs):
                 raise refused("outputs with a mask")
             return loss * share
         weights = [tf.cast(x, loss.dtype) for x in self._model.losses]

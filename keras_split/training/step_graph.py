@@ -29,6 +29,7 @@ from keras_split.training import delayed_wgrad
 from keras_split.training.fused_batchnorm import fused
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.in_flight import StepsInFlight
+from keras_split.utils import keras_private
 
 _MARK = "keras_split: "
 
@@ -102,7 +103,7 @@ class StepGraph:
         self._state = list(body.non_trainable_variables)
         self._half_precision = any(
             getattr(layer, "compute_dtype", "") == "float16"
-            for layer in body._flatten_layers()
+            for layer in keras_private.flatten_layers(body)
         )
         optimizer.build(self._trained)
         # A known batch size is worth 3 % of the step, so each gets a trace.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_split.errors import ExportError
 from keras_split.litert import lowering
 from keras_split.litert.layer_overrides import Batch
-from keras_split.litert.layer_overrides import stand_ins
+from keras_split.litert.layer_overrides import layer_overrides
 
 COUNT, SIZE = 3, 5
 
@@ -41,7 +41,7 @@ def both(model, x, dy):
     def found(x, dy):
         batch = Batch(SIZE, tf.constant(COUNT), tf.constant(0))
         with lowering.builtin_gradients():
-            return run(x, dy, stand_ins(model, batch))
+            return run(x, dy, layer_overrides(model, batch))
 
     real = np.arange(SIZE) < COUNT
     masked = dy * real.reshape((-1,) + (1,) * (dy.ndim - 1))
@@ -118,7 +118,7 @@ def test_dropout_drops_and_scales(layer, shape):
 
     def drop(step):
         batch = Batch(40, tf.constant(40), tf.constant(step))
-        with stand_ins(model, batch):
+        with layer_overrides(model, batch):
             return model(x, training=True).numpy()
 
     one, again, other = drop(1), drop(1), drop(2)
@@ -137,7 +137,7 @@ def test_a_layer_called_twice_draws_two_masks():
     model = keras.Model(inputs, [layer(inputs), layer(inputs)])
     batch = Batch(2, tf.constant(2), tf.constant(0))
 
-    with stand_ins(model, batch):
+    with layer_overrides(model, batch):
         one, other = model(np.ones((2, 200), "float32"), training=True)
 
     assert (one.numpy() != other.numpy()).any()
@@ -148,7 +148,7 @@ def test_layers_are_themselves_again_afterwards():
     model = one_layer(layer, (4,))
 
     with pytest.raises(RuntimeError, match="in between"):
-        with stand_ins(model, Batch(1, tf.constant(1), tf.constant(0))):
+        with layer_overrides(model, Batch(1, tf.constant(1), tf.constant(0))):
             assert "call" in vars(layer)
             raise RuntimeError("in between")
 
@@ -160,5 +160,5 @@ def test_renorm_is_refused():
     model = one_layer(layer, (4,))
 
     with pytest.raises(ExportError, match="renorm"):
-        with stand_ins(model, Batch(2, tf.constant(2), tf.constant(0))):
+        with layer_overrides(model, Batch(2, tf.constant(2), tf.constant(0))):
             model(np.ones((2, 4), "float32"), training=True)

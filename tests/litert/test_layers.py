@@ -13,7 +13,7 @@ from keras import layers
 
 import keras_split
 from keras_split.litert.layer_overrides import Batch
-from keras_split.litert.layer_overrides import stand_ins
+from keras_split.litert.layer_overrides import layer_overrides
 from tests.litert.phone import Phone
 
 PAGE = Path(__file__).parents[2] / "docs" / "on-the-phone.md"
@@ -252,7 +252,7 @@ def client_of(name):
 
 def masks_of_the_phone(client, count, step):
     batch = Batch(count, tf.constant(count), tf.constant(step))
-    return stand_ins(client.head, batch)
+    return layer_overrides(client.head, batch)
 
 
 def listed():

@@ -1,0 +1,197 @@
+"""Every private name of Keras, TensorFlow and tfmot that we lean on.
+
+Each has a function here that says which name, since when it is there and why
+no public one will do, and nobody else touches one. `tests/utils/
+test_keras_private.py` says in words which is gone when a new version drops
+it. Tried with Keras 3.15, TensorFlow 2.21 and tfmot 0.8.1.
+"""
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def flatten_layers(
+    model: keras.Model, include_self: bool = True
+) -> Iterator[Any]:
+    """All layers of a model, those of nested models and layers included.
+
+    `Layer._flatten_layers`, Keras 3.0 on. The public `layers` stops at the
+    first level, and leaves out layers that layers hold.
+    """
+    yield from model._flatten_layers(include_self=include_self)
+
+
+def functional(operation: Any) -> Any:
+    """The graph of a functional or Sequential model; None for other things.
+
+    None, too, for one with a `call` of its own, which need not follow the
+    graph. `keras.src.models.functional.Functional` (Keras 3.0 on) has no
+    public name, and `Sequential._functional` no public way to it.
+    """
+    from keras.src.models.functional import Functional
+
+    if isinstance(operation, keras.Sequential):
+        plain = type(operation).call is keras.Sequential.call
+        return operation._functional if plain else None
+    if isinstance(operation, Functional):
+        plain = type(operation).call is Functional.call
+        return operation if plain else None
+    return None
+
+
+def nodes_in_order(graph: Any) -> list[Any]:
+    """The calls of a functional model, inputs first.
+
+    `Functional._nodes_by_depth`, Keras 3.0 on: the only place where the calls
+    of a graph are, rather than its layers.
+    """
+    by_depth = graph._nodes_by_depth
+    return [
+        node
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+    ]
+
+
+def made_by(tensor: Any) -> Any:
+    """The layer or operation whose output a symbolic tensor is.
+
+    `KerasTensor._keras_history`, Keras 3.0 on.
+    """
+    return tensor._keras_history.operation
+
+
+def outputs_struct(model: keras.Model) -> Any:
+    """The outputs of a functional model as it was given them.
+
+    `Functional._outputs_struct`, Keras 3.0 on; the public `outputs` is flat.
+    """
+    return model._outputs_struct
+
+
+def compile_config(model: keras.Model) -> dict[str, Any]:
+    """What a model was compiled with, as it was given; empty if it was not.
+
+    `Trainer._compile_config`, Keras 3.0 on. The public `get_compile_config`
+    serializes, and so loses a loss that is a plain function.
+    """
+    config = getattr(model, "_compile_config", None)
+    return {} if config is None else dict(config.config)
+
+
+def loss_given(model: keras.Model) -> Any:
+    """The loss as a user gave it to `compile`; None without one.
+
+    `Trainer._compile_loss` and `CompileLoss._user_loss`, Keras 3.0 on. The
+    public `loss` is the same until `compile` is overridden, as ours is.
+    """
+    return model._compile_loss and model._compile_loss._user_loss
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a layer put on a tensor; None without one.
+
+    `_keras_mask`, Keras 3.0 on; `keras.src.backend.get_keras_mask`, which
+    reads it, is not public either.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def logits_of(tensor: Any) -> Any:
+    """What a softmax or a sigmoid made a tensor of; None if neither did.
+
+    `_keras_logits`, Keras 3.0 on: Keras' losses read it, to be exact where
+    probabilities are not.
+    """
+    return getattr(tensor, "_keras_logits", None)
+
+
+@contextlib.contextmanager
+def overridden(
+    functions: Sequence[tuple[Any, str, Callable[..., Any]]],
+) -> Iterator[None]:
+    """Gives layers other methods for as long as graphs are traced within.
+
+    `Layer.__setattr__` tracks what is set, so this goes past it, through
+    `object`; a method of the class shows again when it is deleted. Calls of
+    Keras find what is set on the layer itself, in Keras 3.0 on.
+
+    Args:
+        functions: Layer, name of its method, and what to call instead.
+    """
+    swapped: list[tuple[Any, str]] = []
+    try:
+        for layer, name, function in functions:
+            object.__setattr__(layer, name, function)
+            swapped.append((layer, name))
+        yield
+    finally:
+        for layer, name in swapped:
+            object.__delattr__(layer, name)
+
+
+def wait_for(operation: Any, others: Sequence[Any]) -> None:
+    """Makes an operation of a graph that exists wait for others.
+
+    `tf.Operation._add_control_inputs`, TensorFlow 1.0 on. The public
+    `tf.control_dependencies` works for operations yet to be made.
+    """
+    operation._add_control_inputs(list(others))
+
+
+def tflite_schema() -> Any:
+    """The classes that read and write a .tflite.
+
+    `tensorflow.lite.python.schema_py_generated`, TensorFlow 2.4 on. LiteRT
+    ships its own under a name that changed twice.
+    """
+    from tensorflow.lite.python import schema_py_generated
+
+    return schema_py_generated
+
+
+def kernel_quantizers(layer: Any) -> list[tuple[Any, Any, Any]]:
+    """Kernels that a wrapper of tfmot quantizes, and by what.
+
+    `QuantizeWrapperV2._weight_vars`, tfmot 0.8: variable, quantizer, and the
+    quantizer's variables. Empty for any other layer.
+    """
+    return list(getattr(layer, "_weight_vars", None) or ())
+
+
+def set_kernel_quantizers(
+    layer: Any, quantizers: list[tuple[Any, Any, Any]]
+) -> None:
+    """The inverse of `kernel_quantizers`."""
+    layer._weight_vars = quantizers
+
+
+def noise_shape(layer: Any, inputs: Any) -> Any:
+    """The shape of the mask of a spatial dropout, broadcast to its inputs.
+
+    `BaseSpatialDropout._get_noise_shape`, Keras 3.0 on.
+    """
+    return layer._get_noise_shape(inputs)
+
+
+def decays(optimizer: Any, variable: Any) -> bool:
+    """Whether an optimizer takes weight decay from a variable.
+
+    `Optimizer._use_weight_decay`, Keras 3.0 on: what
+    `exclude_from_weight_decay` left out.
+    """
+    return bool(optimizer._use_weight_decay(variable))
+
+
+def set_initial_epoch(model: keras.Model, epoch: int) -> None:
+    """Makes a `fit` that has begun go on with another epoch.
+
+    `Trainer._initial_epoch`, Keras 3.0 on, which Keras' own
+    `BackupAndRestore` sets as well.
+    """
+    model._initial_epoch = epoch
