@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_split.errors import BackendError
 from keras_split.errors import SplitError
+from keras_split.utils.version import __version__
 
 if TYPE_CHECKING:
     from keras_split.client.retry import Retry as Retry
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     )
     from keras_split.partition.partition import Partition as Partition
     from keras_split.protocol.credentials import Credentials as Credentials
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "ClientModel": "models",

@@ -1,7 +1,6 @@
 """What a half sees in use: examples that the int8 ranges are taken from."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -9,17 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.errors import ExportError
+from keras_split.litert.half import PhoneHalf
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import named
-
-if TYPE_CHECKING:
-    from keras_split.models import ClientModel
 
 Observed = dict[str, list[dict[str, Any]]]
 
 
 def observe(
-    client: "ClientModel", calibration: Any, batch_size: int = 1
+    client: PhoneHalf, calibration: Any, batch_size: int = 1
 ) -> Observed:
     """The inputs of `head_infer` and `tail_infer` for some examples.
 
@@ -71,7 +68,7 @@ def observe(
     return observed
 
 
-def flat_inputs(client: "ClientModel", data: Any) -> list[np.ndarray[Any, Any]]:
+def flat_inputs(client: PhoneHalf, data: Any) -> list[np.ndarray[Any, Any]]:
     """All examples of some data, one array for each input of the model.
 
     Raises:

@@ -17,6 +17,7 @@ from keras_split.litert.losses import OutputLoss
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.state import Entry
 from keras_split.protocol.messages import PROTOCOL
+from keras_split.utils.version import __version__
 
 FORMAT = 1
 
@@ -37,7 +38,7 @@ def describe(
     """The content of client.json as plain values.
 
     Args:
-        client: The `ClientModel` that was exported.
+        client: The phone's half that was exported.
         content: The .tflite.
         mode: `"train"` or `"infer"`.
         batch_size: Rows of every tensor.
@@ -48,11 +49,9 @@ def describe(
         precision: Of the weights.
         preprocess: The network's own preparation of images from 0 to 255.
     """
-    import keras_split
-
     return {
         "format": FORMAT,
-        "keras_split": keras_split.__version__,
+        "keras_split": __version__,
         "protocol": PROTOCOL,
         "mode": mode,
         "precision": precision,

@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -15,18 +14,16 @@ from keras_split.litert.convert import convert
 from keras_split.litert.description import describe
 from keras_split.litert.description import dumps
 from keras_split.litert.description import output_names
+from keras_split.litert.half import PhoneHalf
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.state import digest
 from keras_split.litert.training import TrainingSignatures
 from keras_split.utils import keras_private
 
-if TYPE_CHECKING:
-    from keras_split.models import ClientModel
-
 
 def export_training(
-    client: "ClientModel",
+    client: PhoneHalf,
     path: str | os.PathLike[str],
     *,
     batch_size: int = 8,
@@ -74,7 +71,7 @@ def export_training(
 
 
 def check(
-    client: "ClientModel", path: str | os.PathLike[str], batch_size: int
+    client: PhoneHalf, path: str | os.PathLike[str], batch_size: int
 ) -> Path:
     """Refuses what cannot be exported whatever the mode; returns the path.
 
@@ -119,7 +116,7 @@ def check(
     return target
 
 
-def layers(client: "ClientModel") -> dict[str, str]:
+def layers(client: PhoneHalf) -> dict[str, str]:
     """Class names of the layers of head and tail, by name."""
     return {
         layer.name: type(layer).__name__
@@ -155,7 +152,7 @@ def write(
     return about
 
 
-def _optimizer(client: "ClientModel", given: Any) -> keras.Optimizer:
+def _optimizer(client: PhoneHalf, given: Any) -> keras.Optimizer:
     found = given if given is not None else getattr(client, "optimizer", None)
     if found is None:
         raise ExportError(
@@ -172,7 +169,7 @@ def _optimizer(client: "ClientModel", given: Any) -> keras.Optimizer:
     return optimizer
 
 
-def _losses(client: "ClientModel", given: Any) -> list[OutputLoss]:
+def _losses(client: PhoneHalf, given: Any) -> list[OutputLoss]:
     """The loss of each output of the tail."""
     names = output_names(client)
     weights: Any = None

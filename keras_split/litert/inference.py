@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -15,6 +14,7 @@ from keras_split.litert.description import describe
 from keras_split.litert.export import check
 from keras_split.litert.export import layers
 from keras_split.litert.export import write
+from keras_split.litert.half import PhoneHalf
 from keras_split.litert.precision import CUT_SCOPE
 from keras_split.litert.precision import PRECISIONS
 from keras_split.litert.precision import reduce_precision
@@ -22,12 +22,9 @@ from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
 from keras_split.litert.signature_io import Tensors
 
-if TYPE_CHECKING:
-    from keras_split.models import ClientModel
-
 
 def export_inference(
-    client: "ClientModel",
+    client: PhoneHalf,
     path: str | os.PathLike[str],
     *,
     batch_size: int = 1,
@@ -97,11 +94,11 @@ class InferenceSignatures:
     """Head and tail of a client as functions of named tensors, constant.
 
     Args:
-        client: The `ClientModel`.
+        client: The phone's half.
         batch_size: Rows of every tensor.
     """
 
-    def __init__(self, client: "ClientModel", batch_size: int) -> None:
+    def __init__(self, client: PhoneHalf, batch_size: int) -> None:
         assert client.tail is not None
         self._head, self._tail = client.head, client.tail
         self._size = batch_size

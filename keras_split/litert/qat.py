@@ -8,7 +8,6 @@ stays as it is, because what reaches it stays what it was.
 """
 
 import logging
-from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,11 @@ from keras_split.litert.export import check
 from keras_split.litert.fake_quantized import Batch
 from keras_split.litert.fake_quantized import FakeQuantized
 from keras_split.litert.fake_quantized import Fit
+from keras_split.litert.half import PhoneHalf
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.tf_keras_bridge import Twin
 from keras_split.litert.tf_keras_bridge import build_twin
 from keras_split.litert.tf_keras_bridge import flat
-
-if TYPE_CHECKING:
-    from keras_split.models import ClientModel
 
 _LOG = logging.getLogger("keras_split")
 # The twin computes the same formula; TensorFlow may sum in another order.
@@ -35,7 +32,7 @@ _PARITY = 1e-3
 
 
 def quantize_aware(
-    client: "ClientModel",
+    client: PhoneHalf,
     data: Any,
     *,
     epochs: int = 1,
@@ -108,7 +105,7 @@ def quantize_aware(
 
 
 def _examples(
-    client: "ClientModel", data: Any, batch_size: int
+    client: PhoneHalf, data: Any, batch_size: int
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Batches of inputs of head and of tail, as the models take them."""
     assert client.tail is not None

@@ -3,16 +3,13 @@
 docs/on-the-phone.md is the contract that these follow.
 """
 
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_split.compression.cut_codec import CutCodec
-
-if TYPE_CHECKING:
-    from keras_split.models import ClientModel
+from keras_split.litert.half import PhoneHalf
 
 Tensors = dict[str, tf.Tensor]
 Specs = dict[str, tf.TensorSpec]
@@ -34,7 +31,7 @@ class SignatureIO:
         tail_inputs: Those that the tail reads.
     """
 
-    def __init__(self, client: "ClientModel") -> None:
+    def __init__(self, client: PhoneHalf) -> None:
         assert client.tail is not None
         contract, wiring = client.contract, client.wiring
         rules = contract.quantization

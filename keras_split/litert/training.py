@@ -30,7 +30,7 @@ class TrainingSignatures:
     no trace, and every call but the last may be repeated.
 
     Args:
-        client: The `ClientModel`.
+        client: The phone's half.
         batch_size: Rows of every tensor.
         losses: The loss of each output.
         update: The optimizer's rule.
