@@ -11,6 +11,7 @@ import click
 
 from keras_split import load_model
 from keras_split import zoo
+from keras_split.compression import codecs
 from keras_split.compression.presets import NAMES
 from keras_split.errors import DataError
 
@@ -174,7 +175,7 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--codec",
-                type=click.Choice(["raw", "zstd"]),
+                type=click.Choice(codecs.names()),
                 help="How their bytes are packed without loss; by default "
                 "zstd with balanced, small and tiny, else raw.",
             ),

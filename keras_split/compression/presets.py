@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_split.compression import rules as quantizations
+from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import BITS
 from keras_split.compression.rules import Quantization
 from keras_split.errors import QuantizationError
@@ -26,7 +27,7 @@ class CompressionPreset:
     """
 
     quantization: Quantization
-    codec: str = "raw"
+    codec: str | Codec = "raw"
     bottleneck: int = 1
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -50,7 +51,7 @@ NAMES = (*BITS, *PRESETS)
 
 def get(
     quantization: str | Quantization | dict[str, Any],
-    codec: str | None = None,
+    codec: str | Codec | None = None,
     bottleneck: int | None = None,
 ) -> CompressionPreset:
     """A coding from a preset's name or a quantization, and what overrides it.

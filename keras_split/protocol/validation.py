@@ -43,7 +43,13 @@ def check_contract(theirs: Contract, ours: Contract) -> None:
             theirs.quantization,
             "Pass the same quantization on both sides.",
         ),
-        ("codec", ours.codec, theirs.codec, "Pass the same codec."),
+        (
+            "codec",
+            ours.codec_name,
+            theirs.codec_name,
+            "Pass the same codec on both sides; one of another package is "
+            "registered on both with keras_split.codecs.register.",
+        ),
     ):
         if expected != received:
             raise ProtocolError(

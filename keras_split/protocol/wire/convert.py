@@ -241,7 +241,7 @@ def _contract_to_wire(contract: Contract) -> pb.Contract:
         features=specs(contract.features),
         activations=rule(contract.quantization.activations),
         gradients=rule(contract.quantization.gradients),
-        codec=contract.codec,
+        codec=contract.codec_name,
         labels_on_server=contract.labels_on_server,
     )
 
