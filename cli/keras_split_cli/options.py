@@ -12,7 +12,7 @@ import click
 from keras_split import load_model
 from keras_split import zoo
 from keras_split.compression import codecs
-from keras_split.compression.presets import NAMES
+from keras_split.compression import presets
 from keras_split.errors import DataError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--quantization",
-                type=click.Choice(NAMES),
+                type=click.Choice(presets.names()),
                 default="int8",
                 show_default=True,
                 help="How cut-layer tensors are rounded.",
