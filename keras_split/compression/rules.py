@@ -26,8 +26,8 @@ class Rule:
     """How one kind of tensor is quantized.
 
     Attributes:
-        dtype: `"float32"`, `"float16"`, `"bfloat16"`, `"int8"`,
-            `"int4"`, `"int2"`, or the name of another registered
+        dtype: `"float32"`, `"float16"`, `"bfloat16"`, `"float8_e4m3"`,
+            `"int8"`, `"int4"`, `"int2"`, or the name of another registered
             format, see `keras_split.formats`.
         granularity: What shares a scale: the whole `"tensor"`, each
             `"example"` of the batch, or each `"channel"` (last axis). Ignored

@@ -75,7 +75,7 @@ def own_names():
 
 
 def test_a_registered_preset_is_given_by_its_name(own_names):
-    mine = CompressionPreset(Quantization("bfloat16"), "zstd", 2)
+    mine = CompressionPreset(Quantization("float8_e4m3"), "zstd", 2)
 
     presets.register("mine", mine)
 

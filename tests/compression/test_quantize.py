@@ -25,7 +25,8 @@ INTEGERS = [
     )
 ]
 FLOATS = [Rule("float32"), Rule("float16"), Rule("bfloat16")]
-RULES = FLOATS + INTEGERS
+FLOAT8 = [Rule("float8_e4m3", granularity) for granularity in GRANULARITIES]
+RULES = FLOATS + FLOAT8 + INTEGERS
 
 few = settings(max_examples=25, deadline=None)
 
@@ -496,7 +497,9 @@ def test_litert_gives_the_same_bits_with_builtin_operations(rule, shape):
         assert_same_bits([values], [simulate(x, rule)])
 
 
-@pytest.mark.parametrize("rule", INTEGERS[:2] + FLOATS[1:], ids=name)
+@pytest.mark.parametrize(
+    "rule", INTEGERS[:2] + FLOAT8[1:] + FLOATS[1:], ids=name
+)
 def test_litert_gives_the_same_bits_behind_a_convolution(rule):
     rng = np.random.default_rng(0)
     kernel = tf.constant(rng.normal(size=(3, 3, 6, 4)), tf.float32)
@@ -516,7 +519,7 @@ def test_litert_gives_the_same_bits_behind_a_convolution(rule):
         assert_same_bits([actual[k] for k in sorted(actual)], expected)
 
 
-@pytest.mark.parametrize("rule", FLOATS + INTEGERS[:6], ids=name)
+@pytest.mark.parametrize("rule", FLOATS + FLOAT8 + INTEGERS[:6], ids=name)
 def test_litert_shows_what_is_not_finite(rule):
     phone, _ = converted(
         lambda x: {"values": simulate(x, rule)},

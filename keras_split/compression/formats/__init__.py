@@ -11,6 +11,7 @@ from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
+from keras_split.compression.formats.float8 import Float8E4M3
 from keras_split.compression.formats.floats import BFloat16
 from keras_split.compression.formats.floats import Float16
 from keras_split.compression.formats.floats import Float32
@@ -28,6 +29,7 @@ __all__ = [
     "BFloat16",
     "Float16",
     "Float32",
+    "Float8E4M3",
     "FloatFormat",
     "Format",
     "Integer",
@@ -44,6 +46,7 @@ for _format in (
     Float32(),
     Float16(),
     BFloat16(),
+    Float8E4M3(),
     *map(Integer, (8, 4, 2)),
 ):
     REGISTRY.register(_format.name, _format)
