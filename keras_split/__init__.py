@@ -55,9 +55,11 @@ _LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
 # Rooms and modules that programs use by name.
 _ROOMS = {
     "codecs": "compression.codecs",
+    "compression_presets": "compression.presets",
     "datasets": "datasets",
     "device": "device",
     "errors": "errors",
+    "formats": "compression.formats",
     "litert": "litert",
     "observe": "server.observe",
     "zoo": "zoo",

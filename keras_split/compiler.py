@@ -6,6 +6,7 @@ import keras
 
 from keras_split.compression import codecs
 from keras_split.compression import presets
+from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
@@ -20,7 +21,7 @@ def compile(
     cut: Any,
     *,
     quantization: str | Quantization = "int8",
-    codec: str | None = None,
+    codec: str | Codec | None = None,
     bottleneck: int | None = None,
     fused_batchnorm: bool | None = None,
 ) -> tuple[ClientModel, ServerModel]:
@@ -41,8 +42,10 @@ def compile(
         quantization: How cut-layer tensors lose precision: a name such as
             `"int8"`, a preset (`"balanced"`, `"small"`, `"tiny"`) or a
             `Quantization`.
-        codec: How their bytes are packed without loss: `"raw"` or `"zstd"`.
-            By default `"zstd"` with a preset and `"raw"` otherwise.
+        codec: How their bytes are packed without loss: `"raw"`, `"zstd"`, the
+            name of another registered codec, or a `Codec`, which is
+            registered by its name if nothing is. By default `"zstd"` with a
+            preset and `"raw"` otherwise.
         bottleneck: How many times fewer channels cross than the cut layers
             have: layers that are added at the cuts and train with the model,
             see `keras_split.add_bottlenecks`. By default 4 with `"small"`,
@@ -63,7 +66,7 @@ def compile(
         CodecError: If there is no such codec.
     """
     coding = presets.get(quantization, codec, bottleneck)
-    codecs.get(coding.codec)
+    packer = codecs.adopt(coding.codec)
     narrow = model
     if coding.bottleneck > 1:
         narrow, cut = add_bottlenecks(model, cut, coding.bottleneck)
@@ -71,7 +74,7 @@ def compile(
     if fused_batchnorm is None:
         fused_batchnorm = not coding.quantization.is_identity
     contract = partition.contract(
-        coding.quantization, coding.codec, fused_batchnorm=fused_batchnorm
+        coding.quantization, packer, fused_batchnorm=fused_batchnorm
     )
     head, tail = partition.head, partition.tail
     raw = partition.raw_inputs

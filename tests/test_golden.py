@@ -249,7 +249,7 @@ def test_stored_bytes_are_the_message_that_they_were(name):
 
 
 @every_sample
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@pytest.mark.parametrize("codec", codecs.names())
 def test_decoding_is_the_inverse_of_encoding(name, codec):
     message = messages.decode(
         messages.encode(messages.SAMPLES[name], codec), codec

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.compression.presets import NAMES
+from keras_split.compression import presets
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split_cli.console import load_keras
@@ -65,7 +65,7 @@ main()
     "--quantization",
     default="int8",
     show_default=True,
-    type=click.Choice(NAMES),
+    type=click.Choice(presets.names()),
     help="How cut-layer tensors are rounded.",
 )
 def demo(epochs: int, images: int, quantization: str) -> None:

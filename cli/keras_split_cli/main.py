@@ -9,6 +9,7 @@ import click
 
 from keras_split import __version__
 from keras_split.errors import SplitError
+from keras_split_cli import extensions
 
 COMMANDS = {
     "certs": "Make certificates and tokens for a server and its clients.",
@@ -33,6 +34,7 @@ class _Commands(click.Group):
     ) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        extensions.load()  # before a command lists what there is to choose
         module = importlib.import_module(f"keras_split_cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command

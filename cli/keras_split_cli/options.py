@@ -11,7 +11,8 @@ import click
 
 from keras_split import load_model
 from keras_split import zoo
-from keras_split.compression.presets import NAMES
+from keras_split.compression import codecs
+from keras_split.compression import presets
 from keras_split.errors import DataError
 
 if TYPE_CHECKING:
@@ -167,14 +168,14 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--quantization",
-                type=click.Choice(NAMES),
+                type=click.Choice(presets.names()),
                 default="int8",
                 show_default=True,
                 help="How cut-layer tensors are rounded.",
             ),
             click.option(
                 "--codec",
-                type=click.Choice(["raw", "zstd"]),
+                type=click.Choice(codecs.names()),
                 help="How their bytes are packed without loss; by default "
                 "zstd with balanced, small and tiny, else raw.",
             ),

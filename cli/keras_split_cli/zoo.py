@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from keras_split import zoo as presets
-from keras_split.compression.presets import NAMES
+from keras_split.compression.presets import names
 from keras_split.zoo import Preset
 from keras_split_cli.console import count
 from keras_split_cli.console import load_keras
@@ -26,7 +26,7 @@ def zoo() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
     "--quantization",
-    type=click.Choice(NAMES),
+    type=click.Choice(names()),
     default="int8",
     show_default=True,
     help="What the bytes are computed for.",
@@ -127,7 +127,7 @@ def show(
             table.add_column(
                 column, justify="right" if "/" in column else "left"
             )
-        for quantization in NAMES:
+        for quantization in names():
             up, down = facts.bytes_per_sample(quantization)
             table.add_row(quantization, size(up), size(down))
         out.print(table)
@@ -138,7 +138,7 @@ def describe(preset: Preset, *quantizations: str) -> dict[str, Any]:
     cuts = {}
     for name, cut in preset.cuts.items():
         sizes = {}
-        for quantization in quantizations or NAMES:
+        for quantization in quantizations or names():
             up, down = cut.facts.bytes_per_sample(quantization)
             sizes[quantization] = {"uplink": up, "downlink": down}
         cuts[name] = {

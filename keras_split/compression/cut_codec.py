@@ -42,7 +42,7 @@ class CutCodec:
     def part_dtypes(self) -> list[tf.DType]:
         """The dtype of each part."""
         codes = [tf.as_dtype(self.rule.code_dtype)]
-        scales = [] if self.rule.is_float else [tf.float32]
+        scales = [tf.float32] if self.rule.has_scales else []
         return (codes + scales) * len(self.specs)
 
     @property
@@ -52,7 +52,7 @@ class CutCodec:
         for spec in self.specs:
             codes = self.rule.codes_per_example(spec.shape)
             specs.append(tf.TensorSpec((None, codes), self.rule.code_dtype))
-            if not self.rule.is_float:
+            if self.rule.has_scales:
                 specs.append(tf.TensorSpec((None, 2), tf.float32))
         return specs
 
@@ -118,7 +118,7 @@ class CutCodec:
         tensors = []
         for spec in self.specs:
             codes = np.asarray(next(waiting))
-            scales = None if self.rule.is_float else np.asarray(next(waiting))
+            scales = np.asarray(next(waiting)) if self.rule.has_scales else None
             shape = (codes.shape[0], *spec.shape)
             tensors.append(CutTensor(spec.name, shape, codes, scales))
         return tensors
@@ -150,7 +150,7 @@ class CutCodec:
             codes = next(waiting)
             codes.set_shape((None, self.rule.codes_per_example(spec.shape)))
             scales = None
-            if not self.rule.is_float:
+            if self.rule.has_scales:
                 scales = next(waiting)
                 scales.set_shape((None, 2))
             found.append(QuantizedTensor(codes, scales))

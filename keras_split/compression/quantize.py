@@ -17,21 +17,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from keras_split.compression import topk
-from keras_split.compression.packing import pack
-from keras_split.compression.packing import unpack
+from keras_split.compression.formats.floats import Float16
 from keras_split.compression.rules import Rule
 from keras_split.errors import QuantizationError
 
-_FLOAT16_MAX = 65504.0
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-# Groups that span less are as good as zero. It keeps the scale, and all that
-# is computed with it, away from subnormals: some runtimes flush those.
-_MIN_SCALE = 2.0**-100
-_AXES = {"tensor": None, "example": 1, "channel": 0}
+_FLOAT16 = Float16()
 
 
 class QuantizedTensor(NamedTuple):
@@ -48,18 +41,6 @@ class QuantizedTensor(NamedTuple):
 
     codes: tf.Tensor
     scales: tf.Tensor | None
-
-
-class _Steps(NamedTuple):
-    """Unpacked integer codes, still float32, beside what they stand for.
-
-    `codes` has shape `(batch, elements)`, or `(positions, channels)` with a
-    scale per channel; `scale` and `zero_point` broadcast against it.
-    """
-
-    codes: tf.Tensor
-    scale: tf.Tensor
-    zero_point: tf.Tensor
 
 
 def quantize(
@@ -113,24 +94,7 @@ def quantize(
     if rule.block > 1:
         _check_positions(rule, positions)
         return _quantize_blocks(flat, rule, positions)
-    if rule.dtype == "float32":
-        return QuantizedTensor(flat, None)
-    if rule.dtype == "float16":
-        return QuantizedTensor(_to_float16(flat), None)
-    if rule.dtype == "bfloat16":
-        return QuantizedTensor(
-            tf.bitcast(tf.cast(flat, tf.bfloat16), tf.uint16), None
-        )
-    steps = _to_steps(flat, shape, rule)
-    codes = tf.reshape(steps.codes, (-1, math.prod(shape)))
-    scales = tf.concat(
-        [
-            tf.reshape(steps.scale, (-1, 1)),
-            tf.reshape(steps.zero_point, (-1, 1)),
-        ],
-        axis=1,
-    )
-    return QuantizedTensor(pack(codes, rule.bits), scales)
+    return QuantizedTensor(*rule.format.quantize(flat, rule, shape))
 
 
 def dequantize(
@@ -171,17 +135,8 @@ def dequantize(
         values = values_of(quantized, rule, shape)
         flat = topk.spread(values, positions, rule.block, math.prod(shape))
         return _to_dtype(flat, shape, dtype)
-    if rule.is_float:
-        if rule.dtype == "bfloat16":
-            codes = tf.bitcast(codes, tf.bfloat16)
-        return _to_dtype(tf.cast(codes, tf.float32), shape, dtype)
-    codes = unpack(codes, rule.bits, math.prod(shape))
-    scale, zero_point = tf.split(scales, 2, axis=1)
-    if rule.granularity == "channel":
-        codes = _by_channel(codes, shape)
-        scale = tf.reshape(scale, (1, -1))
-        zero_point = tf.reshape(zero_point, (1, -1))
-    return _from_steps(_Steps(codes, scale, zero_point), shape, dtype)
+    flat = rule.format.dequantize(codes, scales, rule, shape)
+    return _to_dtype(flat, shape, dtype)
 
 
 def values_of(
@@ -216,14 +171,13 @@ def simulate(
     """
     x = tf.convert_to_tensor(x)
     shape = _example_shape(x)
-    plain = rule.dtype == "float32" and rule.block == 1
-    if plain and x.dtype != tf.float64:
-        return x
-    if rule.is_float or rule.block > 1:
+    if rule.block > 1:
         quantized = quantize(x, rule, positions)
         return dequantize(quantized, rule, shape, x.dtype, positions)
-    steps = _to_steps(_flatten(x, shape), shape, rule)
-    return _from_steps(steps, shape, x.dtype)
+    if rule.format.exact and x.dtype != tf.float64:
+        return x
+    flat = rule.format.simulate(_flatten(x, shape), rule, shape)
+    return _to_dtype(flat, shape, x.dtype)
 
 
 def _quantize_blocks(
@@ -244,127 +198,16 @@ def _of_values(rule: Rule) -> Rule:
     return replace(rule, block=1, known=False)
 
 
-def _to_steps(flat: tf.Tensor, shape: Sequence[int], rule: Rule) -> _Steps:
-    """Integer codes of a float32 `(batch, elements)`, before packing."""
-    levels = 2.0**rule.bits - 1
-    axis = _AXES[rule.granularity]
-    x = flat
-    if rule.granularity == "channel":
-        x = _by_channel(flat, shape)
-    lo = tf.minimum(tf.reduce_min(x, axis, keepdims=True), 0.0)
-    hi = tf.maximum(tf.reduce_max(x, axis, keepdims=True), 0.0)
-    scale = (hi - lo) * np.float32(1 / levels)
-    scale = tf.where(scale < _MIN_SCALE, _MIN_SCALE, scale)
-    # LiteRT's minimum and maximum lose not-a-numbers; a sum does not.
-    total = tf.reduce_sum(x, axis, keepdims=True)
-    scale = tf.where(tf.abs(total) <= _FLOAT32_MAX, scale, np.nan)
-    # abs and not minus, which would turn an all-positive group's 0.0 to -0.0.
-    zero_point = tf.round(tf.abs(lo) / scale)
-    steps = x / scale
-    if rule.rounding == "nearest":
-        # `lo` rounds to 0 because rounding is symmetric, so only the top can
-        # stick out: both ends may round up.
-        codes = tf.minimum(tf.round(steps) + zero_point, levels)
-    else:
-        steps = tf.reshape(steps, (-1, *_rows_and_columns(shape)))
-        codes = tf.floor(steps + _dither(steps))
-        codes = tf.reshape(codes, (-1, x.shape[1]))
-        codes = tf.clip_by_value(codes + zero_point, 0.0, levels)
-    return _Steps(codes, scale, zero_point)
-
-
-def _from_steps(
-    steps: _Steps, shape: Sequence[int], dtype: tf.DType
-) -> tf.Tensor:
-    """The inverse of `_to_steps`, up to the rounding."""
-    values = (steps.codes - steps.zero_point) * steps.scale
-    return _to_dtype(values, shape, dtype)
-
-
-def _dither(steps: tf.Tensor) -> tf.Tensor:
-    """Numbers in (0, 1) that turn `floor` into stochastic rounding.
-
-    Both parties and the phone must draw the same numbers, so there is no
-    random state: element `i` of an example gets `frac(i * phi + offset)` with
-    the golden ratio `phi`. This Kronecker sequence fills the unit interval
-    more evenly than random numbers do (its discrepancy falls as log(n) / n;
-    Niederreiter, "Random Number Generation and Quasi-Monte Carlo Methods",
-    1992, chapter 3), so the rounding errors of an example nearly cancel. The
-    offset is a hash of up to 1024 of the example's own values, so another
-    example or another step is dithered differently.
-
-    All values are multiples of 2**-16 and every sum below is exact, whatever
-    its order. `steps + dither` cannot round up to the next integer either:
-    it stays below 2**8 and there float32 resolves 2**-16.
-
-    Args:
-        steps: Values divided by their scale, shape `(batch, rows, columns)`.
-
-    Returns:
-        The dither, same shape.
-    """
-    rows, columns = steps.shape[1:]
-    flat = tf.reshape(steps, (-1, rows * columns))
-    # A stride that shares no factor with the columns visits all of them.
-    stride = -(-rows * columns // 1024)
-    while math.gcd(stride, columns) > 1:
-        stride += 1
-    # At most 1024 integers of at most 16 * 255: below 2**22.
-    digest = tf.reduce_sum(tf.floor(16.0 * flat[:, ::stride]), 1)
-    # Fractional bits of a product with an odd number near 1024 * phi: the
-    # low 10 bits of the digest, shuffled.
-    offset = _fraction(633.0 * _fraction(digest * 2.0**-10))
-    # Two short tables and not one of `rows * columns` entries, which a
-    # converter would store in the phone's file. `_fraction` between the two
-    # additions keeps it from adding the tables up by itself.
-    by_row = _fraction(
-        tf.reshape(offset, (-1, 1, 1)) + _golden(rows, columns)[:, np.newaxis]
-    )
-    return _fraction(by_row + (_golden(columns, 1) + np.float32(2.0**-16)))
-
-
-def _golden(count: int, step: int) -> np.ndarray:
-    """`frac(i * step * phi)` for `count` values of i, multiples of 2**-15."""
-    phi = (math.sqrt(5) - 1) / 2
-    fractions: np.ndarray = np.arange(count) * step * phi % 1.0
-    fractions = np.floor(fractions * 2**15) / 2**15
-    return fractions.astype(np.float32)
-
-
-def _fraction(x: tf.Tensor) -> tf.Tensor:
-    return x - tf.floor(x)
-
-
-def _to_float16(x: tf.Tensor) -> tf.Tensor:
-    """Casts float32 to float16; finite values stay finite.
-
-    The added term is far below half a unit in the last place of anything
-    finite, and keeps an infinity infinite.
-    """
-    bounded = tf.clip_by_value(x, -_FLOAT16_MAX, _FLOAT16_MAX)
-    return tf.cast(bounded + x * 2.0**-126, tf.float16)
-
-
 def _to_dtype(
     flat: tf.Tensor, shape: Sequence[int], dtype: tf.DType
 ) -> tf.Tensor:
     if dtype == tf.float16 and flat.dtype == tf.float32:
-        flat = _to_float16(flat)
+        flat = _FLOAT16.encode(flat)
     return tf.cast(tf.reshape(flat, (-1, *shape)), dtype)
 
 
 def _flatten(x: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     return tf.reshape(tf.cast(x, tf.float32), (-1, math.prod(shape)))
-
-
-def _rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
-    """Positions and channels of one example."""
-    columns = shape[-1] if shape else 1
-    return math.prod(shape) // columns, columns
-
-
-def _by_channel(flat: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    return tf.reshape(flat, (-1, _rows_and_columns(shape)[1]))
 
 
 def _example_shape(x: tf.Tensor) -> tuple[int, ...]:
@@ -403,7 +246,7 @@ def _check_quantized(
     fits = codes.dtype == rule.code_dtype and codes.shape.is_compatible_with(
         (None, width)
     )
-    if rule.is_float:
+    if not rule.has_scales:
         fits = fits and scales is None
     else:
         fits = (
@@ -418,7 +261,7 @@ def _check_quantized(
         raise QuantizationError(
             f"Expected codes of {rule.dtype} for examples of shape "
             f"{tuple(shape)}: {rule.code_dtype} (batch, {width}) with scales "
-            f"{'None' if rule.is_float else 'float32 (rows, 2)'}. Received: "
+            f"{'float32 (rows, 2)' if rule.has_scales else 'None'}. Received: "
             f"codes {codes.dtype.name} {codes.shape}, scales {described}. "
             "Dequantize with the rule and the shape they were quantized with."
         )

@@ -12,24 +12,13 @@ from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
+from keras_split.compression import formats
+from keras_split.compression.formats import Format
 from keras_split.errors import QuantizationError
 
-BITS = {
-    "float32": 32,
-    "float16": 16,
-    "bfloat16": 16,
-    "int8": 8,
-    "int4": 4,
-    "int2": 2,
-}
 GRANULARITIES = ("tensor", "example", "channel")
 ROUNDINGS = ("nearest", "stochastic")
 BLOCKS = tuple(2**n for n in range(9))
-_CODE_DTYPES = {
-    "float32": "float32",
-    "float16": "float16",
-    "bfloat16": "uint16",
-}
 
 
 @dataclass(frozen=True)
@@ -37,11 +26,12 @@ class Rule:
     """How one kind of tensor is quantized.
 
     Attributes:
-        dtype: `"float32"`, `"float16"`, `"bfloat16"`, `"int8"`, `"int4"` or
-            `"int2"`.
+        dtype: `"float32"`, `"float16"`, `"bfloat16"`, `"float8_e4m3"`,
+            `"int8"`, `"int4"`, `"int2"`, or the name of another registered
+            format, see `keras_split.formats`.
         granularity: What shares a scale: the whole `"tensor"`, each
             `"example"` of the batch, or each `"channel"` (last axis). Ignored
-            by the floats.
+            by formats without scales.
         rounding: `"nearest"` (ties to even) or `"stochastic"`. Ignored by
             the floats.
         block: Of each block of so many neighbors, the one of largest
@@ -58,8 +48,8 @@ class Rule:
     known: bool = False
 
     def __post_init__(self) -> None:
+        formats.get(self.dtype)
         for name, allowed in (
-            ("dtype", tuple(BITS)),
             ("granularity", GRANULARITIES),
             ("rounding", ROUNDINGS),
         ):
@@ -74,29 +64,42 @@ class Rule:
                 f"Expected block to be one of {', '.join(map(str, BLOCKS))}. "
                 f"Received: block={self.block!r}. Choose one of those."
             )
-        if self.block > 1 and (
-            self.granularity == "channel" or (self.is_float and not self.known)
+        # Positions are bytes, in front of the codes of the values.
+        with_positions = self.known or self.code_dtype == "uint8"
+        if self.block > 1 and not (
+            with_positions and self.granularity != "channel"
         ):
+            bytewise = [
+                name
+                for name in formats.names()
+                if formats.get(name).code_dtype == "uint8"
+            ]
             raise QuantizationError(
-                "Expected int8, int4 or int2 with a scale per example or "
-                f"tensor, for block={self.block}. Received: {self.dtype} with "
-                f"one per {self.granularity}. Leave block=1, or choose those."
+                f"Expected one of {', '.join(bytewise)} with a scale per "
+                f"example or tensor, for block={self.block}. Received: "
+                f"{self.dtype} with one per {self.granularity}. Leave "
+                "block=1, or choose those."
             )
+
+    @property
+    def format(self) -> Format:
+        """The format of `dtype`, which knows all that depends on it."""
+        return formats.get(self.dtype)
 
     @property
     def bits(self) -> int:
         """Width of one code in bits."""
-        return BITS[self.dtype]
+        return self.format.bits
 
     @property
-    def is_float(self) -> bool:
-        """Whether codes are floats, which carry no scales."""
-        return self.dtype in _CODE_DTYPES
+    def has_scales(self) -> bool:
+        """Whether scales cross beside the codes."""
+        return self.format.has_scales
 
     @property
     def code_dtype(self) -> str:
         """NumPy dtype of the packed codes."""
-        return _CODE_DTYPES.get(self.dtype, "uint8")
+        return self.format.code_dtype
 
     @property
     def position_bits(self) -> int:
@@ -117,14 +120,12 @@ class Rule:
 
         Positions come first, if any are sent.
         """
-        values = self.values_per_example(shape)
-        if self.is_float:
-            return values
-        return self.position_bytes(shape) + -(-values * self.bits // 8)
+        codes = self.format.codes(self.values_per_example(shape))
+        return self.position_bytes(shape) + codes
 
     def scale_rows(self, batch: int, shape: Sequence[int]) -> int:
-        """Number of rows of the scales tensor, `(rows, 2)`; 0 for floats."""
-        if self.is_float:
+        """Number of rows of the scales, `(rows, 2)`; 0 for floats without."""
+        if not self.has_scales:
             return 0
         if self.granularity == "tensor":
             return 1
@@ -134,9 +135,7 @@ class Rule:
 
     def nbytes(self, batch: int, shape: Sequence[int]) -> int:
         """Bytes of codes and scales of a tensor `(batch, *shape)`."""
-        width = 2 if self.code_dtype in ("float16", "uint16") else 1
-        width = 4 if self.code_dtype == "float32" else width
-        codes = batch * self.codes_per_example(shape) * width
+        codes = batch * self.codes_per_example(shape) * self.format.itemsize
         return codes + 8 * self.scale_rows(batch, shape)
 
 
@@ -211,7 +210,7 @@ class Quantization:
             if not isinstance(given, Rule):
                 raise QuantizationError(
                     f"Expected {name} to be a dtype name or a Rule. "
-                    f"Received: {given!r}. Give one of {', '.join(BITS)}."
+                    f"Received: {given!r}. Give one of {_names()}."
                 )
             block = block or given.block
             known = name == "gradients" and block != 1
@@ -266,5 +265,9 @@ def get(identifier: "str | Quantization | dict[str, Any]") -> Quantization:
         return Quantization.from_config(identifier)
     raise QuantizationError(
         "Expected a quantization such as 'int8', a Quantization or its "
-        f"config. Received: {identifier!r}. Give one of {', '.join(BITS)}."
+        f"config. Received: {identifier!r}. Give one of {_names()}."
     )
+
+
+def _names() -> str:
+    return ", ".join(formats.names())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_split.errors import DataError
-from keras_split.errors import QuantizationError
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import PROTOCOL
 
@@ -172,16 +171,12 @@ class Description:
         batch_size = int(config["batch_size"])
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}")
-        try:
-            contract = Contract.from_config(config["contract"])
-        except QuantizationError as error:
-            raise ValueError(str(error)) from error
         optimizer = config["optimizer"] or {}
         preprocess = config["preprocess"] or {}
         return cls(
             mode=mode,
             batch_size=batch_size,
-            contract=contract,
+            contract=Contract.from_config(config["contract"]),
             inputs=_tensors(config["inputs"]),
             outputs=tuple(_output(item) for item in config["outputs"]),
             optimizer=str(optimizer.get("config", _NO_OPTIMIZER)),

@@ -40,9 +40,7 @@ class RowPadder:
         self._specs = tuple(specs)
         self._rule = rule
         self._batch_size = batch_size
-        self._scales_by_row = (
-            not rule.is_float and rule.granularity == "example"
-        )
+        self._scales_by_row = rule.has_scales and rule.granularity == "example"
 
     def leave(self, made: Mapping[str, Any], count: int) -> list[CutTensor]:
         """What a signature made, as tensors of `count` rows for a message.
@@ -54,13 +52,13 @@ class RowPadder:
         for i, spec in enumerate(self._specs):
             codes = made[f"{self._kind}_{i}_codes"][:count]
             scales = None
-            if not self._rule.is_float:
+            if self._rule.has_scales:
                 scales = made[f"{self._kind}_{i}_scales"]
                 scales = scales[:count] if self._scales_by_row else scales
             tensors.append(
                 CutTensor(spec.name, (count, *spec.shape), codes, scales)
             )
-        return validation.check_finite(tensors)
+        return validation.check_finite(tensors, self._rule)
 
     def arrive(
         self, tensors: Sequence[CutTensor], count: int

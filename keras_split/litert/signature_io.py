@@ -107,7 +107,7 @@ class SignatureIO:
 
 def part_names(prefix: str, crossing: CutCodec) -> list[str]:
     """Names of the parts of a crossing, in their order."""
-    kinds = ["codes"] if crossing.rule.is_float else ["codes", "scales"]
+    kinds = ["codes", "scales"] if crossing.rule.has_scales else ["codes"]
     return [
         f"{prefix}_{i}_{kind}"
         for i in range(len(crossing.specs))

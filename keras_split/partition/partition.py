@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CutError
@@ -112,7 +113,7 @@ class Partition:
     def contract(
         self,
         quantization: Quantization,
-        codec: str = "raw",
+        codec: str | Codec = "raw",
         *,
         fused_batchnorm: bool = False,
     ) -> Contract:

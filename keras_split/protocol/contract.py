@@ -2,8 +2,12 @@
 
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
+from keras_split.compression import codecs
+from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.compression.tensors import TensorSpec
@@ -20,9 +24,11 @@ class Contract:
         smashed: The tensors that travel from phone to server.
         features: The tensors that travel from server to phone.
         quantization: How those four kinds of tensors lose precision.
-        codec: Name of the lossless codec.
+        codec: The lossless codec: its name, or the `Codec` itself where it
+            has other settings than the one of its name.
         labels_on_server: True for a model that is cut once.
         fused_batchnorm: As in `keras_split.compile`; each half's own affair.
+        codec_name: What the other party and files call the codec.
     """
 
     fingerprint: str
@@ -30,13 +36,21 @@ class Contract:
     smashed: tuple[TensorSpec, ...]
     features: tuple[TensorSpec, ...]
     quantization: Quantization
-    codec: str = "raw"
+    codec: str | Codec = field(default="raw", compare=False)
     labels_on_server: bool = False
     fused_batchnorm: bool = False
+    codec_name: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        codec = self.codec
+        name = codec.name if isinstance(codec, Codec) else codec
+        object.__setattr__(self, "codec_name", name)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return asdict(self)
+        config = asdict(replace(self, codec=self.codec_name))
+        del config["codec_name"]
+        return config
 
     @classmethod
     def get(cls, identifier: "Contract | dict[str, Any]") -> "Contract":
@@ -48,7 +62,13 @@ class Contract:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Contract":
-        """The inverse of `get_config`."""
+        """The inverse of `get_config`.
+
+        Raises:
+            QuantizationError: If a format is not known here.
+            CodecError: If the codec is not known here.
+        """
+        codecs.get(config["codec"])
 
         def specs(values: Any) -> tuple[TensorSpec, ...]:
             return tuple(

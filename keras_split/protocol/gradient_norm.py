@@ -1,33 +1,31 @@
 """How large gradients are, and how they are made smaller, without a graph."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from keras_split.compression.rules import Rule
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 
 
-def bound(tensors: Sequence[CutTensor]) -> float:
+def bound(tensors: Sequence[CutTensor], rule: Rule) -> float:
     """A number that the norm of all tensors together is not above.
 
-    For floats it is the norm itself. For integer codes it follows from the
-    scales alone, as if every code were the largest: it costs nothing, and is
-    at most some hundred times the norm.
+    For floats it is the norm itself. For codes with scales it follows from
+    the scales alone, as if every code were the largest: it costs nothing, and
+    is at most some hundred times the norm.
+
+    Args:
+        tensors: Gradients that have been checked.
+        rule: How they are quantized.
     """
-    total = 0.0
-    for tensor in tensors:
-        if tensor.scales is None:
-            values = _floats(tensor).astype(np.float32, copy=False).reshape(-1)
-            with np.errstate(over="ignore"):
-                total += float(values @ values)
-        else:
-            scale, zero_point = np.abs(tensor.scales.astype(np.float64)).T
-            largest = (np.maximum(zero_point, 255.0) * scale) ** 2
-            rows = max(len(largest), 1)
-            total += float(largest.sum()) * np.prod(tensor.shape) / rows
-    return float(np.sqrt(total))
+    total = sum(
+        rule.format.squared_bound(
+            tensor.codes, tensor.scales, math.prod(tensor.shape)
+        )
+        for tensor in tensors
+    )
+    return math.sqrt(total)
 
 
 def check_norm(norm: float, limit: float) -> None:
@@ -46,23 +44,12 @@ def check_norm(norm: float, limit: float) -> None:
         )
 
 
-def scaled(tensors: Sequence[CutTensor], factor: float) -> list[CutTensor]:
-    """The same tensors times `factor`; of integer codes only scales change."""
+def scaled(
+    tensors: Sequence[CutTensor], factor: float, rule: Rule
+) -> list[CutTensor]:
+    """The same tensors times `factor`; of codes with scales only those."""
     made = []
     for tensor in tensors:
-        codes, scales = tensor.codes, tensor.scales
-        if scales is not None:
-            scales = scales * np.array([factor, 1], np.float32)
-        elif codes.dtype == np.uint16:
-            values = _floats(tensor) * np.float32(factor)
-            codes = (values.view(np.uint32) >> 16).astype(np.uint16)
-        else:
-            codes = codes * codes.dtype.type(factor)
+        codes, scales = rule.format.scaled(tensor.codes, tensor.scales, factor)
         made.append(CutTensor(tensor.name, tensor.shape, codes, scales))
     return made
-
-
-def _floats(tensor: CutTensor) -> np.ndarray[Any, Any]:
-    if tensor.codes.dtype != np.uint16:
-        return tensor.codes
-    return (tensor.codes.astype(np.uint32) << 16).view(np.float32)  # bfloat16

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.rules import Rule
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
@@ -43,7 +44,13 @@ def check_contract(theirs: Contract, ours: Contract) -> None:
             theirs.quantization,
             "Pass the same quantization on both sides.",
         ),
-        ("codec", ours.codec, theirs.codec, "Pass the same codec."),
+        (
+            "codec",
+            ours.codec_name,
+            theirs.codec_name,
+            "Pass the same codec on both sides; one of another package is "
+            "registered on both with keras_split.codecs.register.",
+        ),
     ):
         if expected != received:
             raise ProtocolError(
@@ -94,7 +101,7 @@ def check_tensors(
                 f"{scales}. Both sides must use the same quantization.",
                 "shape",
             )
-        if not is_finite(tensor):
+        if not is_finite(tensor, rule):
             raise ProtocolError(
                 f"Expected finite numbers in {spec.name!r}. Received: NaN or "
                 "infinity. Lower the learning rate, or look for a batch with "
@@ -117,7 +124,7 @@ def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
                 f"smashed data. Received: shape {label.codes.shape}.",
                 "shape",
             )
-        if not is_finite(label):
+        if not floats_are_finite(label.codes):
             raise ProtocolError(
                 f"Expected finite numbers in {label.name!r}. Received: NaN or "
                 "infinity. Look for a batch with broken labels.",
@@ -125,14 +132,14 @@ def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
             )
 
 
-def check_finite(tensors: list[CutTensor]) -> list[CutTensor]:
-    """Passes on what may be sent.
+def check_finite(tensors: list[CutTensor], rule: Rule) -> list[CutTensor]:
+    """Passes on what may be sent, of tensors that `rule` made.
 
     Raises:
         ProtocolError: With reason `"not-finite"`.
     """
     for tensor in tensors:
-        if not is_finite(tensor):
+        if not is_finite(tensor, rule):
             raise not_finite(f"{tensor.name!r}")
     return tensors
 
@@ -156,23 +163,15 @@ def diverged(where: str) -> ProtocolError:
     )
 
 
-def is_finite(tensor: CutTensor) -> bool:
-    """Whether no NaN and no infinity would come out of `tensor`."""
-    if tensor.scales is not None:
-        # (code - zero point) * scale may overflow where neither is infinite.
-        with np.errstate(over="ignore", invalid="ignore"):
-            scale, zero_point = np.abs(tensor.scales).T
-            largest = (zero_point + np.float32(255)) * scale
-        return bool(np.isfinite(largest).all())
-    if tensor.codes.dtype == np.uint16:  # bfloat16: exponent of ones
-        return bool(((tensor.codes & 0x7F80) != 0x7F80).all())
-    if not np.issubdtype(tensor.codes.dtype, np.floating):
-        return True
-    # One pass, no temporary: a sum is finite unless a term is not, or it
-    # overflows, which the slow check then tells apart.
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = tensor.codes.sum(dtype=np.float32)
-    return bool(np.isfinite(total) or np.isfinite(tensor.codes).all())
+def is_finite(tensor: CutTensor, rule: Rule) -> bool:
+    """Whether no NaN and no infinity would come out of `tensor`.
+
+    Positions of blocks, which stand before the codes, may be anything.
+    """
+    codes = tensor.codes
+    if rule.position_bits:
+        codes = codes[:, rule.position_bytes(tensor.shape[1:]) :]
+    return rule.format.is_finite(codes, tensor.scales)
 
 
 def check_learning_rate(value: float) -> None:

@@ -84,13 +84,14 @@ class Guard:
         Raises:
             ProtocolError: If they are larger than is accepted.
         """
+        rule = self._half.contract.quantization.gradients
         limits, part = self._limits, share**0.5
         largest = limits.max_grad_norm * part
         smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
-        if gradient_norm.bound(tensors) <= smallest:
+        if gradient_norm.bound(tensors, rule) <= smallest:
             return tensors
         norm = self._half.norm(tensors)
         gradient_norm.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
-        return gradient_norm.scaled(tensors, smallest / norm)
+        return gradient_norm.scaled(tensors, smallest / norm, rule)

@@ -389,8 +389,9 @@ class Session:
             )
 
     def _sound(self, features: list[CutTensor]) -> list[CutTensor]:
+        rule = self._contract.quantization.activations
         for tensor in features:
-            if not validation.is_finite(tensor):
+            if not validation.is_finite(tensor, rule):
                 self._half.abandon(self.name)
                 raise validation.diverged(repr(tensor.name))
         return features

@@ -286,7 +286,7 @@ class MicrobatchedHalf(ClientHalf):
     def _send_forward(
         self, index: int, count: int, size: Any, *parts: Any
     ) -> list[Any]:
-        smashed = check_finite(self._smashed.wrap(parts))
+        smashed = check_finite(self._smashed.wrap(parts), self._smashed.rule)
         self._strategy().send_forward(smashed, index, count, int(size))
         return [np.float32(0)]
 
@@ -297,7 +297,9 @@ class MicrobatchedHalf(ClientHalf):
     def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
         if not np.isfinite(loss):
             raise not_finite("loss")
-        grads = check_finite(self._features_grad.wrap(parts))
+        grads = check_finite(
+            self._features_grad.wrap(parts), self._features_grad.rule
+        )
         self._strategy().send_backward(grads, float(rate))
         return [np.float32(0)]
 

@@ -330,13 +330,13 @@ class ClientHalf:
 
     def _exchange_infer(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().infer(
-            check_finite(self._smashed.wrap(parts))
+            check_finite(self._smashed.wrap(parts), self._smashed.rule)
         )
         return [np.float32(penalty), *self._features.unwrap(features)]
 
     def _exchange_forward(self, *parts: Any) -> list[Any]:
         features, penalty = self._strategy().forward(
-            check_finite(self._smashed.wrap(parts))
+            check_finite(self._smashed.wrap(parts), self._smashed.rule)
         )
         return [np.float32(penalty), *self._features.unwrap(features)]
 
@@ -345,7 +345,9 @@ class ClientHalf:
     ) -> list[Any]:
         if not np.isfinite(loss):
             raise not_finite("loss")
-        tensors = check_finite(self._features_grad.wrap(parts))
+        tensors = check_finite(
+            self._features_grad.wrap(parts), self._features_grad.rule
+        )
         grads = self._strategy().backward(tensors, float(rate))
         return self._smashed_grad.unwrap(grads)
 
@@ -357,7 +359,9 @@ class ClientHalf:
 
     def _exchange_labeled(self, rate: Any, *arrays: Any) -> list[Any]:
         parts, labels = self._label_counts
-        smashed = check_finite(self._smashed.wrap(arrays[:parts]))
+        smashed = check_finite(
+            self._smashed.wrap(arrays[:parts]), self._smashed.rule
+        )
         reply = self._strategy().labeled_step(
             smashed,
             _plain("labels", arrays[parts : parts + labels]),

@@ -1,13 +1,14 @@
 import pytest
 
+from keras_split.compression import formats
 from keras_split.compression import presets
 from keras_split.compression.presets import CompressionPreset
-from keras_split.compression.rules import BITS
 from keras_split.compression.rules import Quantization
+from keras_split.errors import CodecError
 from keras_split.errors import QuantizationError
 
 
-@pytest.mark.parametrize("name", BITS)
+@pytest.mark.parametrize("name", formats.names())
 def test_a_dtype_is_a_coding_without_more(name):
     assert presets.get(name) == CompressionPreset(Quantization(name), "raw", 1)
 
@@ -62,3 +63,43 @@ def test_what_does_not_exist_is_refused(arguments, message):
         presets.get(*arguments)
 
     assert "Received" in str(caught.value)
+
+
+@pytest.fixture
+def own_names():
+    """Presets that are registered meanwhile are forgotten in the end."""
+    before = set(presets.PRESETS)
+    yield
+    for name in set(presets.PRESETS) - before:
+        del presets._REGISTRY._items[name]
+
+
+def test_a_registered_preset_is_given_by_its_name(own_names):
+    mine = CompressionPreset(Quantization("float8_e4m3"), "zstd", 2)
+
+    presets.register("mine", mine)
+
+    assert presets.get("mine") == mine
+    assert presets.names()[-1] == "mine"
+    assert presets.get("mine", codec="raw").codec == "raw"
+
+
+@pytest.mark.parametrize("name", ["int8", "small", "no name", ""])
+def test_a_preset_needs_a_name_that_means_nothing_else(name, own_names):
+    with pytest.raises(
+        QuantizationError, match="Expected a compression preset"
+    ):
+        presets.register(name, CompressionPreset(Quantization("int8")))
+
+
+def test_what_is_no_preset_is_not_registered(own_names):
+    with pytest.raises(QuantizationError, match="Expected a CompressionPreset"):
+        presets.register("mine", Quantization("int8"))
+    with pytest.raises(CodecError, match="Received: 'brotli'"):
+        presets.register(
+            "mine", CompressionPreset(Quantization("int8"), "brotli")
+        )
+    with pytest.raises(QuantizationError, match="bottleneck of 1"):
+        CompressionPreset(Quantization("int8"), bottleneck=0)
+
+    assert "mine" not in presets.names()

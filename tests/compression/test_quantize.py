@@ -25,13 +25,14 @@ INTEGERS = [
     )
 ]
 FLOATS = [Rule("float32"), Rule("float16"), Rule("bfloat16")]
-RULES = FLOATS + INTEGERS
+FLOAT8 = [Rule("float8_e4m3", granularity) for granularity in GRANULARITIES]
+RULES = FLOATS + FLOAT8 + INTEGERS
 
 few = settings(max_examples=25, deadline=None)
 
 
 def name(rule):
-    if rule.is_float:
+    if not rule.has_scales:
         return rule.dtype
     return f"{rule.dtype}-{rule.granularity}-{rule.rounding}"
 
@@ -436,7 +437,7 @@ def test_an_unknown_axis_behind_the_batch_is_refused():
 @pytest.mark.parametrize("given", RULES, ids=name)
 def test_codes_of_another_rule_or_shape_are_refused(given):
     quantized = quantize(tf.ones((2, 12)), given)
-    other = "int8" if given.dtype != "int8" else "int4"
+    other = "int8" if given.bits != 8 else "int4"
 
     with pytest.raises(QuantizationError, match="Received"):
         dequantize(quantized, Rule(other), (12,))
@@ -465,7 +466,7 @@ def converted(function, *specs):
     ids=lambda value: name(value) if isinstance(value, Rule) else None,
 )
 def test_litert_gives_the_same_bits_with_builtin_operations(rule, shape):
-    keys = ["codes", "scales"][: 1 if rule.is_float else 2]
+    keys = ["codes", "scales"][: 2 if rule.has_scales else 1]
 
     def there(x):
         return dict(zip(keys, parts(quantize(x, rule)), strict=True))
@@ -496,7 +497,9 @@ def test_litert_gives_the_same_bits_with_builtin_operations(rule, shape):
         assert_same_bits([values], [simulate(x, rule)])
 
 
-@pytest.mark.parametrize("rule", INTEGERS[:2] + FLOATS[1:], ids=name)
+@pytest.mark.parametrize(
+    "rule", INTEGERS[:2] + FLOAT8[1:] + FLOATS[1:], ids=name
+)
 def test_litert_gives_the_same_bits_behind_a_convolution(rule):
     rng = np.random.default_rng(0)
     kernel = tf.constant(rng.normal(size=(3, 3, 6, 4)), tf.float32)
@@ -516,7 +519,7 @@ def test_litert_gives_the_same_bits_behind_a_convolution(rule):
         assert_same_bits([actual[k] for k in sorted(actual)], expected)
 
 
-@pytest.mark.parametrize("rule", FLOATS + INTEGERS[:6], ids=name)
+@pytest.mark.parametrize("rule", FLOATS + FLOAT8 + INTEGERS[:6], ids=name)
 def test_litert_shows_what_is_not_finite(rule):
     phone, _ = converted(
         lambda x: {"values": simulate(x, rule)},

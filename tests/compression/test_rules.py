@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_split.compression import formats
 from keras_split.compression import rules
-from keras_split.compression.rules import BITS
 from keras_split.compression.rules import GRANULARITIES
 from keras_split.compression.rules import ROUNDINGS
 from keras_split.compression.rules import Quantization
@@ -14,13 +14,13 @@ from keras_split.errors import QuantizationError
 
 RULES = st.builds(
     Rule,
-    st.sampled_from(tuple(BITS)),
+    st.sampled_from(formats.names()),
     st.sampled_from(GRANULARITIES),
     st.sampled_from(ROUNDINGS),
 )
 
 
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", formats.names())
 def test_a_name_gives_both_rules(dtype):
     both = Quantization(dtype)
 

@@ -140,6 +140,7 @@ def test_five_steps_are_those_of_keras(name, tmp_path):
         ("int8", "example"),
         pytest.param("int8", "channel", marks=pytest.mark.slow),
         pytest.param("int4", "tensor", marks=pytest.mark.slow),
+        pytest.param("float8_e4m3", "example", marks=pytest.mark.slow),
         pytest.param("float16", "example", marks=pytest.mark.slow),
     ],
 )

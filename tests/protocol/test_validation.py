@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_split.compression.rules import BITS
+from keras_split.compression import formats
 from keras_split.compression.rules import GRANULARITIES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
@@ -35,7 +35,7 @@ def refusal(tensors, rule=INT8):
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", formats.names())
 def test_tensors_that_fit_pass_and_tell_the_batch(dtype, granularity):
     rule = Rule(dtype, granularity)
     tensors = [tensor(spec, rule, batch=5) for spec in SPECS]
@@ -133,17 +133,25 @@ def test_scales_whose_product_is_not_finite_are_refused():
 
 
 @pytest.mark.parametrize(
-    "codes",
+    "dtype, codes",
     [
-        np.full((1, 9), 3e38, "float32"),
-        np.full((1, 9), 65504, "float16"),
-        np.full((1, 9), 0x7F7F, "uint16"),
-        np.full((1, 9), -1, "int64"),
+        ("float32", np.full((1, 9), 3e38, "float32")),
+        ("float16", np.full((1, 9), 65504, "float16")),
+        ("bfloat16", np.full((1, 9), 0x7F7F, "uint16")),
     ],
-    ids=["float32", "float16", "bfloat16", "labels"],
 )
-def test_large_numbers_are_finite(codes):
-    assert validation.is_finite(CutTensor("a", codes.shape, codes))
+def test_large_numbers_are_finite(dtype, codes):
+    tensor = CutTensor("a", codes.shape, codes)
+
+    assert validation.is_finite(tensor, Rule(dtype))
+
+
+@pytest.mark.parametrize("value", [-1, 0x7F80])
+@pytest.mark.parametrize("dtype", ["int64", "uint16"])
+def test_labels_of_any_integers_are_finite(dtype, value):
+    labels = np.full((3,), value).astype(dtype)
+
+    validation.check_labels([CutTensor("labels_0", (3,), labels)], 3)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, 10.0])
@@ -216,7 +224,7 @@ def test_labels_that_are_not_finite_are_refused():
 def test_what_is_finite_may_be_sent():
     tensors = [tensor(spec) for spec in SPECS]
 
-    assert validation.check_finite(tensors) is tensors
+    assert validation.check_finite(tensors, INT8) is tensors
 
 
 def test_what_is_not_finite_must_not_be_sent():
@@ -224,7 +232,7 @@ def test_what_is_not_finite_must_not_be_sent():
     tensors[1].scales[1, 0] = np.nan
 
     with pytest.raises(ProtocolError, match="Expected a finite 'b'") as info:
-        validation.check_finite(tensors)
+        validation.check_finite(tensors, INT8)
 
     assert info.value.reason == "not-finite"
     assert "The step was not taken" in str(info.value)

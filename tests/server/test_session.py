@@ -417,10 +417,11 @@ def test_gradients_of_an_absurd_size_are_refused(server, session):
 
 def test_gradients_can_be_clipped_to_a_norm(server, tmp_path):
     """Clipped to half their norm they do what half of them does."""
-    norm = gradient_norm.bound(backward(server).tensors)
+    rule = server.contract.quantization.gradients
+    norm = gradient_norm.bound(backward(server).tensors, rule)
     half = replace(
         backward(server),
-        tensors=gradient_norm.scaled(backward(server).tensors, 0.5),
+        tensors=gradient_norm.scaled(backward(server).tensors, 0.5, rule),
     )
     made = []
     before = links.state(server)

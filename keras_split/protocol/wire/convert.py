@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.compression import formats
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
@@ -45,17 +46,11 @@ _FIELDS: dict[type[Message], str] = {
 }
 _CLASSES = {name: kind for kind, name in _FIELDS.items()}
 _TENSORS = ("predictions", "tensors", "labels", "sample_weights")
-_DTYPES = {
-    "float32": "<f4",
-    "float16": "<f2",
-    "float64": "<f8",
-    "uint8": "|u1",
-    "uint16": "<u2",
-    "int8": "|i1",
-    "int16": "<i2",
-    "int32": "<i4",
-    "int64": "<i8",
-    "bool": "|b1",
+# What labels, sample weights and predictions may be, beside the dtypes that
+# codes have.
+_PLAIN = {
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "uint16", "int8", "int16", "int32", "int64"),
 }
 _MAX_RANK = 16  # labels may have a few axes; a long list is an attack
 _Payload = list[Any]
@@ -134,12 +129,7 @@ class _Reader:
         self._offset = 0
 
     def tensor(self, item: pb.Tensor) -> CutTensor:
-        if item.dtype not in _DTYPES:
-            raise ProtocolError(
-                f"Expected codes of a known dtype ({', '.join(_DTYPES)}). "
-                f"Received: {item.dtype!r}.",
-                "shape",
-            )
+        dtype = _dtype(item.dtype)
         shape = tuple(item.codes_shape)
         if len(shape) > _MAX_RANK or max(shape, default=0) >= 1 << 48:
             raise ProtocolError(
@@ -148,7 +138,6 @@ class _Reader:
                 f"{max(shape)}. Send codes as they are packed.",
                 "shape",
             )
-        dtype = np.dtype(_DTYPES[item.dtype])
         nbytes = math.prod(shape) * dtype.itemsize
         scale_bytes = 8 * item.scale_rows
         self._left -= nbytes + scale_bytes
@@ -190,6 +179,18 @@ class _Reader:
             )
         self._offset += count
         return piece
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """A dtype that tensors of a message may have, little-endian."""
+    if name not in _PLAIN and name not in formats.code_dtypes():
+        known = sorted(_PLAIN | formats.code_dtypes())
+        raise ProtocolError(
+            f"Expected codes of a known dtype ({', '.join(known)}). "
+            f"Received: {name!r}.",
+            "shape",
+        )
+    return np.dtype(name).newbyteorder("<")
 
 
 def _array(data: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -241,7 +242,7 @@ def _contract_to_wire(contract: Contract) -> pb.Contract:
         features=specs(contract.features),
         activations=rule(contract.quantization.activations),
         gradients=rule(contract.quantization.gradients),
-        codec=contract.codec,
+        codec=contract.codec_name,
         labels_on_server=contract.labels_on_server,
     )
 

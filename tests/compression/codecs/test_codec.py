@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras_split.compression import codecs
 from keras_split.errors import CodecError
 
-every_codec = pytest.mark.parametrize("name", codecs.NAMES)
+every_codec = pytest.mark.parametrize("name", codecs.names())
 
 
 @every_codec
@@ -72,3 +72,68 @@ def test_codecs_need_neither_tensorflow_nor_keras():
     ).stdout
 
     assert output.strip() == "set()"
+
+
+class Flipped(codecs.Codec):
+    """As another package would bring it: every bit the other way."""
+
+    name = "flipped"
+
+    def encode(self, data):
+        return bytes(255 - byte for byte in memoryview(data).cast("B"))
+
+    def decode(self, data, nbytes):
+        self._check_size(memoryview(data).nbytes, nbytes)
+        return self.encode(data)
+
+
+@pytest.fixture
+def flipped():
+    """A codec whose name is free again in the end."""
+    yield Flipped()
+    codecs._REGISTRY._items.pop("flipped", None)
+
+
+def test_a_registered_codec_is_found_by_its_name(flipped):
+    codecs.register(flipped)
+
+    assert codecs.get("flipped") is flipped
+    assert codecs.names()[-1] == "flipped"
+    assert flipped.decode(flipped.encode(b"codes"), 5) == b"codes"
+
+
+def test_another_codec_under_a_taken_name_is_refused():
+    class Other(Flipped):
+        name = "zstd"
+
+    with pytest.raises(CodecError, match="name of its own. Received: 'zstd'"):
+        codecs.register(Other())
+    with pytest.raises(CodecError, match="name of its own"):
+        codecs.adopt(Other())
+
+    assert isinstance(codecs.get("zstd"), codecs.Zstd)
+
+
+@pytest.mark.parametrize("codec", ["raw", None, Flipped])
+def test_what_is_no_codec_is_not_registered(codec):
+    with pytest.raises(CodecError, match="Expected a Codec to register"):
+        codecs.register(codec)
+
+
+def test_a_codec_without_a_name_is_refused():
+    class Nameless(Flipped):
+        name = ""
+
+    for take in (codecs.register, codecs.get, codecs.adopt):
+        with pytest.raises(CodecError, match="1 to 32 letters"):
+            take(Nameless())
+
+
+def test_an_adopted_codec_is_known_by_its_name_where_that_leads_to_it(flipped):
+    nine = codecs.Zstd(level=9)
+
+    assert codecs.adopt("raw") == "raw"
+    assert codecs.adopt(codecs.get("zstd")) == "zstd"
+    assert codecs.adopt(nine) is nine
+    assert codecs.adopt(flipped) == "flipped"
+    assert codecs.get("flipped") is flipped

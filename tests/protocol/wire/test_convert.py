@@ -93,7 +93,7 @@ def test_every_message_has_a_sample_here():
     assert {type(m) for m in MESSAGES} == set(messages.Message.__subclasses__())
 
 
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@pytest.mark.parametrize("codec", codecs.names())
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_a_message_comes_back_as_it_was(message, codec):
     codec = codecs.get(codec)

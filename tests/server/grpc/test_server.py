@@ -106,7 +106,7 @@ def test_a_unary_client_is_refused_like_any_other(server, exchange):
     assert refusal.reason == "session"
 
 
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@pytest.mark.parametrize("codec", codecs.names())
 def test_payloads_over_a_mebibyte_travel_in_chunks(codec):
     _, server = links.halves(codec=codec, width=64)
     message_bytes = 100 * 7 * 7 * 64 * 4
