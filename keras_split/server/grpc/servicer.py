@@ -19,14 +19,14 @@ from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire.frame import parse
+from keras_split.server.ahead import ahead
 from keras_split.server.budget import Budget
 from keras_split.server.budget import Share
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
-from keras_split.server.grpc.ahead import ahead
 from keras_split.server.grpc.gate import Places
-from keras_split.server.grpc.incoming import Incoming
 from keras_split.server.grpc.security import Authenticator
+from keras_split.server.incoming import Incoming
 from keras_split.server.limits import StreamLimits
 from keras_split.server.rate import Bucket
 from keras_split.server.rate import Buckets
