@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from keras_split.partition.partition import Partition as Partition
     from keras_split.protocol.credentials import Credentials as Credentials
+    from keras_split.server.config import ServerConfig as ServerConfig
 
 __version__ = "0.1.0"
 
@@ -47,12 +48,18 @@ _HOMES = {
     "Resume": "models.resume",
     "Retry": "client.retry",
     "Rule": "compression.rules",
+    "ServerConfig": "server.config",
     "ServerModel": "models",
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
 }
-_LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
+_LIGHT = {
+    "client.retry",
+    "compression.rules",
+    "protocol.credentials",
+    "server.config",
+}
 # Rooms and modules that programs use by name.
 _ROOMS = {
     "codecs": "compression.codecs",
@@ -61,6 +68,7 @@ _ROOMS = {
     "errors": "errors",
     "litert": "litert",
     "observe": "server.observe",
+    "server": "server",
     "zoo": "zoo",
 }
 

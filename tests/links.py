@@ -13,6 +13,9 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
+from keras_split.server.config import ServerConfig
+from keras_split.server.endpoint import Endpoint
+from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc.transport import GrpcTransport
 
 CUT = ("first", "drop")
@@ -169,3 +172,15 @@ def wire(target, codec="raw", **timeouts):
         yield transport
     finally:
         transport.close()
+
+
+def listen(service, codec="raw", **options):
+    """A gRPC server before a service of any kind, which is yet to start."""
+    config = ServerConfig.get(**{"port": 0} | options)
+    endpoint = Endpoint(
+        service,
+        codecs.get(codec),
+        config.stream_limits,
+        config.read_tokens(),
+    )
+    return Server(endpoint, config)
