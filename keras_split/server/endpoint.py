@@ -16,6 +16,7 @@ from keras_split.protocol.messages import Welcome
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
+from keras_split.protocol.wire import unary
 from keras_split.protocol.wire.frame import parse
 from keras_split.server.answerer import Answerer
 from keras_split.server.answerer import account
@@ -314,7 +315,6 @@ class Call:
             answerer.service.leave(reply.session)  # there is no stream to end
             reply = replace(reply, replies_early=False)  # nor more replies
         made, pieces = answerer.to_wire(reply, session, len(raw))
-        made.payload = b"".join(pieces)
-        whole = made.SerializeToString()
+        whole = unary.join(made, pieces)
         self._watch.allow(self._limits.transfer_s(len(whole)))
         return whole
