@@ -13,7 +13,6 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
-from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc.transport import GrpcTransport
@@ -176,11 +175,5 @@ def wire(target, codec="raw", **timeouts):
 
 def listen(service, codec="raw", **options):
     """A gRPC server before a service of any kind, which is yet to start."""
-    config = ServerConfig.get(**{"port": 0} | options)
-    endpoint = Endpoint(
-        service,
-        codecs.get(codec),
-        config.stream_limits,
-        config.read_tokens(),
-    )
-    return Server(endpoint, config)
+    options = {"port": 0} | options
+    return Server(Endpoint(service, codecs.get(codec), **options))

@@ -113,15 +113,13 @@ class ServerModel(keras.Model):
         from keras_split.server.observe.status_collector import StatusCollector
 
         config = ServerConfig.get(config, **options)
-        tokens = config.read_tokens()
         tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
         events = CallbackList([tally, *listeners])
         return Endpoint(
             self.host(config, events=events),
             codecs.get(self.contract.codec),
-            config.stream_limits,
-            tokens,
-            tally.status,
+            config,
+            status=tally.status,
         )
 
     def serve(
@@ -148,9 +146,8 @@ class ServerModel(keras.Model):
         """
         from keras_split.server.grpc.server import Server
 
-        config = ServerConfig.get(config, **options)
-        endpoint = self.endpoint(config, listeners=listeners)
-        return Server(endpoint, config).start()
+        endpoint = self.endpoint(config, listeners=listeners, **options)
+        return Server(endpoint).start()
 
     def get_config(self) -> dict[str, Any]:
         """Body and contract."""

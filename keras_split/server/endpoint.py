@@ -23,12 +23,12 @@ from keras_split.server.answerer import account
 from keras_split.server.budget import Budget
 from keras_split.server.budget import Share
 from keras_split.server.callbacks import Caller
+from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint_stream import EndpointStream
 from keras_split.server.limits import StreamLimits
 from keras_split.server.places import Places
 from keras_split.server.rate import Buckets
 from keras_split.server.service import TrainingService
-from keras_split.server.tokens import Tokens
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
 
@@ -49,28 +49,35 @@ class Endpoint:
     Args:
         service: Answers the messages.
         codec: Packs the codes, as the contract says.
-        limits: What callers may do.
-        tokens: The clients that may come in; None to ask nobody.
+        config: What callers may do, and whose tokens let them in.
         status: Says what the server is doing, for `keras-split status`.
+        **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Attributes:
         service: The same.
-        limits: The same.
+        config: The same.
+        limits: What of it is about calls.
         watchdog: Ends calls whose clients take too long.
+
+    Raises:
+        DataError: If the file of tokens is of no use.
+        OptionError: If there is no such option, or a value cannot be.
     """
 
     def __init__(
         self,
         service: TrainingService,
         codec: Codec,
-        limits: StreamLimits | None = None,
-        tokens: Tokens | None = None,
+        config: ServerConfig | None = None,
+        *,
         status: Callable[[], ServerStatus] | None = None,
+        **options: Any,
     ) -> None:
         self.service = service
-        self.limits = limits or StreamLimits()
+        self.config = ServerConfig.get(config, **options)
+        self.limits = self.config.stream_limits
         self.watchdog = Watchdog(self.limits.watch_period_s)
-        self._tokens = tokens
+        self._tokens = self.config.read_tokens()
         self._status = status
         self._answerer = Answerer(service, codec, self.limits)
         self._places = Places(self.limits.max_streams)

@@ -36,10 +36,8 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
 from keras_split.protocol.wire import unary
-from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.grpc.server import Server
-from keras_split.server.tokens import Tokens
 from tests import links
 from tests.golden.messages import CONTRACT
 from tests.server.http_adapter import HttpServer
@@ -105,8 +103,7 @@ def scripted(listen):
 
     def scripted(answer=lambda message: Done(), nbytes=1 << 20, **options):
         service = Scripted(answer, nbytes)
-        limits = ServerConfig.get(**options).stream_limits
-        return listen(Endpoint(service, RAW, limits)), service
+        return listen(Endpoint(service, RAW, **options)), service
 
     return scripted
 
@@ -500,9 +497,8 @@ def http():
     with contextlib.ExitStack() as stack:
 
         def start(**options):
-            limits = ServerConfig.get(**options).stream_limits
             service = Scripted(lambda message: Done(), 1000)
-            endpoint = Endpoint(service, RAW, limits)
+            endpoint = Endpoint(service, RAW, **options)
             return stack.enter_context(HttpServer(endpoint).start())
 
         yield start
@@ -593,12 +589,14 @@ def test_bytes_go_in_and_bytes_come_out(service):
     assert (caller.client, caller.peer) == ("alice", "ipv4:10.0.0.2:40312")
 
 
-def test_a_name_is_that_of_the_token_where_tokens_are_asked_for(service):
-    endpoint = Endpoint(service, RAW, tokens=Tokens({"alice": ALICE}))
+def test_a_name_is_that_of_the_token_where_tokens_are_asked_for(
+    service, tmp_path
+):
+    endpoint = Endpoint(service, RAW, security=_tokens(tmp_path))
 
     caller = endpoint.caller("p", ALICE, certificate="mallory")
     with pytest.raises(RefusedError) as info:
-        endpoint.caller("p", BOB, certificate="alice")
+        endpoint.caller("p", BOB + "x", certificate="alice")
 
     assert caller.client == "alice"
     assert (endpoint.knows(ALICE), endpoint.knows(None)) == (True, False)
@@ -666,8 +664,7 @@ def test_who_has_no_right_gets_no_reply(service, streams):
 
 
 def test_a_stream_has_a_place_until_it_ends(service):
-    limits = ServerConfig(max_streams=1).stream_limits
-    endpoint = Endpoint(service, RAW, limits)
+    endpoint = Endpoint(service, RAW, max_streams=1)
     caller = endpoint.caller("p")
     go_on = threading.Event()
 

@@ -1,7 +1,6 @@
 """Listens with gRPC for an endpoint."""
 
 from types import TracebackType
-from typing import Any
 
 import grpc
 from grpc_health.v1 import health
@@ -33,9 +32,9 @@ class Server:
 
     Args:
         endpoint: Answers the calls.
-        config: Where to listen, with which certificates: `address`, `port`,
-            `security` and `insecure` of it are used.
-        **options: Fields of a `ServerConfig` instead of those of `config`.
+        address: Name or IP address to listen on, if not that of the
+            endpoint's config.
+        port: Port to listen on, likewise; 0 for any free one.
 
     Attributes:
         endpoint: The same.
@@ -44,7 +43,7 @@ class Server:
 
     Raises:
         DataError: If a certificate is of no use.
-        OptionError: If there is no such option.
+        OptionError: If there can be no such port.
         TransportError: If the port cannot be had, or others could read along
             there.
     """
@@ -52,10 +51,14 @@ class Server:
     def __init__(
         self,
         endpoint: Endpoint,
-        config: ServerConfig | None = None,
-        **options: Any,
+        address: str | None = None,
+        port: int | None = None,
     ) -> None:
-        config = ServerConfig.get(config, **options)
+        given = {"address": address, "port": port}
+        config = ServerConfig.get(
+            endpoint.config,
+            **{k: v for k, v in given.items() if v is not None},
+        )
         certificates = config.read_certificates()
         self.endpoint = endpoint
         limits = endpoint.limits

@@ -311,7 +311,9 @@ def test_a_port_in_use_is_named(running):
 
 def test_an_address_of_another_machine_is_named(running):
     with pytest.raises(TransportError, match="not of this machine"):
-        Server(running.endpoint, address="192.0.2.1", port=0, insecure=True)
+        links.listen(
+            running.endpoint.service, address="192.0.2.1", insecure=True
+        )
 
 
 def test_a_server_that_stopped_answers_no_more(server):
