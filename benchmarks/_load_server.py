@@ -19,15 +19,11 @@ import keras
 import numpy as np
 
 import keras_split
-from keras_split.compression import codecs
 from keras_split.compression.quantize import quantize
-from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
-from keras_split.server.grpc.server import Server
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
-from keras_split.server.observe import StatusCollector
 from keras_split.utils import malloc
 
 BATCH = 8
@@ -100,23 +96,16 @@ def main() -> None:
     model = server_half()
     contract = model.contract
     write(contract, folder)
-    tally, times = StatusCollector(contract.fingerprint, contract.cut), Times()
+    times = Times()
     with Audit(folder / "audit.jsonl") as audit:
-        host = model.host(
-            max_sessions=sessions,
-            checkpoints=folder / "checkpoints",
-            events=CallbackList([tally, audit, Log(), times]),
-        )
-        server = Server(
-            host,
-            codecs.get(contract.codec),
-            port=0,
-            max_streams=sessions,
-            status=tally.status,
-        )
         stopped = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-        server.start()
+        server = model.serve(
+            port=0,
+            max_sessions=sessions,
+            checkpoints=folder / "checkpoints",
+            listeners=[audit, Log(), times],
+        )
         print(f"Serving {server.target}", flush=True)
         while not stopped.wait(0.5):  # another thread may get the signal
             pass

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from keras_split.partition.partition import Partition as Partition
     from keras_split.protocol.credentials import Credentials as Credentials
+    from keras_split.server.config import ServerConfig as ServerConfig
 
 _HOMES = {
     "ClientModel": "models",
@@ -46,12 +47,18 @@ _HOMES = {
     "Resume": "models.resume",
     "Retry": "client.retry",
     "Rule": "compression.rules",
+    "ServerConfig": "server.config",
     "ServerModel": "models",
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
 }
-_LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
+_LIGHT = {
+    "client.retry",
+    "compression.rules",
+    "protocol.credentials",
+    "server.config",
+}
 # Rooms and modules that programs use by name.
 _ROOMS = {
     "codecs": "compression.codecs",
@@ -62,6 +69,7 @@ _ROOMS = {
     "formats": "compression.formats",
     "litert": "litert",
     "observe": "server.observe",
+    "server": "server",
     "zoo": "zoo",
 }
 

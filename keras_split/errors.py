@@ -8,6 +8,7 @@
     ├── DataError (ValueError)          images, labels, files of no use
     ├── ZooError (ValueError)           no such preset, or options it forbids
     ├── ExportError (ValueError)        the half cannot become a LiteRT file
+    ├── OptionError (TypeError, ValueError)  no such option, or not that value
     ├── ProtocolError (ValueError)      a message the other party must not send
     │   ├── RefusedError                the server refused a message of ours
     │   └── PartialCommitError          the body took a step, head and tail not
@@ -49,6 +50,10 @@ class ZooError(SplitError, ValueError):
 
 class ExportError(SplitError, ValueError):
     """The phone's half cannot become a LiteRT file."""
+
+
+class OptionError(SplitError, TypeError, ValueError):
+    """There is no such option, or it cannot have that value."""
 
 
 class ProtocolError(SplitError, ValueError):

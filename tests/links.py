@@ -13,6 +13,8 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
+from keras_split.server.endpoint import Endpoint
+from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc.transport import GrpcTransport
 
 CUT = ("first", "drop")
@@ -169,3 +171,9 @@ def wire(target, codec="raw", **timeouts):
         yield transport
     finally:
         transport.close()
+
+
+def listen(service, codec="raw", **options):
+    """A gRPC server before a service of any kind, which is yet to start."""
+    options = {"port": 0} | options
+    return Server(Endpoint(service, codecs.get(codec), **options))

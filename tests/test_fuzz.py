@@ -21,16 +21,12 @@ ALICE, MALLORY = "token-of-alice-0123", "token-of-mallory-45"
 # Without limits on the rate, which would keep most of it from the parsers.
 SERVE = """
     import sys
-    from keras_split.compression import codecs
-    from keras_split.server.grpc.security import Security
-    from keras_split.server.grpc.server import Server
+    from keras_split.server.security import Security
     from tests import links
 
     server = links.halves(sys.argv[1])[1]
-    running = Server(
+    running = links.listen(
         server.host(),
-        codecs.get("raw"),
-        port=0,
         security=Security(tokens=sys.argv[2]),
         hello_burst=1e9,
         messages_per_s=1e9,

@@ -76,18 +76,18 @@ def serve(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
     malloc.keep()
-    folder = options["checkpoints"]
+    config = serving(options)
+    folder = config.checkpoints
     with (
         claim(folder) if folder is not None else contextlib.nullcontext(),
         listening(metrics_port, audit_log, log_format) as (listeners, metrics),
     ):
-        settings = serving(options)
         with working(f"Loading {source}"):
             load_keras()
             model = load_half(source, options, SERVER)
             if optimizer is not None:
                 model.compile(optimizer)
-            server = model.serve(listeners=listeners, **settings)
+            server = model.serve(config, listeners=listeners)
         contract = model.contract
         tell(
             f"Serving {source} on {server.target}\n"

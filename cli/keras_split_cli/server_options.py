@@ -9,7 +9,8 @@ from typing import TypeVar
 import click
 
 from keras_split.server.callbacks import ServerCallback
-from keras_split.server.guards import GradientLimits
+from keras_split.server.config import ServerConfig
+from keras_split.server.security import Security
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -18,14 +19,14 @@ _FOLDER = click.Path(file_okay=False)
 _LISTENING = [
     click.option(
         "--host",
-        default="127.0.0.1",
+        default=ServerConfig.address,
         show_default=True,
         help="Address to listen on. Others than loopback need TLS.",
     ),
     click.option(
         "--port",
         type=click.IntRange(0, 65535),
-        default=50051,
+        default=ServerConfig.port,
         show_default=True,
         help="Port to listen on; 0 for any free one.",
     ),
@@ -54,14 +55,14 @@ _BOUNDS = [
     click.option(
         "--max-sessions",
         type=click.IntRange(min=1),
-        default=64,
+        default=ServerConfig.max_sessions,
         show_default=True,
         help="Phones at the same time.",
     ),
     click.option(
         "--max-batch",
         type=click.IntRange(min=1),
-        default=1024,
+        default=ServerConfig.max_batch,
         show_default=True,
         help="Largest batch that a phone may send.",
     ),
@@ -69,14 +70,14 @@ _BOUNDS = [
         "--idle-timeout",
         type=click.FloatRange(min=0, min_open=True),
         metavar="SECONDS",
-        default=3600.0,
+        default=ServerConfig.idle_timeout_s,
         show_default=True,
         help="End sessions that were silent for so long.",
     ),
     click.option(
         "--max-grad-norm",
         type=click.FloatRange(min=0, min_open=True),
-        default=1e6,
+        default=ServerConfig.max_grad_norm,
         show_default=True,
         help="Refuse gradients of the features with a larger norm.",
     ),
@@ -98,7 +99,7 @@ _KEEPING = [
         "--checkpoint-every",
         type=click.IntRange(min=1),
         metavar="STEPS",
-        default=100,
+        default=ServerConfig.checkpoint_every,
         show_default=True,
         help="Steps from one checkpoint to the next.",
     ),
@@ -106,7 +107,7 @@ _KEEPING = [
         "--checkpoint-every-mib",
         type=click.FloatRange(min=0, min_open=True),
         metavar="MIB",
-        default=100,
+        default=ServerConfig.checkpoint_every_bytes >> 20,
         show_default=True,
         help="Or MiB that one phone sent meanwhile, whichever comes first: "
         "phones keep as much.",
@@ -151,30 +152,31 @@ def server_options(function: _F) -> _F:
     return function
 
 
-def serving(options: dict[str, Any]) -> dict[str, Any]:
-    """Takes what `ServerModel.serve` needs out of a command's options."""
-    from keras_split.server.grpc.security import Security
-
+def serving(options: dict[str, Any]) -> ServerConfig:
+    """Takes what says how to serve out of a command's options."""
     take = options.pop
-    return {
-        "address": take("host"),
-        "port": take("port"),
-        "insecure": take("insecure"),
-        "security": Security(
+    return ServerConfig(
+        address=take("host"),
+        port=take("port"),
+        insecure=take("insecure"),
+        security=Security(
             take("tls_cert"),
             take("tls_key"),
             take("client_ca"),
             take("tokens"),
         ),
-        "max_sessions": take("max_sessions"),
-        "max_batch": take("max_batch"),
-        "idle_timeout_s": take("idle_timeout"),
-        "limits": GradientLimits(take("max_grad_norm"), take("clip_grad_norm")),
-        "checkpoints": take("checkpoints"),
-        "checkpoint_every": take("checkpoint_every"),
-        "checkpoint_every_bytes": int(take("checkpoint_every_mib") * 2**20),
-        "snapshots": take("snapshots"),
-    }
+        max_sessions=take("max_sessions"),
+        max_batch=take("max_batch"),
+        idle_timeout_s=take("idle_timeout"),
+        max_grad_norm=take("max_grad_norm"),
+        clip_grad_norm=take("clip_grad_norm"),
+        checkpoints=take("checkpoints"),
+        checkpoint_every=take("checkpoint_every"),
+        checkpoint_every_bytes=max(
+            1, int(take("checkpoint_every_mib") * 2**20)
+        ),
+        snapshots=take("snapshots"),
+    )
 
 
 @contextlib.contextmanager

@@ -11,11 +11,12 @@ from keras_split.compression.layers import CutQuantizer
 from keras_split.protocol.contract import Contract
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
+from keras_split.server.config import ServerConfig
 from keras_split.server.service import TrainingService
 from keras_split.training.server_step import ServerHalf
 
 if TYPE_CHECKING:
-    from keras_split.server.grpc.security import Security
+    from keras_split.server.endpoint import Endpoint
     from keras_split.server.grpc.server import Server
 
 
@@ -70,66 +71,83 @@ class ServerModel(keras.Model):
             self._half = ServerHalf(self.body, self.contract)
         return self._half
 
-    def host(self, **limits: Any) -> TrainingService:
+    def host(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        events: ServerCallback | None = None,
+        **options: Any,
+    ) -> TrainingService:
         """What answers the messages of clients; see `TrainingService`."""
         optimizer = None
         if self.compiled and self.optimizer is not None:
             optimizer = self.half.adopt(self.optimizer)
-        return TrainingService(self.half, optimizer, **limits)
+        return TrainingService(
+            self.half, optimizer, config, events=events, **options
+        )
+
+    def endpoint(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        listeners: Sequence[ServerCallback] = (),
+        **options: Any,
+    ) -> "Endpoint":
+        """What answers the calls of clients, however they come.
+
+        `serve` puts gRPC before it; another way to reach this body is an
+        adapter of your own.
+
+        Args:
+            config: How the server is run; by default as `ServerConfig()`.
+            listeners: Hear what happens; see `keras_split.server.observe`.
+            **options: Fields of a `ServerConfig` instead of those of
+                `config`.
+
+        Raises:
+            DataError: If checkpoints are damaged, or of another model, or
+                the file of tokens is of no use.
+            OptionError: If there is no such option, or a value cannot be.
+        """
+        from keras_split.server.endpoint import Endpoint
+        from keras_split.server.observe.status_collector import StatusCollector
+
+        config = ServerConfig.get(config, **options)
+        tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
+        events = CallbackList([tally, *listeners])
+        return Endpoint(
+            self.host(config, events=events),
+            codecs.get(self.contract.codec),
+            config,
+            status=tally.status,
+        )
 
     def serve(
         self,
-        port: int = 50051,
-        address: str = "127.0.0.1",
+        config: ServerConfig | None = None,
         *,
         listeners: Sequence[ServerCallback] = (),
-        security: "Security | None" = None,
-        insecure: bool = False,
-        **limits: Any,
+        **options: Any,
     ) -> "Server":
         """Starts a gRPC server for this body and returns it.
 
         Args:
-            port: Port to listen on; 0 for any free one.
-            address: Name or IP address to listen on.
+            config: How the server is run; by default as `ServerConfig()`.
             listeners: Hear what happens; see `keras_split.server.observe`.
-            security: Certificates and tokens; without them anyone who can
-                reach the port may train.
-            insecure: Whether to listen beyond this machine without TLS.
-            **limits: `max_sessions`, `max_batch`, `max_message_bytes`,
-                `idle_timeout_s`, `limits`, `snapshots`, `checkpoints`,
-                `checkpoint_every` and `checkpoint_every_bytes` of
-                `keras_split.server.service.TrainingService`, and fields of
-                `keras_split.server.limits.StreamLimits`.
+            **options: Fields of a `ServerConfig` instead of those of
+                `config`, such as `port` or `max_sessions`.
 
         Raises:
+            DataError: If checkpoints are damaged, or of another model, or a
+                file of `security` is of no use.
+            OptionError: If there is no such option, or a value cannot be.
             TransportError: If the port cannot be had, or others could reach
                 it without TLS.
-            DataError: If checkpoints are damaged, or of another model.
         """
         from keras_split.server.grpc.server import Server
-        from keras_split.server.limits import StreamLimits
-        from keras_split.server.observe.status_collector import StatusCollector
 
-        streams = {"max_streams": limits.get("max_sessions", 64)}
-        for name in StreamLimits.__dataclass_fields__:
-            if name == "idle_timeout_s" and name in limits:
-                streams[name] = limits[name]  # sessions have the same
-            elif name in limits:
-                streams[name] = limits.pop(name)
-
-        tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
-        host = self.host(events=CallbackList([tally, *listeners]), **limits)
-        return Server(
-            host,
-            codecs.get(self.contract.codec),
-            address,
-            port,
-            security=security,
-            insecure=insecure,
-            status=tally.status,
-            **streams,
-        ).start()
+        endpoint = self.endpoint(config, listeners=listeners, **options)
+        return Server(endpoint).start()
 
     def get_config(self) -> dict[str, Any]:
         """Body and contract."""

@@ -2,11 +2,10 @@
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
@@ -33,8 +32,8 @@ from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
+from keras_split.server.config import ServerConfig
 from keras_split.server.fair_lock import FairLock
-from keras_split.server.guards import GradientLimits
 from keras_split.server.session import Early
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
 
 _LOG = logging.getLogger("keras_split.server")
-IDLE_S = 3600.0
 _SLACK_BYTES = 1 << 16
 _NOBODY = Caller()
 _STEP = (Forward, Backward, LabeledStep)
@@ -65,60 +63,51 @@ class TrainingService:
         half: The body that they share.
         optimizer: Updates the body for every client; by default each
             session gets the optimizer that its client asks for.
-        max_sessions: Sessions at the same time.
-        max_batch: The largest batch that a message may carry.
-        max_message_bytes: A bound on messages, whatever the batch.
-        idle_timeout_s: A session that was silent for so long ends.
-        limits: What gradients are accepted.
-        snapshots: Folder for snapshots; temporary if not given, or inside
-            that for checkpoints.
-        checkpoints: Folder for checkpoints; the server goes on from the last
-            one there. None for a server that forgets.
-        checkpoint_every: Steps from one checkpoint to the next.
-        checkpoint_every_bytes: Or bytes of tensors that one session sent
-            meanwhile, whichever comes first; clients keep as much.
+        config: What is allowed, and what is kept; where to listen is of no
+            interest here.
         events: Hears what happens.
+        **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Raises:
         DataError: If checkpoints are damaged, of another model, or cannot be
             written.
+        OptionError: If there is no such option.
     """
 
     def __init__(
         self,
         half: "ServerHalf",
         optimizer: "BodyOptimizer | None" = None,
+        config: ServerConfig | None = None,
         *,
-        max_sessions: int = 64,
-        max_batch: int = 1024,
-        max_message_bytes: int = 1 << 29,
-        idle_timeout_s: float = IDLE_S,
-        limits: GradientLimits | None = None,
-        snapshots: str | os.PathLike[str] | None = None,
-        checkpoints: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 100,
-        checkpoint_every_bytes: int = 100 << 20,
         events: ServerCallback | None = None,
+        **options: Any,
     ) -> None:
         self.events = events or ServerCallback()
         self._half = half
         self._optimizer = optimizer
-        self._limits = replace(limits or GradientLimits(), max_batch=max_batch)
-        kept = Checkpoints(checkpoints) if checkpoints is not None else None
+        config = ServerConfig.get(config, **options)
+        self._limits = config.gradient_limits
+        folder, snapshots = config.checkpoints, config.snapshots
+        kept = Checkpoints(folder) if folder is not None else None
         if snapshots is None and kept is not None:
             snapshots = kept.folder / "snapshots"
         self._snapshots = Snapshots(snapshots)
-        self._sessions = Sessions(max_sessions, idle_timeout_s, self._ended)
+        self._sessions = Sessions(
+            config.max_sessions, config.idle_timeout_s, self._ended
+        )
         self._turns = FairLock()
         self._stopping = False
-        contract = half.contract
-        whole = max(contract.bytes_per_sample(max_batch))
+        max_batch = config.max_batch
+        whole = max(half.contract.bytes_per_sample(max_batch))
         self.max_message_bytes = min(
-            int(whole * max_batch) + _SLACK_BYTES, max_message_bytes
+            int(whole * max_batch) + _SLACK_BYTES, config.max_message_bytes
         )
         self._checkpointer: Checkpointer | None = None
         if kept is not None:
-            self._begin(kept, checkpoint_every, checkpoint_every_bytes)
+            self._begin(
+                kept, config.checkpoint_every, config.checkpoint_every_bytes
+            )
 
     def handle(
         self,

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import logging
 import os
+from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from keras_split.errors import DataError
 
 _LOG = logging.getLogger("keras_split.server")
 MIN_LENGTH = 16  # shorter ones can be guessed
+_BEARER = "Bearer "
 
 
 class Tokens:
@@ -99,6 +101,22 @@ class Tokens:
 
     def __repr__(self) -> str:
         return f"Tokens of {len(self._digests)} clients"
+
+
+def bearer(headers: Iterable[tuple[str, str]]) -> str | None:
+    """The token that a call carries, as HTTP and gRPC carry it.
+
+    Args:
+        headers: Name and value of each header, or of each item of metadata.
+
+    Example:
+    >>> bearer([("Authorization", "Bearer a-token-of-alice")])
+    'a-token-of-alice'
+    """
+    for name, value in headers:
+        if name.lower() == "authorization" and value.startswith(_BEARER):
+            return value.removeprefix(_BEARER)
+    return None
 
 
 def _digest(token: str) -> bytes:

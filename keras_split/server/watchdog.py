@@ -44,12 +44,17 @@ class Watchdog:
         self._watches: set[Watch] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins to look."""
-        threading.Thread(
-            target=self._run, name="keras_split-watchdog", daemon=True
-        ).start()
+        """Begins to look; a second time does nothing."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(
+                target=self._run, name="keras_split-watchdog", daemon=True
+            )
+        self._thread.start()
 
     def stop(self) -> None:
         """Looks no more."""

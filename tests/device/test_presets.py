@@ -17,15 +17,14 @@ import pytest
 
 from keras_split import zoo
 from keras_split.client.strategy import SplitStrategy
-from keras_split.compression.codecs import Raw
 from keras_split.litert.contents import operations
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.server.callbacks import Caller
-from keras_split.server.grpc.server import Server
 from keras_split.server.service import TrainingService
+from tests import links
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("phone_process.py")
@@ -180,7 +179,7 @@ def replayed(run, name, size, tmp_path):
     client.close()
     host = Replay(server.half, steps)
 
-    with Server(host, Raw(), port=0).start() as running:
+    with links.listen(host).start() as running:
         losses, state = run(tmp_path, running.target)
 
     np.testing.assert_allclose(losses, expected, rtol=1e-3)

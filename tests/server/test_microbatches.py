@@ -13,7 +13,6 @@ from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
-from keras_split.server.guards import GradientLimits
 from keras_split.server.service import TrainingService
 from keras_split.training import in_flight
 from tests import links
@@ -270,9 +269,7 @@ def _with(message, tensor):
 
 
 def test_gradients_that_overflow_in_the_sum_undo_the_step(server):
-    host, session = opened(
-        server, limits=GradientLimits(max_grad_norm=float("inf"))
-    )
+    host, session = opened(server, max_grad_norm=float("inf"))
     before = links.state(server)
     replies = []
 
@@ -301,9 +298,7 @@ def test_a_batch_larger_than_the_server_takes_is_refused(server):
 def test_the_limits_hold_for_the_whole_batch(server):
     grads = links.features_grad(server.contract, seed=100)
     norm = float(np.linalg.norm(np.concatenate(links.parts(grads))))
-    host, session = opened(
-        server, limits=GradientLimits(max_grad_norm=norm / 3)
-    )
+    host, session = opened(server, max_grad_norm=norm / 3)
     before = links.state(server)
 
     replies = take(host, server, session)
@@ -314,7 +309,7 @@ def test_the_limits_hold_for_the_whole_batch(server):
 
 def test_gradients_are_scaled_down_to_the_limit(server):
     sent, norm = [], 0.25
-    host, session = opened(server, limits=GradientLimits(clip_grad_norm=norm))
+    host, session = opened(server, clip_grad_norm=norm)
     half, backward = server.half, server.half.microbatch_backward
 
     def watch(key, smashed, features_grad, *rest):

@@ -8,7 +8,6 @@ from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.errors import RefusedError
-from keras_split.server.guards import GradientLimits
 from tests import links
 
 
@@ -132,9 +131,7 @@ def test_a_batch_that_is_not_finite_moves_nothing():
 
 def test_gradients_above_the_norm_are_refused(caplog):
     client, server = links.halves()
-    client._server_link._host = server.host(
-        limits=GradientLimits(max_grad_norm=1e-6)
-    )
+    client._server_link._host = server.host(max_grad_norm=1e-6)
     links.compile(client)
 
     history = fit(client, *links.batch(8), epochs=1)
@@ -147,9 +144,7 @@ def test_gradients_above_the_norm_are_refused(caplog):
 
 def test_a_server_that_clips_gets_messages():
     client, server = links.halves()
-    client._server_link._host = server.host(
-        limits=GradientLimits(clip_grad_norm=1.0)
-    )
+    client._server_link._host = server.host(clip_grad_norm=1.0)
     links.compile(client)
 
     client.train_on_batch(*links.batch(8))

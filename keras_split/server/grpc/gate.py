@@ -1,39 +1,13 @@
 """How many calls a server answers at a time, beside those that train."""
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
+from keras_split.server.grpc.refusals import refusing
+from keras_split.server.places import Places
 from keras_split.server.watchdog import Watchdog
-
-
-class Places:
-    """Places for calls; one that finds none is told so at once.
-
-    Args:
-        count: How many there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._free = threading.BoundedSemaphore(count)
-
-    def enter(self, context: Any) -> "Places":
-        """Takes a place, which is given back at the end of a `with`."""
-        if not self._free.acquire(blocking=False):
-            context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "Expected fewer calls at a time. Received: one more than "
-                "this server answers.",
-            )
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._free.release()
 
 
 class Gate(grpc.ServerInterceptor):
@@ -77,7 +51,8 @@ class Gate(grpc.ServerInterceptor):
         # a handler of streams is called at once.
         def guarded(requests: Any, context: Any) -> Iterator[Any]:
             with (
-                self._places.enter(context),
+                refusing(context),
+                self._places.take(),
                 self._watchdog.watch(context.cancel) as watch,
             ):
                 watch.allow(self._timeout_s)

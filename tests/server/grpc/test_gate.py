@@ -6,11 +6,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
 
-from keras_split.compression import codecs
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Snapshot
 from keras_split.server.grpc import server as servers
-from keras_split.server.grpc.server import Server
 from tests import links
 from tests.transports.scripted import Scripted
 
@@ -25,7 +23,7 @@ def start(monkeypatch):
         def start(places=8, **limits):
             monkeypatch.setattr(servers, "_GUESTS", places)
             host = Scripted(lambda m: Done())
-            server = Server(host, codecs.get("raw"), port=0, **limits)
+            server = links.listen(host, **limits)
             stack.callback(server.stop, 0)
             return server.start()
 

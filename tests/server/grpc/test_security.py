@@ -10,7 +10,6 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from keras_split.errors import DataError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
@@ -21,7 +20,7 @@ from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
 from keras_split.server.callbacks import ServerCallback
-from keras_split.server.grpc.security import Security
+from keras_split.server.security import Security
 from keras_split_cli import certs
 from tests import links
 
@@ -454,55 +453,6 @@ def test_openssl_shakes_hands(serve, pki, trusted, verdict):
     assert verdict in said
     assert "ALPN protocol: h2" in said
     assert "TLSv1.3" in said
-
-
-# -- files --------------------------------------------------------------------
-
-
-def test_a_key_of_another_certificate_is_an_error(pki):
-    security = Security(pki.server, pki.client_key)
-
-    with pytest.raises(DataError, match="its own private key") as info:
-        security.server_credentials()
-
-    assert "PRIVATE KEY-" not in str(info.value)
-
-
-def test_a_certificate_without_its_key_is_an_error(pki):
-    with pytest.raises(DataError) as info:
-        Security(tls_cert=pki.server)
-
-    assert str(info.value) == (
-        "Expected a certificate and its private key. Received: the "
-        f"certificate {pki.server} alone. Give the file with the private "
-        "key, too."
-    )
-
-
-def test_a_missing_file_is_named(pki):
-    security = Security(pki.server, "nowhere.pem")
-
-    with pytest.raises(DataError) as info:
-        security.server_credentials()
-
-    assert str(info.value) == (
-        "Expected the server's private key in the file nowhere.pem. "
-        "Received: No such file or directory. Look at the path and at who "
-        "may read it."
-    )
-
-
-def test_a_file_that_is_no_certificate_is_an_error(pki, tmp_path):
-    (tmp_path / "text").write_text("hello")
-    security = Security(pki.server, pki.server_key, tmp_path / "text")
-
-    with pytest.raises(DataError, match="Expected PEM files"):
-        security.server_credentials()
-
-
-def test_a_client_ca_without_tls_is_an_error(pki):
-    with pytest.raises(DataError, match="Expected TLS, for clients show"):
-        Security(client_ca=pki.ca)
 
 
 # -- where to listen ----------------------------------------------------------

@@ -207,7 +207,7 @@ def test_a_session_is_left_when_its_stream_ends_and_can_be_resumed(
     server, running
 ):
     left = threading.Event()
-    running._host.events.left = lambda session: left.set()
+    running.endpoint.service.events.left = lambda session: left.set()
     with links.wire(running.target) as wire:
         session = wire.exchange(links.hello(server.contract)).session
         links.take_step(wire.exchange, session, server.contract)
@@ -299,10 +299,8 @@ def exchange_raw(exchange, envelope):
 
 
 def test_a_port_in_use_is_named(running):
-    host = running._host
-
     with pytest.raises(TransportError) as info:
-        Server(host, RAW, port=running.port)
+        Server(running.endpoint, port=running.port)
 
     assert str(info.value) == (
         f"Expected to listen on 127.0.0.1:{running.port}. Received: the "
@@ -313,7 +311,9 @@ def test_a_port_in_use_is_named(running):
 
 def test_an_address_of_another_machine_is_named(running):
     with pytest.raises(TransportError, match="not of this machine"):
-        Server(running._host, RAW, address="192.0.2.1", port=0, insecure=True)
+        links.listen(
+            running.endpoint.service, address="192.0.2.1", insecure=True
+        )
 
 
 def test_a_server_that_stopped_answers_no_more(server):
@@ -348,7 +348,7 @@ def test_wait_returns_when_the_server_is_stopped(server):
 
 def test_one_stream_more_than_allowed_is_refused_at_once(server):
     host = server.host()
-    with Server(host, RAW, port=0, max_streams=1).start() as running:
+    with links.listen(host, max_streams=1).start() as running:
         wires = [links.wire(running.target, reply_timeout_s=20)]
         opened = []
         with pytest.raises(RefusedError, match="RESOURCE_EXHAUSTED") as info:
@@ -367,7 +367,7 @@ def test_one_stream_more_than_allowed_is_refused_at_once(server):
 def test_a_stop_tells_the_health_service_then_drains_then_closes():
     order = []
     host = Scripted(lambda m: Done())
-    running = Server(host, RAW, port=0).start()
+    running = links.listen(host).start()
     real = running._health.enter_graceful_shutdown, running._server.stop
     running._health.enter_graceful_shutdown = lambda: (
         order.append("not serving"),
@@ -404,7 +404,7 @@ def test_a_step_in_flight_ends_before_the_server_does(server):
         finished.set()
         return Done()
 
-    running = Server(Slow(answer), RAW, port=0).start()
+    running = links.listen(Slow(answer)).start()
     with links.wire(running.target, reply_timeout_s=20) as wire:
         stopper = threading.Thread(
             target=lambda: begun.wait() and running.stop(5)

@@ -22,7 +22,6 @@ from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
 from keras_split.server import limits
 from keras_split.server.callbacks import label
-from keras_split.server.grpc.server import Server
 from tests import links
 from tests.golden.messages import CONTRACT
 from tests.transports.scripted import Scripted
@@ -44,7 +43,7 @@ def start():
 
     def start(answer=answer, **options):
         host = Scripted(answer, options.pop("max_message_bytes", 1 << 20))
-        running.append(Server(host, RAW, port=0, **options).start())
+        running.append(links.listen(host, **options).start())
         return running[-1], host
 
     yield start

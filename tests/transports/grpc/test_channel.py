@@ -3,17 +3,16 @@ import time
 import grpc
 import pytest
 
-from keras_split.compression import codecs
 from keras_split.errors import DataError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Done
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
-from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
+from tests import links
 from tests.transports.scripted import Scripted
 
 
@@ -27,7 +26,7 @@ def token_file(tmp_path):
 @pytest.fixture
 def running():
     host = Scripted(lambda m: Done())
-    with Server(host, codecs.get("raw"), port=0).start() as running:
+    with links.listen(host).start() as running:
         yield running
 
 

@@ -4,14 +4,12 @@ from concurrent import futures
 import grpc
 import pytest
 
-from keras_split.compression import codecs
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.server.callbacks import label
-from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc.status import fetch
 from tests import links
 
@@ -99,7 +97,7 @@ def test_a_server_that_is_not_there_is_named():
 
 
 def test_a_server_that_tells_nothing_is_an_error_that_says_so(server):
-    with Server(server.host(), codecs.get("raw"), port=0).start() as mute:
+    with links.listen(server.host()).start() as mute:
         with pytest.raises(TransportError, match="UNIMPLEMENTED"):
             fetch(f"grpc://{mute.target}")
 

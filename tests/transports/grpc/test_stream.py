@@ -7,11 +7,10 @@ import weakref
 import grpc
 import pytest
 
-from keras_split.compression import codecs
 from keras_split.protocol.messages import Refusal
-from keras_split.server.grpc.server import Server
 from keras_split.server.grpc.servicer import SERVICE
 from keras_split.transports.grpc.stream import Stream
+from tests import links
 from tests.transports.scripted import Scripted
 
 TRAIN = f"/{SERVICE}/Train"
@@ -35,7 +34,7 @@ look()
 @pytest.fixture
 def target():
     host = Scripted(lambda message: Refusal("no", "no"))
-    with Server(host, codecs.get("raw"), port=0) as server:
+    with links.listen(host) as server:
         server.start()
         yield server.target
 

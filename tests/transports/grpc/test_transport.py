@@ -13,7 +13,6 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Snapshot
-from keras_split.server.grpc.server import Server
 from keras_split.transports.grpc import transport as transports
 from tests import links
 from tests.transports.scripted import Scripted
@@ -25,7 +24,7 @@ def start():
     running = []
 
     def start(answer):
-        server = Server(Scripted(answer), codecs.get("raw"), port=0).start()
+        server = links.listen(Scripted(answer)).start()
         running.append(server)
         return server
 
@@ -109,7 +108,7 @@ def test_a_server_that_starts_a_little_later_is_found(start):
     client.start()
     time.sleep(0.3)
     host = Scripted(lambda m: Done())
-    with Server(host, codecs.get("raw"), port=port).start():
+    with links.listen(host, port=port).start():
         client.join(20)
 
     assert found == [Done()]

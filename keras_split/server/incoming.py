@@ -16,8 +16,7 @@ class Incoming:
     """Envelopes of one stream: timed, counted and bounded.
 
     Args:
-        requests: Frames as bytes, read without a look by gRPC: it would end
-            the call over those it cannot read, and lose count of it.
+        requests: Frames as bytes, as they arrive.
         watch: Ends the call when its client takes too long.
         share: Room for payloads.
         limits: What too long is.

@@ -3,21 +3,30 @@
 import os
 from dataclasses import dataclass
 from dataclasses import fields
-from typing import Any
-
-import grpc
+from typing import NamedTuple
 
 from keras_split.errors import DataError
 from keras_split.protocol.credentials import check_pair
 from keras_split.protocol.credentials import read_file
 from keras_split.protocol.pem import check_files
-from keras_split.server.callbacks import Caller
-from keras_split.server.callbacks import ServerCallback
 from keras_split.server.tokens import Tokens
 
 _Path = str | os.PathLike[str]
-_HEALTH = "/grpc.health.v1.Health/"
-_BEARER = "Bearer "
+
+
+class Certificates(NamedTuple):
+    """What the files of a server hold, as PEM.
+
+    Attributes:
+        cert: The server's certificate, with the chain below its CA.
+        key: Its private key.
+        client_ca: The authorities that vouch for clients; None if clients
+            need no certificate.
+    """
+
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,8 @@ class Security:
                 "Give --tls-cert and --tls-key, too."
             )
 
-    def server_credentials(self) -> grpc.ServerCredentials | None:
-        """What gRPC listens with; None for a port that is not encrypted.
+    def read_certificates(self) -> Certificates | None:
+        """What to speak TLS with; None for a port that is not encrypted.
 
         Raises:
             DataError: If a file cannot be read, is no certificate, or the
@@ -70,63 +79,8 @@ class Security:
         if self.client_ca is not None:
             ca = read_file(self.client_ca, "clients' CA certificate")
         check_files(self.tls_cert, self.tls_key, self.client_ca)
-        return grpc.ssl_server_credentials(
-            [(key, cert)], ca, require_client_auth=ca is not None
-        )
+        return Certificates(cert, key, ca)
 
     def read_tokens(self) -> Tokens | None:
         """The clients that may come in; None if nobody is asked."""
         return None if self.tokens is None else Tokens.read(self.tokens)
-
-
-class Authenticator(grpc.ServerInterceptor):
-    """Knows who calls, and sends away who has no token.
-
-    The health service answers everybody: those who watch over servers carry
-    no tokens.
-
-    Args:
-        tokens: The clients that may come in; None to ask nobody.
-        events: Hears of those who were sent away.
-    """
-
-    def __init__(self, tokens: Tokens | None, events: ServerCallback) -> None:
-        self._tokens = tokens
-        self._events = events
-
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The method's handler, or one that refuses."""
-        if (
-            self._tokens is None
-            or details.method.startswith(_HEALTH)
-            or self._who(details.invocation_metadata) is not None
-        ):
-            return continuation(details)
-        # Takes any kind of call, and does not wait for its first message.
-        return grpc.stream_stream_rpc_method_handler(self._send_away)
-
-    def caller(self, context: Any) -> Caller:
-        """Who calls: by token, else by certificate, else nobody knows."""
-        name = None
-        if self._tokens is not None:
-            name = self._who(context.invocation_metadata())
-        else:
-            names = context.auth_context().get("x509_common_name")
-            if names:
-                name = names[0].decode("utf-8", "replace")
-        return Caller(name or "", context.peer())
-
-    def _who(self, metadata: Any) -> str | None:
-        assert self._tokens is not None
-        for key, value in metadata:
-            if key == "authorization" and value.startswith(_BEARER):
-                return self._tokens.who(value.removeprefix(_BEARER))
-        return None
-
-    def _send_away(self, requests: Any, context: Any) -> None:
-        self._events.refused("", Caller("", context.peer()), "unauthenticated")
-        context.abort(
-            grpc.StatusCode.UNAUTHENTICATED,
-            "Expected a token that this server knows. Received: another, or "
-            "none.",
-        )

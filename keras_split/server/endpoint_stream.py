@@ -1,0 +1,118 @@
+"""A call over which any number of messages goes both ways."""
+
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterable
+from functools import partial
+
+from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
+from keras_split.protocol.messages import Welcome
+from keras_split.protocol.wire import frames
+from keras_split.server.ahead import ahead
+from keras_split.server.answerer import Answerer
+from keras_split.server.budget import Share
+from keras_split.server.callbacks import Caller
+from keras_split.server.incoming import Incoming
+from keras_split.server.limits import StreamLimits
+from keras_split.server.places import Places
+from keras_split.server.rate import Bucket
+from keras_split.server.watchdog import Watchdog
+
+# Of at most 1 MiB each, for every stream: as much as may come in unread.
+_FRAMES_AHEAD = 8
+
+
+class EndpointStream:
+    """Frames in, frames out. When it ends, its sessions wait to be resumed.
+
+    Args:
+        answerer: Answers the messages.
+        caller: Who sends them.
+        end: Ends the call, from another thread.
+        limits: What the caller may do.
+        places: One is the stream's, from its first frame to its last.
+        watchdog: Ends the call when its client takes too long.
+        share: Room for what arrives.
+    """
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        caller: Caller,
+        end: Callable[[], object],
+        limits: StreamLimits,
+        places: Places,
+        watchdog: Watchdog,
+        share: Share,
+    ) -> None:
+        self._answerer = answerer
+        self._caller = caller
+        self._end = end
+        self._limits = limits
+        self._places = places
+        self._watchdog = watchdog
+        self._share = share
+
+    def replies(
+        self, requests: Iterable[bytes]
+    ) -> Generator[bytes, None, None]:
+        """The frames of all replies, each as soon as it is known.
+
+        They leave while the next message is answered in another thread, as
+        the client's microbatches need it.
+
+        Args:
+            requests: Frames as they arrive. A `ConnectionError` of theirs
+                means that the client went away.
+
+        Raises:
+            RefusedError: If the call is to end without a reply, and why.
+        """
+        with self._watchdog.watch(self._end) as watch:
+            for raw in ahead(partial(self._answers, requests), _FRAMES_AHEAD):
+                watch.allow(self._limits.transfer_s(len(raw)))
+                yield raw
+                watch.rest()
+
+    def _answers(
+        self, requests: Iterable[bytes], put: Callable[[bytes], None]
+    ) -> Generator[bytes, None, None]:
+        """The frames of all replies; those of early ones are put."""
+        answerer = self._answerer
+        sessions: list[str] = []
+        rate = self._limits.messages_per_s
+        bucket = Bucket(rate, rate)
+        with self._places.take(), self._watchdog.watch(self._end) as watch:
+            incoming = Incoming(
+                requests,
+                watch,
+                self._share,
+                self._limits,
+                answerer.service.max_message_bytes,
+            )
+            try:
+                for arrived in incoming:
+                    session, reply = answerer.answer(
+                        *arrived, self._caller, bucket.take, put
+                    )
+                    del arrived
+                    if isinstance(reply, Welcome):
+                        incoming.welcome()
+                        sessions.append(reply.session)
+                    envelope, pieces = answerer.to_wire(
+                        reply, session, incoming.nbytes
+                    )
+                    yield from frames.split(envelope, pieces)
+                    del reply, envelope, pieces
+            except RefusedError:
+                raise
+            except ProtocolError as error:  # the stream cannot be followed
+                refusal = answerer.refuse(self._caller, error)
+                yield from frames.split(*answerer.to_wire(refusal, "", 0))
+            except ConnectionError:
+                pass  # the client went away
+            finally:
+                self._share.free()
+                for session in sessions:
+                    answerer.service.leave(session)
