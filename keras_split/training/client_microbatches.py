@@ -32,7 +32,7 @@ from keras_split.training.client_step import zeros_unless_finite
 from keras_split.training.shared_loss import SharedLoss
 from keras_split.training.shared_loss import refused
 
-# A server of two cores has places for four (`keras_split.training.tf_threads`).
+# A server of two cores has places for four (`keras_split.training.in_flight`).
 AHEAD = 4
 Cut = Callable[[Any], Any]
 ComputeLoss = Callable[[list[tf.Tensor], Cut], tf.Tensor]
@@ -162,7 +162,7 @@ class MicrobatchedHalf(ClientHalf):
                     given = [tf.identity(t) for t in head_inputs[i]]
                 head = self._run_head(given, model, values, seed_state)
                 seed_state = _seed_state(model, head.scope)
-                done = self._callback(
+                done = self.calls(
                     functools.partial(self._send_forward, i, len(shares)),
                     [size, *head.sent],
                     [tf.float32],
@@ -170,7 +170,7 @@ class MicrobatchedHalf(ClientHalf):
                 )
                 heads.append(head)
             elif what == "tail":
-                penalty, *parts = self._callback(
+                penalty, *parts = self.calls(
                     self._receive_features,
                     [],
                     [tf.float32, *self._features.part_dtypes],
@@ -185,7 +185,7 @@ class MicrobatchedHalf(ClientHalf):
                 grads = self._features_grad.quantize(
                     tail.features_grad, self._features.positions(parts)
                 )
-                done = self._callback(
+                done = self.calls(
                     self._send_backward,
                     [rate, tail.loss, *grads],
                     [tf.float32],
@@ -193,7 +193,7 @@ class MicrobatchedHalf(ClientHalf):
                 )
                 tails.append(tail)
             else:
-                done = self._callback(
+                done = self.calls(
                     self._receive_smashed_grad,
                     [],
                     self._smashed_grad.part_dtypes,
@@ -216,7 +216,7 @@ class MicrobatchedHalf(ClientHalf):
         ]
         scopes = [head.scope for head in heads]
         updates = _means(model, scopes, shares) + seed_state
-        ready = self.settle(step_total(model, gradients, updates), done)
+        ready = self._server.commit(step_total(model, gradients, updates), done)
         return Step(outputs, logged, gradients, updates, ready)
 
     def _run_head(
@@ -407,7 +407,7 @@ def _either(
 
     def branch(make: Callable[[], Step]) -> list[tf.Tensor]:
         steps.append(make())
-        outputs, loss, gradients, updates, ready = steps[-1]
+        outputs, loss, gradients, updates, ready, _ = steps[-1]
         moved = {id(variable): value for variable, value in updates}
         return [
             *(loss, ready),
