@@ -14,13 +14,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.protocol.contract import Contract
 from keras_split.training.crossed_step import CrossedStep
+from keras_split.training.exchange import Exchange
+from keras_split.training.exchanges import Exchanges
 from keras_split.training.fused_batchnorm import fused
 from keras_split.training.host_calls import HostCalls
-from keras_split.training.messaged_body import MessagedBody
 from keras_split.training.remote_body import RemoteBody
 from keras_split.training.step_graph import CutCodecs
 from keras_split.training.step_graph import total
@@ -57,11 +57,10 @@ class ClientHalf:
         contract: What they were cut with.
         skips: How many outputs of the head, behind the smashed data or among
             them, go to the tail: their positions in the head's outputs.
-        strategy: Speaks with the server.
+        strategy: Gives what speaks with the server, for each message anew.
 
     Attributes:
         cut_codecs: The tensors that cross.
-        calls: Calls the strategy in the middle of a graph.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class ClientHalf:
         tail: keras.Model | None,
         contract: Contract,
         skips: Sequence[int],
-        strategy: Callable[[], SplitStrategy],
+        strategy: Callable[[], Exchange],
     ) -> None:
         rules = contract.quantization
         count = len(contract.smashed)
@@ -88,7 +87,6 @@ class ClientHalf:
         self._skips = list(skips)
         self._count = count
         self._fused = contract.fused_batchnorm
-        self._strategy = strategy
         self._smashed = CutCodec(contract.smashed, rules.activations, leaves)
         self._features = CutCodec(contract.features, rules.activations, arrives)
         self._features_grad = CutCodec(
@@ -101,17 +99,20 @@ class ClientHalf:
             self._features_grad,
             self._smashed_grad,
         )
-        self.calls = HostCalls()
-        self._server = MessagedBody(strategy, self.cut_codecs, self.calls)
+        self._exchanges = Exchanges(self.cut_codecs, strategy)
+
+    @property
+    def calls(self) -> HostCalls:
+        """Calls Python in the middle of its graphs."""
+        return self._exchanges.calls
 
     def infer(
         self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The model's outputs in inference mode, and the body's penalty."""
         made = flat(self._head(head_inputs, training=False))
-        parts, penalty = self._server.infer(
-            self._smashed.quantize(made[: self._count])
-        )
+        sent = self._smashed.quantize(made[: self._count])
+        penalty, *parts = self._exchanges.infer(sent)
         features = self._features.dequantize(parts)
         if self._tail is None:
             return features, penalty
@@ -152,7 +153,7 @@ class ClientHalf:
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
         sent = self._smashed.quantize(smashed)
-        forward = (body or self._server).forward(sent)
+        forward = (body or self._exchanges).forward(sent)
         features = self._features.dequantize(forward.parts)
         positions = self._features.positions(forward.parts)
 
@@ -222,7 +223,7 @@ class ClientHalf:
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         weights = [tf.cast(w, tf.float32) for w in sample_weights]
         quantized = self._smashed.quantize(smashed)
-        loss, predictions, backward = self._server.labeled_step(
+        loss, predictions, backward = self._exchanges.labeled_step(
             rate, quantized, labels, weights
         )
         outputs = self._features.dequantize(predictions)

@@ -1,92 +1,64 @@
-"""A body somewhere else, which a client's graph reaches by messages."""
+"""A server somewhere else, spoken with in the middle of a client's graph."""
 
-import functools
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from keras_split.compression.tensors import CutTensor
-from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
+from keras_split.training.exchange import Exchange
 from keras_split.training.host_calls import HostCalls
 from keras_split.training.step_graph import CutCodecs
 
 
-class StepMessages(Protocol):
-    """Who speaks with the server, as `keras_split.SplitStrategy` does."""
+class Exchanges:
+    """A `RemoteBody` that is reached by messages, in host callbacks.
 
-    def forward(
-        self, smashed: list[CutTensor]
-    ) -> tuple[list[CutTensor], float]:
-        """Smashed data for features and the body's penalty."""
-
-    def backward(
-        self, features_grad: list[CutTensor], learning_rate: float
-    ) -> list[CutTensor]:
-        """Gradients of the features for those of the smashed data."""
-
-    def committed(self) -> None:
-        """Waits until the server has taken the step."""
-
-    def labeled_step(
-        self,
-        smashed: list[CutTensor],
-        labels: list[CutTensor],
-        sample_weights: list[CutTensor],
-        learning_rate: float,
-    ) -> LabeledResult:
-        """The whole step of a model that is cut once."""
-
-    def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
-        """Features in inference mode, and the body's penalty."""
-
-
-class MessagedBody:
-    """Speaks with a server in host callbacks of a client's graph.
+    Its other methods are the exchanges of `predict`, of a model that is cut
+    once, and of microbatches, whose messages leave and come apart.
 
     Args:
-        messages: Returns who speaks with it.
-        cut_codecs: The tensors that cross, as the client sees them.
-        calls: Calls it from the graph.
+        cut_codecs: What is sent, and what comes.
+        strategy: Gives what speaks with the server, for each message anew.
+
+    Attributes:
+        calls: Calls it in the middle of a graph.
     """
 
     def __init__(
-        self,
-        messages: Callable[[], StepMessages],
-        cut_codecs: CutCodecs,
-        calls: HostCalls,
+        self, cut_codecs: CutCodecs, strategy: Callable[[], Exchange]
     ) -> None:
-        self._messages = messages
+        self.calls = HostCalls()
         self._cut_codecs = cut_codecs
-        self._calls = calls
+        self._strategy = strategy
 
-    def forward(self, parts: list[tf.Tensor]) -> "MessagedForward":
+    # -- inside the graph --------------------------------------------------
+
+    def forward(self, parts: list[tf.Tensor]) -> "ExchangedForward":
         """See `RemoteBody`."""
-        dtypes = [tf.float32, *self._cut_codecs.features.part_dtypes]
-        penalty, *made = self._calls(self._send_forward, parts, dtypes)
-        penalty.set_shape(())
-        return MessagedForward(self, penalty, made)
+        penalty, *made = self._features_for(self._forward, parts)
+        return ExchangedForward(self, penalty, made)
+
+    def infer(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, in inference mode."""
+        return self._features_for(self._infer, parts)
 
     def backward(
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
-    ) -> "MessagedBackward":
+    ) -> "ExchangedBackward":
         """See `BodyForward`."""
-        made = self._calls(
-            self._send_backward,
-            [rate, loss, *parts],
-            self._cut_codecs.smashed_grad.part_dtypes,
-        )
-        return MessagedBackward(self, made)
+        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        made = self.calls(self._backward, [rate, loss, *parts], dtypes)
+        return ExchangedBackward(self, made)
 
     def commit(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
         """See `BodyBackward`; `received` is what the server answered."""
-        return self._calls(self._commit, [number], [tf.float32], received)[0]
+        return self.calls(self._commit, [number], [tf.float32], received)[0]
 
     def labeled_step(
         self,
@@ -94,7 +66,7 @@ class MessagedBody:
         parts: list[tf.Tensor],
         labels: list[tf.Tensor],
         sample_weights: list[tf.Tensor],
-    ) -> tuple[tf.Tensor, list[tf.Tensor], "MessagedBackward"]:
+    ) -> tuple[tf.Tensor, list[tf.Tensor], "ExchangedBackward"]:
         """The whole step of a model that is cut once.
 
         Args:
@@ -106,64 +78,144 @@ class MessagedBody:
         Returns:
             The loss, parts of the predictions, and the end of the step.
         """
-        predictions = self._cut_codecs.features.part_dtypes
-        send = functools.partial(
-            self._send_labeled_step, len(parts), len(labels)
-        )
-        loss, *made = self._calls(
-            send,
+        first, second = len(parts), len(parts) + len(labels)
+
+        def exchange(rate: Any, *arrays: Any) -> list[Any]:
+            return self._labeled_step(
+                float(rate),
+                arrays[:first],
+                arrays[first:second],
+                arrays[second:],
+            )
+
+        features = self._cut_codecs.features.part_dtypes
+        grads = self._cut_codecs.smashed_grad.part_dtypes
+        loss, *made = self.calls(
+            exchange,
             [rate, *parts, *labels, *sample_weights],
-            [
-                tf.float32,
-                *predictions,
-                *self._cut_codecs.smashed_grad.part_dtypes,
-            ],
+            [tf.float32, *features, *grads],
         )
         loss.set_shape(())
-        count = len(predictions)
-        return loss, made[:count], MessagedBackward(self, made[count:])
+        count = len(features)
+        return loss, made[:count], ExchangedBackward(self, made[count:])
 
-    def infer(
-        self, parts: list[tf.Tensor]
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Parts of the features in inference mode, and the penalty."""
+    def send_forward(
+        self,
+        index: int,
+        count: int,
+        size: tf.Tensor,
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Sends microbatch `index` of `count`, after others were dealt with.
+
+        Args:
+            index: Its number.
+            count: How many make the batch.
+            size: Examples in the whole batch.
+            parts: Its smashed data.
+            after: What must have happened before.
+
+        Returns:
+            What the next exchange must wait for.
+        """
+
+        def exchange(size: Any, *arrays: Any) -> list[Any]:
+            smashed = check_finite(self._cut_codecs.smashed.wrap(arrays))
+            self._strategy().send_forward(smashed, index, count, int(size))
+            return [np.float32(0)]
+
+        return self.calls(exchange, [size, *parts], [tf.float32], after)
+
+    def receive_features(self, after: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, of the next microbatch."""
+        return self._features_for(self._receive_features, [], after)
+
+    def send_backward(
+        self,
+        rate: tf.Tensor,
+        loss: tf.Tensor,
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Sends gradients of the features of the next microbatch."""
+        inputs = [rate, loss, *parts]
+        return self.calls(self._send_backward, inputs, [tf.float32], after)
+
+    def receive_smashed_grad(
+        self, after: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Parts of the smashed data's gradients of the next microbatch."""
+        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        return self.calls(self._receive_smashed_grad, [], dtypes, after)
+
+    def _features_for(
+        self,
+        function: Callable[..., list[Any]],
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor] = (),
+    ) -> list[tf.Tensor]:
         dtypes = [tf.float32, *self._cut_codecs.features.part_dtypes]
-        penalty, *made = self._calls(self._send_infer, parts, dtypes)
-        penalty.set_shape(())
-        return made, penalty
+        made = self.calls(function, parts, dtypes, after)
+        made[0].set_shape(())
+        return made
 
-    # -- host callbacks ----------------------------------------------------
+    # -- on the host -------------------------------------------------------
 
-    def _send_forward(self, *parts: Any) -> list[Any]:
+    def _forward(self, *parts: Any) -> list[Any]:
         smashed = check_finite(self._cut_codecs.smashed.wrap(parts))
-        features, penalty = self._messages().forward(smashed)
-        return [
-            np.float32(penalty),
-            *self._cut_codecs.features.unwrap(features),
-        ]
+        return self._features(*self._strategy().forward(smashed))
+
+    def _infer(self, *parts: Any) -> list[Any]:
+        smashed = check_finite(self._cut_codecs.smashed.wrap(parts))
+        return self._features(*self._strategy().infer(smashed))
+
+    def _receive_features(self) -> list[Any]:
+        return self._features(*self._strategy().receive_features())
+
+    def _features(self, tensors: list[CutTensor], penalty: float) -> list[Any]:
+        return [np.float32(penalty), *self._cut_codecs.features.unwrap(tensors)]
+
+    def _backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
+        tensors = self._features_grad(loss, parts)
+        grads = self._strategy().backward(tensors, float(rate))
+        return self._cut_codecs.smashed_grad.unwrap(grads)
 
     def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
+        tensors = self._features_grad(loss, parts)
+        self._strategy().send_backward(tensors, float(rate))
+        return [np.float32(0)]
+
+    def _features_grad(
+        self, loss: Any, parts: Sequence[Any]
+    ) -> list[CutTensor]:
         if not np.isfinite(loss):
             raise not_finite("loss")
-        tensors = check_finite(self._cut_codecs.features_grad.wrap(parts))
-        grads = self._messages().backward(tensors, float(rate))
+        return check_finite(self._cut_codecs.features_grad.wrap(parts))
+
+    def _receive_smashed_grad(self) -> list[Any]:
+        grads = self._strategy().receive_smashed_grad()
         return self._cut_codecs.smashed_grad.unwrap(grads)
 
     def _commit(self, number: Any) -> list[Any]:
-        self._messages().committed()
+        self._strategy().committed()
         if not np.isfinite(number):
             raise not_finite("step of the phone's half")
         return [number]
 
-    def _send_labeled_step(
-        self, parts: int, labels: int, rate: Any, *arrays: Any
+    def _labeled_step(
+        self,
+        rate: float,
+        parts: Sequence[Any],
+        labels: Sequence[Any],
+        sample_weights: Sequence[Any],
     ) -> list[Any]:
-        smashed = check_finite(self._cut_codecs.smashed.wrap(arrays[:parts]))
-        reply = self._messages().labeled_step(
+        smashed = check_finite(self._cut_codecs.smashed.wrap(parts))
+        reply = self._strategy().labeled_step(
             smashed,
-            _plain("labels", arrays[parts : parts + labels]),
-            _plain("sample_weights", arrays[parts + labels :]),
-            float(rate),
+            _plain("labels", labels),
+            _plain("sample_weights", sample_weights),
+            rate,
         )
         if not np.isfinite(reply.loss):
             raise not_finite("loss")
@@ -173,40 +225,32 @@ class MessagedBody:
             *self._cut_codecs.smashed_grad.unwrap(reply.tensors),
         ]
 
-    def _send_infer(self, *parts: Any) -> list[Any]:
-        smashed = check_finite(self._cut_codecs.smashed.wrap(parts))
-        features, penalty = self._messages().infer(smashed)
-        return [
-            np.float32(penalty),
-            *self._cut_codecs.features.unwrap(features),
-        ]
-
 
 @dataclass(frozen=True)
-class MessagedForward:
+class ExchangedForward:
     """See `keras_split.training.remote_body.BodyForward`."""
 
-    body: MessagedBody
+    exchanges: Exchanges
     penalty: tf.Tensor
     parts: list[tf.Tensor]
 
     def backward(
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
-    ) -> "MessagedBackward":
+    ) -> "ExchangedBackward":
         """See `BodyForward`; the server knows which step it is in."""
-        return self.body.backward(rate, loss, parts)
+        return self.exchanges.backward(rate, loss, parts)
 
 
 @dataclass(frozen=True)
-class MessagedBackward:
+class ExchangedBackward:
     """See `keras_split.training.remote_body.BodyBackward`."""
 
-    body: MessagedBody
+    exchanges: Exchanges
     parts: list[tf.Tensor]
 
     def commit(self, number: tf.Tensor) -> Any:
         """See `BodyBackward`."""
-        return self.body.commit(number, self.parts)
+        return self.exchanges.commit(number, self.parts)
 
 
 def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:

@@ -1,9 +1,8 @@
 """The body, as the graph of a client's step sees it.
 
 Each part of a step returns what the next one needs: nothing is kept between
-two of them. `keras_split.training.messaged_body` sends messages to a server
-in the middle of the graph, `keras_split.training.in_graph` takes the body
-into it.
+two of them. `keras_split.training.exchanges` speaks with a server in the middle
+of the graph, `keras_split.training.in_graph` takes the body into it.
 """
 
 from typing import Any
