@@ -71,10 +71,11 @@ class Connection:
         self, contract: Contract, host: "TrainingService | None"
     ) -> Transport:
         """A transport to the server, or to `host` without an address."""
+        codec = codecs.get(contract.codec)
         if self._target:
             return GrpcTransport(
                 self._target,
-                codecs.get(contract.codec),
+                codec,
                 secure=self._secure,
                 credentials=self.credentials,
                 connect_timeout_s=self.connect_timeout_s,
@@ -88,7 +89,7 @@ class Connection:
             )
         from keras_split.server.in_process import InProcessTransport
 
-        return InProcessTransport(host)
+        return InProcessTransport(host, codec)
 
     def _local_host(self) -> "TrainingService | None":
         """The server, if it is in this process."""

@@ -255,12 +255,12 @@ class ClientSession(Connection):
         return host.find(self._session) if host is not None else None
 
     @contextlib.contextmanager
-    def joint_step(self, sent: Callable[[], tuple[int, int]]) -> Iterator[None]:
+    def joint_step(self) -> Iterator[tuple[str, int, bool]]:
         """Surrounds a step that runs in one graph with the body.
 
-        Args:
-            sent: Called at the end; returns the bytes of the step that would
-                have crossed a network, up and down.
+        Yields:
+            The session's name, the step's number, and whether gradients
+            would come before the body's update.
 
         Raises:
             RefusedError: If the server refuses the step.
@@ -274,7 +274,7 @@ class ClientSession(Connection):
         assert host is not None
         try:
             with host.joint_step(self._session):
-                yield
+                yield self._session, self.next_step, self._early
         except RefusedError as error:
             if error.reason in ("session", "permission"):
                 self._forget()
@@ -282,9 +282,12 @@ class ClientSession(Connection):
         finally:
             if session is not None:
                 self.next_step = session.next_step
-            uplink, downlink = sent()
-            transport.uplink_bytes += uplink
-            transport.downlink_bytes += downlink
+
+    def count(self, uplink_bytes: int, downlink_bytes: int) -> None:
+        """Counts what would have crossed a network."""
+        assert self._transport is not None
+        self._transport.uplink_bytes += uplink_bytes
+        self._transport.downlink_bytes += downlink_bytes
 
     def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
         """Features in inference mode, and the body's penalty."""

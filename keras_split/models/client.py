@@ -20,6 +20,8 @@ from keras_split.models.server_link import ServerLink
 from keras_split.protocol.contract import Contract
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
+from keras_split.training.crossed_step import CrossedStep
+from keras_split.training.remote_body import RemoteBody
 from keras_split.utils import keras_private
 
 
@@ -164,6 +166,18 @@ class ClientModel(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: forward, exchange, backward, exchange, commit."""
+        logs, _ = self._take_step(data)
+        return logs
+
+    def _take_step(
+        self, data: Any, body: RemoteBody | None = None
+    ) -> tuple[dict[str, Any], CrossedStep | None]:
+        """One step with a body, and what crossed to it and back.
+
+        Args:
+            data: As in `train_step`.
+            body: Where it is; by default the strategy is asked.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         head_inputs, tail_inputs = self.wiring.sort(x)
         microbatches = self.strategy.microbatches
@@ -200,7 +214,7 @@ class ClientModel(keras.Model):
                     sample_weight,
                     training=True,
                 ),
-                self._server_link.joint,
+                body,
             )
         with tf.control_dependencies([step.ready]):
             for variable, value in step.updates:
@@ -217,7 +231,7 @@ class ClientModel(keras.Model):
         logs: dict[str, Any] = self.compute_metrics(
             x, y, outputs, sample_weight
         )
-        return logs
+        return logs, step.crossed
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """One batch of `evaluate`; the logged loss is the whole model's."""
@@ -237,14 +251,14 @@ class ClientModel(keras.Model):
         With the server in this process it is one graph of both halves, made
         again when the server's part of it is another one.
         """
-        changed = self._server_link.meet(self._joins)
+        changed = self._server_link.bind(self._joins)
         if getattr(self, "train_function", None) is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
-            joint = self._server_link.joint
-            if joint is not None:
-                plain = functions.joining(self, joint)
+            body = self._server_link.in_graph_body
+            if body is not None:
+                plain = functions.joining(self, body)
             else:
                 super().make_train_function(force or changed)
                 plain = functions.waiting(self.train_function)
@@ -468,7 +482,9 @@ class ClientModel(keras.Model):
     def _joins(self) -> bool:
         """Whether a step may be one graph with that of the server."""
         alone = self.distribute_strategy.num_replicas_in_sync == 1
-        return alone and not self.run_eagerly and self.tail is not None
+        ours = type(self).train_step is ClientModel.train_step
+        whole = self.run_eagerly or self.tail is None
+        return alone and ours and not whole
 
     def _loss_config(self) -> str:
         given = keras_private.compile_config(self)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
@@ -10,10 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_split.compression import codecs
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
+from keras_split.protocol.wire.size import nbytes
 from keras_split.training import tf_threads
+from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.in_graph import InGraphBody
+from keras_split.training.in_graph import apart
+from keras_split.training.known_batch import KnownBatch
 
 if TYPE_CHECKING:
     from keras_split.models.client import ClientModel
@@ -34,27 +40,22 @@ def guarded(
             so nothing moves, and its loss is logged as NaN for
             `keras.callbacks.TerminateOnNaN` to see.
     """
-    half = client._half
+    calls = client._half.calls
 
     def guard(iterator: Any) -> Any:
-        half.failure = None
         try:
-            return function(iterator)
-        except (tf.errors.OpError, SplitError) as error:
-            failure = half.failure or error
-            if isinstance(failure, tf.errors.OpError):
+            with calls.explained():
+                return function(iterator)
+        except SplitError as error:
+            reason = getattr(error, "reason", "")
+            if not log or reason not in validation.NOT_TAKEN:
                 raise
-            reason = getattr(failure, "reason", "")
-            if log and reason in validation.NOT_TAKEN:
-                if reason == "norm":
-                    _LOG.warning("%s", failure)
-                for metric in client.metrics:
-                    if metric.name == "loss":
-                        metric.update_state(float("nan"))
-                return client.get_metrics_result()
-            raise failure from (None if failure is error else error)
-        finally:
-            half.failure = None
+            if reason == "norm":
+                _LOG.warning("%s", error)
+            for metric in client.metrics:
+                if metric.name == "loss":
+                    metric.update_state(float("nan"))
+            return client.get_metrics_result()
 
     return guard
 
@@ -69,31 +70,59 @@ def waiting(function: Function) -> Function:
     return wait
 
 
-def joining(client: "ClientModel", joint: InGraphBody) -> Function:
+def joining(client: "ClientModel", body: InGraphBody) -> Function:
     """Takes each step in one graph with the server's.
 
-    The server is free for others while the data of a step are awaited.
+    The server is free for others while the data of a step are awaited, and
+    while bytes are counted.
     """
+    half = client._half
+    codec = codecs.get(client.contract.codec)
+    known_batch = KnownBatch()
 
-    def step(data: Any, head_knows: Any, body_knows: Any) -> Any:
-        data = joint.prepare(data, head_knows, body_knows)
-        return client.train_step(data)
+    def step(
+        data: Any, own_batch: int | None, body_batch: int | None
+    ) -> tuple[Any, CrossedStep]:
+        tensors = iter(apart(_tensors(data), own_batch))
+        data = keras.tree.map_structure(
+            lambda t: next(tensors) if isinstance(t, tf.Tensor) else t, data
+        )
+        known = replace(body, batch=body_batch)
+        logs, crossed = client._take_step(data, known)
+        assert crossed is not None
+        return logs, crossed
 
     compiled = tf.function(step, reduce_retracing=True, autograph=False)
+
+    def take(data: Any, varies: bool) -> Any:
+        batch = _tensors(data)[0].shape[0]
+        own_batch = known_batch(None if varies else batch)
+        body_batch = body.known_batch(batch)
+        with client.strategy.joint_step() as numbered, body.explained():
+            logs, crossed = compiled(data, own_batch, body_batch)
+        sent, received = (
+            sum(nbytes(message, codec) for message in messages)
+            for messages in crossed.messages(half.cut_codecs, *numbered)
+        )
+        client.strategy.count(sent, received)
+        return logs
 
     def join(iterator: Any) -> Any:
         specs = keras.tree.flatten(getattr(iterator, "element_spec", ()))
         varies = any(_batch_varies(spec) for spec in specs)
         logs = None
         for data in islice(iterator, client.steps_per_execution):
-            data = keras.tree.map_structure(_bare, data)
-            with client.strategy.joint_step(joint.sent), joint.explained():
-                logs = compiled(data, *joint.known(data, varies))
+            logs = take(keras.tree.map_structure(_bare, data), varies)
         if logs is None:
             raise StopIteration
         return logs
 
     return join
+
+
+def _tensors(data: Any) -> list[tf.Tensor]:
+    flat = keras.tree.flatten(data)
+    return [tensor for tensor in flat if isinstance(tensor, tf.Tensor)]
 
 
 def _bare(value: Any) -> Any:

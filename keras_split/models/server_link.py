@@ -15,14 +15,14 @@ class ServerLink:
         strategy: Speaks with it.
         server: The one in this process, if there is one.
         tag: The server's snapshot in the file last saved or loaded.
-        joint: Its body, if steps are taken in one graph with it.
+        in_graph_body: Its body, if steps are taken in one graph with it.
     """
 
     def __init__(self) -> None:
         self.strategy = SplitStrategy()
         self.server: ServerModel | None = None
         self.tag = ""
-        self.joint: InGraphBody | None = None
+        self.in_graph_body: InGraphBody | None = None
         self._host: TrainingService | None = None
 
     def use(self, strategy: SplitStrategy | None) -> None:
@@ -43,7 +43,7 @@ class ServerLink:
             self._host = self.server.host()
         return self._host
 
-    def meet(self, joins: bool) -> bool:
+    def bind(self, joins: bool) -> bool:
         """Finds the body that steps are taken with in one graph, if any.
 
         Args:
@@ -53,11 +53,11 @@ class ServerLink:
             Whether it is another one than before.
         """
         session = self.strategy.joint_session if joins else None
-        known = self.joint.graph if self.joint is not None else None
-        if known is (session.graph if session is not None else None):
+        graph = session.graph if session is not None else None
+        if graph is (self.in_graph_body and self.in_graph_body.graph):
             return False
-        self.joint = None
+        self.in_graph_body = None
         if session is not None:
             limit = session.limits.max_grad_norm
-            self.joint = InGraphBody(session.graph, limit)
+            self.in_graph_body = InGraphBody(session.graph, limit)
         return True

@@ -1,4 +1,4 @@
-"""What both halves of a model agreed on when it was cut."""
+"""What a half of a model knows of how it was cut."""
 
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from keras_split.compression.tensors import TensorSpec
 
 @dataclass(frozen=True)
 class Contract:
-    """What both halves of a model agreed on when it was cut.
+    """What a half of a model knows of how it was cut.
+
+    Two halves train together if they agree on it, but for
+    `fused_batchnorm`: that is each half's own affair and does not travel.
 
     Attributes:
         fingerprint: Hash of architecture, variable shapes and cut; not of
@@ -27,7 +30,8 @@ class Contract:
         codec: The lossless codec: its name, or the `Codec` itself where it
             has other settings than the one of its name.
         labels_on_server: True for a model that is cut once.
-        fused_batchnorm: As in `keras_split.compile`; each half's own affair.
+        fused_batchnorm: Whether batch normalization trains as one operation,
+            see `keras_split.compile`.
         codec_name: What the other party and files call the codec.
     """
 

@@ -20,11 +20,8 @@ from typing import Any
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_split.protocol.validation import check_finite
-from keras_split.protocol.validation import not_finite
 from keras_split.training.client_step import ClientHalf
 from keras_split.training.client_step import Step
 from keras_split.training.client_step import step_total
@@ -32,7 +29,7 @@ from keras_split.training.client_step import zeros_unless_finite
 from keras_split.training.shared_loss import SharedLoss
 from keras_split.training.shared_loss import refused
 
-# A server of two cores has places for four (`keras_split.training.tf_threads`).
+# A server of two cores has places for four (`keras_split.training.in_flight`).
 AHEAD = 4
 Cut = Callable[[Any], Any]
 ComputeLoss = Callable[[list[tf.Tensor], Cut], tf.Tensor]
@@ -144,6 +141,7 @@ class MicrobatchedHalf(ClientHalf):
         model: keras.Model,
         size: tf.Tensor,
     ) -> Step:
+        exchanges = self._exchanges
         values = [
             tf.convert_to_tensor(v.value) for v in model.trainable_variables
         ]
@@ -162,21 +160,12 @@ class MicrobatchedHalf(ClientHalf):
                     given = [tf.identity(t) for t in head_inputs[i]]
                 head = self._run_head(given, model, values, seed_state)
                 seed_state = _seed_state(model, head.scope)
-                done = self._callback(
-                    functools.partial(self._send_forward, i, len(shares)),
-                    [size, *head.sent],
-                    [tf.float32],
-                    done,
+                done = exchanges.send_forward(
+                    i, len(shares), size, head.sent, done
                 )
                 heads.append(head)
             elif what == "tail":
-                penalty, *parts = self._callback(
-                    self._receive_features,
-                    [],
-                    [tf.float32, *self._features.part_dtypes],
-                    done,
-                )
-                penalty.set_shape(())
+                penalty, *parts = exchanges.receive_features(done)
                 tail = self._run_tail(
                     *(heads[i], parts, tail_inputs[i], losses[i]),
                     *(model, values, seed_state, scale),
@@ -185,20 +174,12 @@ class MicrobatchedHalf(ClientHalf):
                 grads = self._features_grad.quantize(
                     tail.features_grad, self._features.positions(parts)
                 )
-                done = self._callback(
-                    self._send_backward,
-                    [rate, tail.loss, *grads],
-                    [tf.float32],
-                    [penalty],
+                done = exchanges.send_backward(
+                    rate, tail.loss, grads, [penalty]
                 )
                 tails.append(tail)
             else:
-                done = self._callback(
-                    self._receive_smashed_grad,
-                    [],
-                    self._smashed_grad.part_dtypes,
-                    done,
-                )
+                done = exchanges.receive_smashed_grad(done)
                 found = heads[i].tape.gradient(
                     [*heads[i].smashed, *heads[i].skips],
                     values,
@@ -216,7 +197,7 @@ class MicrobatchedHalf(ClientHalf):
         ]
         scopes = [head.scope for head in heads]
         updates = _means(model, scopes, shares) + seed_state
-        ready = self.settle(step_total(model, gradients, updates), done)
+        ready = exchanges.commit(step_total(model, gradients, updates), done)
         return Step(outputs, logged, gradients, updates, ready)
 
     def _run_head(
@@ -280,32 +261,6 @@ class MicrobatchedHalf(ClientHalf):
             grads[count:],
             found[len(edge) :],
         )
-
-    # -- host callbacks ----------------------------------------------------
-
-    def _send_forward(
-        self, index: int, count: int, size: Any, *parts: Any
-    ) -> list[Any]:
-        smashed = check_finite(self._smashed.wrap(parts), self._smashed.rule)
-        self._strategy().send_forward(smashed, index, count, int(size))
-        return [np.float32(0)]
-
-    def _receive_features(self) -> list[Any]:
-        features, penalty = self._strategy().receive_features()
-        return [np.float32(penalty), *self._features.unwrap(features)]
-
-    def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
-        if not np.isfinite(loss):
-            raise not_finite("loss")
-        grads = check_finite(
-            self._features_grad.wrap(parts), self._features_grad.rule
-        )
-        self._strategy().send_backward(grads, float(rate))
-        return [np.float32(0)]
-
-    def _receive_smashed_grad(self) -> list[Any]:
-        grads = self._strategy().receive_smashed_grad()
-        return self._smashed_grad.unwrap(grads)
 
 
 def _schedule(count: int) -> Iterator[tuple[str, int]]:
@@ -409,7 +364,7 @@ def _either(
 
     def branch(make: Callable[[], Step]) -> list[tf.Tensor]:
         steps.append(make())
-        outputs, loss, gradients, updates, ready = steps[-1]
+        outputs, loss, gradients, updates, ready, _ = steps[-1]
         moved = {id(variable): value for variable, value in updates}
         return [
             *(loss, ready),

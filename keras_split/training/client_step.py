@@ -10,19 +10,19 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
-from typing import Protocol
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.cut_codec import CutCodec
-from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
-from keras_split.protocol.validation import check_finite
-from keras_split.protocol.validation import not_finite
+from keras_split.training.crossed_step import CrossedStep
+from keras_split.training.exchange import Exchange
+from keras_split.training.exchanges import Exchanges
 from keras_split.training.fused_batchnorm import fused
+from keras_split.training.host_calls import HostCalls
+from keras_split.training.remote_body import RemoteBody
+from keras_split.training.step_graph import CutCodecs
 from keras_split.training.step_graph import total
 
 
@@ -36,6 +36,8 @@ class Step(NamedTuple):
         updates: New values of statistics, seeds and metrics.
         ready: What a commit must wait for: the server has made its step, and
             gradients and updates are finite.
+        crossed: What crossed the cut, where that is one forward and one
+            backward.
     """
 
     outputs: list[tf.Tensor]
@@ -43,32 +45,7 @@ class Step(NamedTuple):
     gradients: list[tf.Tensor | None]
     updates: list[tuple[Any, tf.Tensor]]
     ready: Any
-
-
-class RemoteBody(Protocol):
-    """The server, as the graph of a client's step sees it."""
-
-    def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Parts of the smashed data for the penalty, parts of the features."""
-
-    def ask_backward(
-        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """Parts of the features' gradients for those of the smashed data's.
-
-        Args:
-            rate: The learning rate.
-            loss: A step whose loss is not finite is not taken.
-            parts: Gradients of the features.
-        """
-
-    def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
-        """What a commit must wait for.
-
-        Args:
-            number: Finite if all is that would be committed.
-            received: What the server answered.
-        """
+    crossed: CrossedStep | None = None
 
 
 class ClientHalf:
@@ -80,7 +57,10 @@ class ClientHalf:
         contract: What they were cut with.
         skips: How many outputs of the head, behind the smashed data or among
             them, go to the tail: their positions in the head's outputs.
-        strategy: Speaks with the server.
+        strategy: Gives what speaks with the server, for each message anew.
+
+    Attributes:
+        cut_codecs: The tensors that cross.
     """
 
     def __init__(
@@ -89,7 +69,7 @@ class ClientHalf:
         tail: keras.Model | None,
         contract: Contract,
         skips: Sequence[int],
-        strategy: Callable[[], SplitStrategy],
+        strategy: Callable[[], Exchange],
     ) -> None:
         rules = contract.quantization
         count = len(contract.smashed)
@@ -107,26 +87,32 @@ class ClientHalf:
         self._skips = list(skips)
         self._count = count
         self._fused = contract.fused_batchnorm
-        self._strategy = strategy
         self._smashed = CutCodec(contract.smashed, rules.activations, leaves)
         self._features = CutCodec(contract.features, rules.activations, arrives)
         self._features_grad = CutCodec(
             contract.features, rules.gradients, arrives
         )
         self._smashed_grad = CutCodec(contract.smashed, rules.gradients, leaves)
-        self.failure: Exception | None = None
+        self.cut_codecs = CutCodecs(
+            self._smashed,
+            self._features,
+            self._features_grad,
+            self._smashed_grad,
+        )
+        self._exchanges = Exchanges(self.cut_codecs, strategy)
+
+    @property
+    def calls(self) -> HostCalls:
+        """Calls Python in the middle of its graphs."""
+        return self._exchanges.calls
 
     def infer(
         self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The model's outputs in inference mode, and the body's penalty."""
         made = flat(self._head(head_inputs, training=False))
-        penalty, *parts = self._callback(
-            self._exchange_infer,
-            self._smashed.quantize(made[: self._count]),
-            [tf.float32, *self._features.part_dtypes],
-        )
-        penalty.set_shape(())
+        sent = self._smashed.quantize(made[: self._count])
+        penalty, *parts = self._exchanges.infer(sent)
         features = self._features.dequantize(parts)
         if self._tail is None:
             return features, penalty
@@ -140,7 +126,7 @@ class ClientHalf:
         tail_inputs: list[tf.Tensor],
         model: keras.Model,
         compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
-        counterpart: RemoteBody | None = None,
+        body: RemoteBody | None = None,
     ) -> Step:
         """One step of a model that is cut twice.
 
@@ -150,11 +136,10 @@ class ClientHalf:
             model: Owns variables, metrics and optimizer.
             compute_loss: Loss of the model's outputs, the regularizers of
                 head and tail included.
-            counterpart: The server; by default the strategy is called in the
+            body: Where the body is; by default the strategy is called in the
                 middle of the graph.
         """
         assert self._tail is not None
-        other = counterpart or self
         trained = model.trainable_variables
         values = [tf.convert_to_tensor(v.value) for v in trained]
         scope = keras.StatelessScope(
@@ -168,10 +153,9 @@ class ClientHalf:
         skips = [made[i] for i in self._skips]
         head_losses = list(scope.losses)
         sent = self._smashed.quantize(smashed)
-        penalty, *parts = other.ask_forward(sent)
-        penalty.set_shape(())
-        features = self._features.dequantize(parts)
-        crossed = self._features.positions(parts)
+        forward = (body or self._exchanges).forward(sent)
+        features = self._features.dequantize(forward.parts)
+        positions = self._features.positions(forward.parts)
 
         with tf.GradientTape() as tail_tape:
             edge = [*features, *skips, *head_losses]
@@ -194,10 +178,9 @@ class ClientHalf:
             # It skips a step that overflows; the server gets zeros for it.
             features_grad = [zeros_unless_finite(g) for g in features_grad]
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
-        parts = other.ask_backward(
-            rate, loss, self._features_grad.quantize(features_grad, crossed)
-        )
-        smashed_grad = self._scaled(parts, sent, scale)
+        grad_parts = self._features_grad.quantize(features_grad, positions)
+        backward = forward.backward(rate, loss, grad_parts)
+        smashed_grad = self._scaled(backward.parts, sent, scale)
         head_grads = head_tape.gradient(
             [*smashed, *skips, *head_losses],
             values,
@@ -207,10 +190,14 @@ class ClientHalf:
             _add(a, b)
             for a, b in zip(head_grads, found[len(edge) :], strict=True)
         ]
-        logged = tf.cast(loss, tf.float32) + penalty
+        logged = tf.cast(loss, tf.float32) + forward.penalty
         updates = _updates(model, scope)
-        ready = other.settle(step_total(model, gradients, updates), parts)
-        return Step(outputs, logged, gradients, updates, ready)
+        ready = backward.commit(step_total(model, gradients, updates))
+        crossed = CrossedStep(
+            *(sent, forward.penalty, forward.parts),
+            *(rate, grad_parts, backward.parts),
+        )
+        return Step(outputs, logged, gradients, updates, ready, crossed)
 
     def train_labeled(
         self,
@@ -236,27 +223,18 @@ class ClientHalf:
         rate = tf.cast(model.optimizer.learning_rate, tf.float32)
         weights = [tf.cast(w, tf.float32) for w in sample_weights]
         quantized = self._smashed.quantize(smashed)
-        self._label_counts = (len(quantized), len(labels))
-        loss, *parts = self._callback(
-            self._exchange_labeled,
-            [rate, *quantized, *labels, *weights],
-            [
-                tf.float32,
-                *self._features.part_dtypes,
-                *self._smashed_grad.part_dtypes,
-            ],
+        loss, predictions, backward = self._exchanges.labeled_step(
+            rate, quantized, labels, weights
         )
-        loss.set_shape(())
-        count = len(self._features.part_dtypes)
-        outputs = self._features.dequantize(parts[:count])
-        smashed_grad = self._scaled(parts[count:], quantized, scale)
+        outputs = self._features.dequantize(predictions)
+        smashed_grad = self._scaled(backward.parts, quantized, scale)
         gradients = tape.gradient(
             [*smashed, penalty],
             values,
             output_gradients=[*smashed_grad, scale],
         )
         updates = _updates(model, scope)
-        ready = self.settle(step_total(model, gradients, updates), parts)
+        ready = backward.commit(step_total(model, gradients, updates))
         return Step(outputs, loss + penalty, gradients, updates, ready)
 
     def _run(
@@ -280,102 +258,6 @@ class ClientHalf:
             for grad in self._smashed_grad.dequantize(parts, crossed)
         ]
 
-    def ask_forward(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-        """See `RemoteBody`; here and below the strategy is called."""
-        return self._callback(
-            self._exchange_forward,
-            parts,
-            [tf.float32, *self._features.part_dtypes],
-        )
-
-    def ask_backward(
-        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """See `RemoteBody`."""
-        return self._callback(
-            self._exchange_backward,
-            [rate, loss, *parts],
-            self._smashed_grad.part_dtypes,
-        )
-
-    def settle(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
-        """See `RemoteBody`."""
-        with tf.control_dependencies(list(received)):
-            return self._callback(self._settle, [number], [tf.float32])[0]
-
-    # -- host callbacks ----------------------------------------------------
-
-    def _callback(
-        self,
-        function: Callable[..., list[Any]],
-        inputs: list[tf.Tensor],
-        dtypes: list[tf.DType],
-        after: Sequence[tf.Tensor] = (),
-    ) -> list[tf.Tensor]:
-        def call(*arrays: Any) -> list[Any]:
-            try:
-                return function(*arrays)
-            except Exception as error:
-                # TensorFlow turns it into an error of its own; the client
-                # model raises this one instead.
-                self.failure = error
-                raise
-
-        # Eagerly, a list of one comes back as its element.
-        with tf.control_dependencies(list(after)):
-            made: list[tf.Tensor] = flat(
-                tf.numpy_function(call, inputs, dtypes)
-            )
-        return made
-
-    def _exchange_infer(self, *parts: Any) -> list[Any]:
-        features, penalty = self._strategy().infer(
-            check_finite(self._smashed.wrap(parts), self._smashed.rule)
-        )
-        return [np.float32(penalty), *self._features.unwrap(features)]
-
-    def _exchange_forward(self, *parts: Any) -> list[Any]:
-        features, penalty = self._strategy().forward(
-            check_finite(self._smashed.wrap(parts), self._smashed.rule)
-        )
-        return [np.float32(penalty), *self._features.unwrap(features)]
-
-    def _exchange_backward(
-        self, rate: Any, loss: Any, *parts: Any
-    ) -> list[Any]:
-        if not np.isfinite(loss):
-            raise not_finite("loss")
-        tensors = check_finite(
-            self._features_grad.wrap(parts), self._features_grad.rule
-        )
-        grads = self._strategy().backward(tensors, float(rate))
-        return self._smashed_grad.unwrap(grads)
-
-    def _settle(self, number: Any) -> list[Any]:
-        self._strategy().committed()
-        if not np.isfinite(number):
-            raise not_finite("step of the phone's half")
-        return [number]
-
-    def _exchange_labeled(self, rate: Any, *arrays: Any) -> list[Any]:
-        parts, labels = self._label_counts
-        smashed = check_finite(
-            self._smashed.wrap(arrays[:parts]), self._smashed.rule
-        )
-        reply = self._strategy().labeled_step(
-            smashed,
-            _plain("labels", arrays[parts : parts + labels]),
-            _plain("sample_weights", arrays[parts + labels :]),
-            float(rate),
-        )
-        if not np.isfinite(reply.loss):
-            raise not_finite("loss")
-        return [
-            np.float32(reply.loss),
-            *self._features.unwrap(reply.predictions),
-            *self._smashed_grad.unwrap(reply.tensors),
-        ]
-
 
 # A functional model with one output returns it bare.
 flat = keras.tree.flatten
@@ -385,13 +267,6 @@ def zeros_unless_finite(grad: tf.Tensor) -> tf.Tensor:
     """The gradient, or zeros for one with NaN or infinity."""
     finite = tf.reduce_all(tf.math.is_finite(grad))
     return tf.where(finite, grad, tf.zeros_like(grad))
-
-
-def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:
-    return [
-        CutTensor(f"{name}_{i}", array.shape, array)
-        for i, array in enumerate(map(np.asarray, arrays))
-    ]
 
 
 def _updates(

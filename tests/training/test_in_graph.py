@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_split
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
@@ -20,7 +21,8 @@ class Called(SplitStrategy):
 
 def adam():
     return keras.optimizers.Adam(
-        keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5)
+        keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5),
+        name="adam",  # it travels in the Hello
     )
 
 
@@ -57,7 +59,7 @@ def state(client, server):
 
 
 def joins(client):
-    return client._server_link.joint is not None
+    return client._server_link.in_graph_body is not None
 
 
 BY_CHANNEL = Quantization(Rule("int8", "channel"), Rule("int4", "tensor"))
@@ -142,6 +144,23 @@ def test_gradients_above_the_norm_are_refused(caplog):
     assert client.strategy.next_step == 0
 
 
+def test_a_train_step_of_ones_own_gets_messages():
+    class Own(keras_split.ClientModel):
+        def train_step(self, data):
+            steps.append(data)
+            return super().train_step(data)
+
+    steps = []
+    client, server = links.halves()
+    own = Own(client.head, client.tail, client.contract, client.wiring)
+    own._server_link.server = server
+    links.compile(own)
+
+    own.train_on_batch(*links.batch(8))
+
+    assert steps and not joins(own)
+
+
 def test_a_server_that_clips_gets_messages():
     client, server = links.halves()
     client._server_link._host = server.host(clip_grad_norm=1.0)
@@ -179,12 +198,12 @@ def test_it_takes_turns_with_a_client_over_grpc():
 
 def test_a_new_session_goes_on_in_the_same_graph():
     client, _ = trained(SplitStrategy())
-    before = client._server_link.joint
+    before = client._server_link.in_graph_body
 
     client.close()
     fit(client, *links.batch(8))
 
-    assert client._server_link.joint is before
+    assert client._server_link.in_graph_body is before
     assert client.strategy.next_step == 2
 
 

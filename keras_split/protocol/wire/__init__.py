@@ -1,1 +1,1 @@
-"""The messages as protobuf; `convert` is the only place that knows both."""
+"""The messages as protobuf, and protobuf as frames."""

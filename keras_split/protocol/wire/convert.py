@@ -1,4 +1,4 @@
-"""Messages to envelopes and back: the only place that knows both.
+"""Messages to envelopes and back.
 
 An envelope is a small protobuf that describes tensors; their bytes travel
 behind it as one payload, because protobuf is 15 to 50 times slower with

@@ -32,16 +32,26 @@ def envelope(head: pb.Envelope, pieces: _Pieces) -> bytes:
         head: The envelope, without a payload.
         pieces: Buffers of bytes, put one behind the other.
     """
+    start = envelope_start(head, sum(map(len, pieces)))
+    return b"".join((start, *pieces))
+
+
+def envelope_start(head: pb.Envelope, nbytes: int) -> bytes:
+    """What comes before `nbytes` bytes of payload in the frame of both."""
     described = head.SerializeToString()
-    nbytes = sum(map(len, pieces))
     field = _PAYLOAD + _varint(nbytes) if nbytes else b""
     whole = _varint(len(described) + len(field) + nbytes)
-    return b"".join((_ENVELOPE, whole, described, field, *pieces))
+    return b"".join((_ENVELOPE, whole, described, field))
 
 
 def chunk(pieces: _Pieces) -> bytes:
     """The frame of what follows."""
-    return b"".join((_CHUNK, _varint(sum(map(len, pieces))), *pieces))
+    return b"".join((chunk_start(sum(map(len, pieces))), *pieces))
+
+
+def chunk_start(nbytes: int) -> bytes:
+    """What comes before `nbytes` bytes of payload in that frame."""
+    return _CHUNK + _varint(nbytes)
 
 
 def read(raw: bytes) -> tuple[pb.Envelope | None, Any]:

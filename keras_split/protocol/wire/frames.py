@@ -28,6 +28,16 @@ def split(envelope: pb.Envelope, payload: list[Any]) -> Iterator[bytes]:
         yield frame.chunk(chunk)
 
 
+def nbytes(envelope: pb.Envelope, payload: list[Any]) -> int:
+    """The bytes of all frames that `split` makes, without making them."""
+    first, *others = [sum(map(len, group)) for group in _cut(payload)] or [0]
+    return (
+        len(frame.envelope_start(envelope, first))
+        + first
+        + sum(len(frame.chunk_start(other)) + other for other in others)
+    )
+
+
 def join(
     frames: Iterable[bytes],
     limit: int,

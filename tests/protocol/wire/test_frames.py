@@ -56,6 +56,17 @@ def test_no_frame_is_longer_than_a_chunk_and_its_envelope():
     assert max(map(len, sent)) < frames.CHUNK_BYTES + 100
 
 
+@pytest.mark.parametrize(
+    "size", [0, 1, 5000, frames.CHUNK_BYTES, 3 * frames.CHUNK_BYTES + 7]
+)
+def test_frames_are_as_long_as_is_said_without_making_them(size):
+    pieces = [bytes(size // 3), b"", bytes(size - size // 3)]
+
+    counted = frames.nbytes(envelope(size), pieces)
+
+    assert counted == sum(map(len, frames.split(envelope(size), pieces)))
+
+
 def test_pieces_of_a_payload_are_put_in_order():
     pieces = [b"codes", memoryview(b"scales"), bytearray(b"more")]
 

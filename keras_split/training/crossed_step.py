@@ -1,0 +1,60 @@
+"""What crossed the cut in a step."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Committed
+from keras_split.protocol.messages import Features
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.training.step_graph import CutCodecs
+
+
+class CrossedStep(NamedTuple):
+    """What crossed the cut in a step of a model that is cut twice.
+
+    Attributes:
+        smashed: Parts of the smashed data.
+        penalty: The body's regularization loss, shape `()`.
+        features: Parts of the features.
+        rate: The learning rate, shape `()`.
+        features_grad: Parts of the gradients of the features.
+        smashed_grad: Parts of those of the smashed data.
+    """
+
+    smashed: list[tf.Tensor]
+    penalty: tf.Tensor
+    features: list[tf.Tensor]
+    rate: tf.Tensor
+    features_grad: list[tf.Tensor]
+    smashed_grad: list[tf.Tensor]
+
+    def messages(
+        self, cut_codecs: CutCodecs, session: str, step: int, early: bool
+    ) -> tuple[list[Message], list[Message]]:
+        """The messages that carry it over a network, `(up, down)`.
+
+        Outside a graph.
+
+        Args:
+            cut_codecs: The tensors that crossed.
+            session: Name of the session.
+            step: The step's number.
+            early: Whether gradients come before the body's update.
+        """
+        smashed = cut_codecs.smashed.wrap(self.smashed)
+        features = cut_codecs.features.wrap(self.features)
+        grads = cut_codecs.features_grad.wrap(self.features_grad)
+        smashed_grad = cut_codecs.smashed_grad.wrap(self.smashed_grad)
+        up: list[Message] = [
+            Forward(session, step, smashed, early=early),
+            Backward(session, step, grads, float(self.rate), early=early),
+        ]
+        down: list[Message] = [
+            Features(step, features, float(self.penalty)),
+            SmashedGrad(step, smashed_grad),
+        ]
+        return up, down + [Committed(step)] * early

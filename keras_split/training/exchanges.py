@@ -1,0 +1,266 @@
+"""A server somewhere else, spoken with in the middle of a client's graph."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_split.compression.cut_codec import CutCodec
+from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.validation import check_finite
+from keras_split.protocol.validation import not_finite
+from keras_split.training.exchange import Exchange
+from keras_split.training.host_calls import HostCalls
+from keras_split.training.step_graph import CutCodecs
+
+
+class Exchanges:
+    """A `RemoteBody` that is reached by messages, in host callbacks.
+
+    Its other methods are the exchanges of `predict`, of a model that is cut
+    once, and of microbatches, whose messages leave and come apart.
+
+    Args:
+        cut_codecs: What is sent, and what comes.
+        strategy: Gives what speaks with the server, for each message anew.
+
+    Attributes:
+        calls: Calls it in the middle of a graph.
+    """
+
+    def __init__(
+        self, cut_codecs: CutCodecs, strategy: Callable[[], Exchange]
+    ) -> None:
+        self.calls = HostCalls()
+        self._cut_codecs = cut_codecs
+        self._strategy = strategy
+
+    # -- inside the graph --------------------------------------------------
+
+    def forward(self, parts: list[tf.Tensor]) -> "ExchangedForward":
+        """See `RemoteBody`."""
+        penalty, *made = self._features_for(self._forward, parts)
+        return ExchangedForward(self, penalty, made)
+
+    def infer(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, in inference mode."""
+        return self._features_for(self._infer, parts)
+
+    def backward(
+        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
+    ) -> "ExchangedBackward":
+        """See `BodyForward`."""
+        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        made = self.calls(self._backward, [rate, loss, *parts], dtypes)
+        return ExchangedBackward(self, made)
+
+    def commit(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
+        """See `BodyBackward`; `received` is what the server answered."""
+        return self.calls(self._commit, [number], [tf.float32], received)[0]
+
+    def labeled_step(
+        self,
+        rate: tf.Tensor,
+        parts: list[tf.Tensor],
+        labels: list[tf.Tensor],
+        sample_weights: list[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[tf.Tensor], "ExchangedBackward"]:
+        """The whole step of a model that is cut once.
+
+        Args:
+            rate: The learning rate.
+            parts: Of the smashed data.
+            labels: Any number of tensors.
+            sample_weights: Likewise.
+
+        Returns:
+            The loss, parts of the predictions, and the end of the step.
+        """
+        first, second = len(parts), len(parts) + len(labels)
+
+        def exchange(rate: Any, *arrays: Any) -> list[Any]:
+            return self._labeled_step(
+                float(rate),
+                arrays[:first],
+                arrays[first:second],
+                arrays[second:],
+            )
+
+        features = self._cut_codecs.features.part_dtypes
+        grads = self._cut_codecs.smashed_grad.part_dtypes
+        loss, *made = self.calls(
+            exchange,
+            [rate, *parts, *labels, *sample_weights],
+            [tf.float32, *features, *grads],
+        )
+        loss.set_shape(())
+        count = len(features)
+        return loss, made[:count], ExchangedBackward(self, made[count:])
+
+    def send_forward(
+        self,
+        index: int,
+        count: int,
+        size: tf.Tensor,
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Sends microbatch `index` of `count`, after others were dealt with.
+
+        Args:
+            index: Its number.
+            count: How many make the batch.
+            size: Examples in the whole batch.
+            parts: Its smashed data.
+            after: What must have happened before.
+
+        Returns:
+            What the next exchange must wait for.
+        """
+
+        def exchange(size: Any, *arrays: Any) -> list[Any]:
+            smashed = _finite(self._cut_codecs.smashed, arrays)
+            self._strategy().send_forward(smashed, index, count, int(size))
+            return [np.float32(0)]
+
+        return self.calls(exchange, [size, *parts], [tf.float32], after)
+
+    def receive_features(self, after: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, of the next microbatch."""
+        return self._features_for(self._receive_features, [], after)
+
+    def send_backward(
+        self,
+        rate: tf.Tensor,
+        loss: tf.Tensor,
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Sends gradients of the features of the next microbatch."""
+        inputs = [rate, loss, *parts]
+        return self.calls(self._send_backward, inputs, [tf.float32], after)
+
+    def receive_smashed_grad(
+        self, after: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Parts of the smashed data's gradients of the next microbatch."""
+        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        return self.calls(self._receive_smashed_grad, [], dtypes, after)
+
+    def _features_for(
+        self,
+        function: Callable[..., list[Any]],
+        parts: list[tf.Tensor],
+        after: Sequence[tf.Tensor] = (),
+    ) -> list[tf.Tensor]:
+        dtypes = [tf.float32, *self._cut_codecs.features.part_dtypes]
+        made = self.calls(function, parts, dtypes, after)
+        made[0].set_shape(())
+        return made
+
+    # -- on the host -------------------------------------------------------
+
+    def _forward(self, *parts: Any) -> list[Any]:
+        smashed = _finite(self._cut_codecs.smashed, parts)
+        return self._features(*self._strategy().forward(smashed))
+
+    def _infer(self, *parts: Any) -> list[Any]:
+        smashed = _finite(self._cut_codecs.smashed, parts)
+        return self._features(*self._strategy().infer(smashed))
+
+    def _receive_features(self) -> list[Any]:
+        return self._features(*self._strategy().receive_features())
+
+    def _features(self, tensors: list[CutTensor], penalty: float) -> list[Any]:
+        return [np.float32(penalty), *self._cut_codecs.features.unwrap(tensors)]
+
+    def _backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
+        tensors = self._features_grad(loss, parts)
+        grads = self._strategy().backward(tensors, float(rate))
+        return self._cut_codecs.smashed_grad.unwrap(grads)
+
+    def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
+        tensors = self._features_grad(loss, parts)
+        self._strategy().send_backward(tensors, float(rate))
+        return [np.float32(0)]
+
+    def _features_grad(
+        self, loss: Any, parts: Sequence[Any]
+    ) -> list[CutTensor]:
+        if not np.isfinite(loss):
+            raise not_finite("loss")
+        return _finite(self._cut_codecs.features_grad, parts)
+
+    def _receive_smashed_grad(self) -> list[Any]:
+        grads = self._strategy().receive_smashed_grad()
+        return self._cut_codecs.smashed_grad.unwrap(grads)
+
+    def _commit(self, number: Any) -> list[Any]:
+        self._strategy().committed()
+        if not np.isfinite(number):
+            raise not_finite("step of the phone's half")
+        return [number]
+
+    def _labeled_step(
+        self,
+        rate: float,
+        parts: Sequence[Any],
+        labels: Sequence[Any],
+        sample_weights: Sequence[Any],
+    ) -> list[Any]:
+        smashed = _finite(self._cut_codecs.smashed, parts)
+        reply = self._strategy().labeled_step(
+            smashed,
+            _plain("labels", labels),
+            _plain("sample_weights", sample_weights),
+            rate,
+        )
+        if not np.isfinite(reply.loss):
+            raise not_finite("loss")
+        return [
+            np.float32(reply.loss),
+            *self._cut_codecs.features.unwrap(reply.predictions),
+            *self._cut_codecs.smashed_grad.unwrap(reply.tensors),
+        ]
+
+
+@dataclass(frozen=True)
+class ExchangedForward:
+    """See `keras_split.training.remote_body.BodyForward`."""
+
+    exchanges: Exchanges
+    penalty: tf.Tensor
+    parts: list[tf.Tensor]
+
+    def backward(
+        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
+    ) -> "ExchangedBackward":
+        """See `BodyForward`; the server knows which step it is in."""
+        return self.exchanges.backward(rate, loss, parts)
+
+
+@dataclass(frozen=True)
+class ExchangedBackward:
+    """See `keras_split.training.remote_body.BodyBackward`."""
+
+    exchanges: Exchanges
+    parts: list[tf.Tensor]
+
+    def commit(self, number: tf.Tensor) -> Any:
+        """See `BodyBackward`."""
+        return self.exchanges.commit(number, self.parts)
+
+
+def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:
+    return [
+        CutTensor(f"{name}_{i}", array.shape, array)
+        for i, array in enumerate(map(np.asarray, arrays))
+    ]
+
+
+def _finite(codec: CutCodec, parts: Sequence[Any]) -> list[CutTensor]:
+    """What may be sent of the parts that a graph gave."""
+    return check_finite(codec.wrap(parts), codec.rule)
