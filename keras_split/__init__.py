@@ -23,6 +23,7 @@ from keras_split.errors import SplitError
 if TYPE_CHECKING:
     from keras_split.client.retry import Retry as Retry
     from keras_split.client.strategy import SplitStrategy as SplitStrategy
+    from keras_split.client.tap import SessionTap as SessionTap
     from keras_split.compiler import compile as compile
     from keras_split.compression.layers import CutQuantizer as CutQuantizer
     from keras_split.compression.rules import Quantization as Quantization
@@ -48,11 +49,17 @@ _HOMES = {
     "Retry": "client.retry",
     "Rule": "compression.rules",
     "ServerModel": "models",
+    "SessionTap": "client.tap",
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
 }
-_LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
+_LIGHT = {
+    "client.retry",
+    "client.tap",
+    "compression.rules",
+    "protocol.credentials",
+}
 # Rooms and modules that programs use by name.
 _ROOMS = {
     "codecs": "compression.codecs",
@@ -60,7 +67,9 @@ _ROOMS = {
     "device": "device",
     "errors": "errors",
     "litert": "litert",
+    "messages": "protocol.messages",
     "observe": "server.observe",
+    "transports": "transports",
     "zoo": "zoo",
 }
 

@@ -2,6 +2,7 @@
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.models.server import ServerModel
+from keras_split.server.in_process import InProcessTransport
 from keras_split.server.service import TrainingService
 from keras_split.training.in_graph import InGraphBody
 
@@ -34,7 +35,7 @@ class ServerLink:
     @property
     def reachable(self) -> bool:
         """Whether there is a server to connect to."""
-        known = self.strategy.address is not None or self.server is not None
+        known = not self.strategy.local or self.server is not None
         return known or self.strategy.connected
 
     def host(self) -> TrainingService | None:
@@ -42,6 +43,11 @@ class ServerLink:
         if self._host is None and self.server is not None:
             self._host = self.server.host()
         return self._host
+
+    def in_process(self) -> InProcessTransport | None:
+        """A transport to the server in this process, if there is one."""
+        host = self.host()
+        return InProcessTransport(host) if host is not None else None
 
     def meet(self, joins: bool) -> bool:
         """Finds the body that steps are taken with in one graph, if any.

@@ -16,12 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
+from keras_split.training.exchange import Exchange
 from keras_split.training.fused_batchnorm import fused
 from keras_split.training.step_graph import total
 
@@ -80,7 +80,7 @@ class ClientHalf:
         contract: What they were cut with.
         skips: How many outputs of the head, behind the smashed data or among
             them, go to the tail: their positions in the head's outputs.
-        strategy: Speaks with the server.
+        strategy: Gives what speaks with the server, for each message anew.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ClientHalf:
         tail: keras.Model | None,
         contract: Contract,
         skips: Sequence[int],
-        strategy: Callable[[], SplitStrategy],
+        strategy: Callable[[], Exchange],
     ) -> None:
         rules = contract.quantization
         count = len(contract.smashed)
