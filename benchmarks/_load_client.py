@@ -21,6 +21,7 @@ from keras_split.client.session import ClientSession
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.protocol.contract import Contract
+from keras_split.transports import Route
 
 OPTIMIZER = json.dumps(
     {"class_name": "SGD", "config": {"learning_rate": 1e-6, "momentum": 0.9}}
@@ -42,9 +43,9 @@ class Load:
 
     def open(self) -> None:
         """Opens the session. A second try would be a step's hidden cost."""
-        self._conversation = ClientSession(self.address, retry=None)
+        self._session = ClientSession(Route.to(self.address), retry=None)
         try:
-            self._conversation.connect(self.contract, OPTIMIZER)
+            self._session.connect(self.contract, OPTIMIZER)
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
 
@@ -52,8 +53,8 @@ class Load:
         """Takes steps until the end; those that end after `warm` count."""
         try:
             while not self.error and (began := time.monotonic()) < end:
-                self._conversation.forward(self.smashed)
-                self._conversation.backward(self.features_grad, RATE)
+                self._session.forward(self.smashed)
+                self._session.backward(self.features_grad, RATE)
                 self.all_steps += 1
                 if (now := time.monotonic()) > warm:
                     self.times_s.append(now - began)
@@ -62,7 +63,7 @@ class Load:
 
     def close(self) -> None:
         """Says goodbye."""
-        self._conversation.close()
+        self._session.close()
 
 
 def tensors(kind: str, spec: TensorSpec, folder: Path) -> list[CutTensor]:

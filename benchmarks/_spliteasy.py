@@ -45,7 +45,9 @@ from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
+from keras_split.transports import Route
 from keras_split.transports import Transport
+from keras_split.transports import register
 
 FORWARD = "/outputToB"
 BACKWARD = "/gradientsFromB"
@@ -63,21 +65,13 @@ def stringify(values: Any) -> bytes:
     return text.replace(".0,", ",").replace(".0]", "]").encode()
 
 
-class SplitEasyStrategy(keras_split.SplitStrategy):
+def strategy(target: str) -> keras_split.SplitStrategy:
     """Trains a client, cut with float32, with a `SplitEasyServer`.
 
     Args:
-        address: `"host:port"`.
+        target: `"host:port"`.
     """
-
-    def __init__(self, address: str) -> None:
-        super().__init__(f"grpc://{address}", retry=None)
-
-    def _reach(self, contract: Contract, *_: Any) -> Transport:
-        assert self.address is not None
-        return SplitEasyTransport(
-            self.address.removeprefix("grpc://"), contract
-        )
+    return keras_split.SplitStrategy(f"spliteasy://{target}", retry=None)
 
 
 class SplitEasyTransport(Transport):
@@ -86,15 +80,19 @@ class SplitEasyTransport(Transport):
     Bytes are those of bodies; a `Link` counts what else there is.
     """
 
-    def __init__(self, address: str, contract: Contract) -> None:
+    def __init__(self, route: Route, contract: Contract) -> None:
+        assert route.address is not None
         self._contract = contract
-        self._connection = http.client.HTTPConnection(address, timeout=600)
+        self._connection = http.client.HTTPConnection(
+            route.address.target, timeout=route.reply_timeout_s
+        )
         self._connection.connect()
         self._connection.sock.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )
 
-    def _exchange(self, message: Message) -> Message:
+    def carry(self, message: Message) -> Message:
+        """Asks with a POST, and fetches the answer with a GET."""
         if isinstance(message, Hello):
             return Welcome("spliteasy")
         if isinstance(message, Forward):
@@ -131,6 +129,9 @@ class SplitEasyTransport(Transport):
         if response.status >= 400:
             raise RuntimeError(f"{response.status}: {body.decode()}")
         return body
+
+
+register("spliteasy", SplitEasyTransport, has_port=True)
 
 
 class SplitEasyServer:

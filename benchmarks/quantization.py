@@ -14,7 +14,6 @@ client and server.
 import argparse
 import itertools
 import os
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -32,6 +31,9 @@ import keras_split
 from keras_split.compression.quantize import simulate
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import SmashedGrad
 
 BATCH = 32
 CUT = ["pool1", "pool3"]
@@ -90,11 +92,11 @@ def errors() -> None:
     (x, y), _ = load_data()
     keras.utils.set_random_seed(0)
     client, _ = keras_split.compile(network(), CUT, quantization="float32")
-    strategy = _Recorder()
+    recorder = _Recorder()
     client.compile(
         keras.optimizers.Adam(1e-3),
         "sparse_categorical_crossentropy",
-        strategy=strategy,
+        strategy=keras_split.SplitStrategy(taps=[recorder]),
     )
     client.fit(x, y, batch_size=BATCH, epochs=2, verbose=0)
     print("| bits | granularity | rounding | smashed data | gradients |")
@@ -106,7 +108,7 @@ def errors() -> None:
     ):
         rule = Rule(bits, granularity, rounding)
         cells = []
-        for tensors in (strategy.smashed, strategy.gradients):
+        for tensors in (recorder.smashed, recorder.gradients):
             found = []
             for tensor in tensors[-20:]:
                 rounded = simulate(tensor, rule).numpy()
@@ -116,23 +118,20 @@ def errors() -> None:
         print(f"| {bits} | {granularity} | {rounding} | {' | '.join(cells)} |")
 
 
-class _Recorder(keras_split.SplitStrategy):
+class _Recorder(keras_split.SessionTap):
     """Keeps what went over the first cut, both ways."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.smashed: list[np.ndarray] = []
         self.gradients: list[np.ndarray] = []
 
-    def forward(self, smashed: Any) -> Any:
-        tensor = smashed[0]
-        self.smashed.append(tensor.codes.reshape(tensor.shape))
-        return super().forward(smashed)
-
-    def backward(self, features_grad: Any, learning_rate: float) -> Any:
-        result = super().backward(features_grad, learning_rate)
-        self.gradients.append(result[0].codes.reshape(result[0].shape))
-        return result
+    def received(self, message: Message, reply: Message) -> None:
+        if isinstance(message, Forward):
+            tensor = message.tensors[0]
+            self.smashed.append(tensor.codes.reshape(tensor.shape))
+        elif isinstance(reply, SmashedGrad):
+            tensor = reply.tensors[0]
+            self.gradients.append(tensor.codes.reshape(tensor.shape))
 
 
 def main() -> None:

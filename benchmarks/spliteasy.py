@@ -35,7 +35,7 @@ def measure(
     preset: str, options: argparse.Namespace
 ) -> dict[str, tuple[float, float, float]]:
     """Bytes up, down, and seconds of a sample, for each way to train."""
-    from _spliteasy import SplitEasyStrategy
+    import _spliteasy
 
     size = options.size
     x, y = images(preset, size, options.batch)
@@ -51,7 +51,7 @@ def measure(
     ):
         parts = options.microbatches
         we = client(preset, size, ours, strategy(our_link.address, parts))
-        peer = SplitEasyStrategy(their_link.address)
+        peer = _spliteasy.strategy(their_link.address)
         they = client(preset, size, coding("float32"), peer)
         trainees = {
             "ours": (Trainee(we, our_link, x, y), options.steps),

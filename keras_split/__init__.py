@@ -24,6 +24,7 @@ from keras_split.utils.version import __version__
 if TYPE_CHECKING:
     from keras_split.client.retry import Retry as Retry
     from keras_split.client.strategy import SplitStrategy as SplitStrategy
+    from keras_split.client.tap import SessionTap as SessionTap
     from keras_split.compiler import compile as compile
     from keras_split.compression.layers import CutQuantizer as CutQuantizer
     from keras_split.compression.rules import Quantization as Quantization
@@ -49,12 +50,14 @@ _HOMES = {
     "Rule": "compression.rules",
     "ServerConfig": "server.config",
     "ServerModel": "models",
+    "SessionTap": "client.tap",
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
 }
 _LIGHT = {
     "client.retry",
+    "client.tap",
     "compression.rules",
     "protocol.credentials",
     "server.config",
@@ -68,8 +71,10 @@ _ROOMS = {
     "errors": "errors",
     "formats": "compression.formats",
     "litert": "litert",
+    "messages": "protocol.messages",
     "observe": "server.observe",
     "server": "server",
+    "transports": "transports",
     "zoo": "zoo",
 }
 

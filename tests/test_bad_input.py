@@ -22,6 +22,7 @@ import pytest
 
 import keras_split
 from keras_split.client.strategy import SplitStrategy
+from keras_split.client.tap import SessionTap
 from keras_split.compression import codecs
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import BackendError
@@ -566,22 +567,24 @@ def other_process(tmp_path):
         process.communicate()
 
 
-class Assassin(SplitStrategy):
+class Assassin(SessionTap):
     """Does something to the server between a forward and a backward."""
 
     deed = None
 
-    def backward(self, features_grad, learning_rate):
-        if self.deed is not None:
+    def sent(self, message):
+        if isinstance(message, Backward) and self.deed is not None:
             self.deed()
-        return super().backward(features_grad, learning_rate)
 
 
 def test_a_server_killed_in_mid_step_is_an_error_and_moves_nothing(
     other_process,
 ):
     client, process, address = other_process
-    strategy = Assassin(address, retry=None, reply_timeout_s=60)
+    assassin = Assassin()
+    strategy = SplitStrategy(
+        address, taps=[assassin], retry=None, reply_timeout_s=60
+    )
     links.compile(client)
     client.compile(
         keras.optimizers.SGD(0.1, momentum=0.9),
@@ -592,7 +595,7 @@ def test_a_server_killed_in_mid_step_is_an_error_and_moves_nothing(
     client.train_on_batch(x, y)
     before = [np.array(v) for v in client.variables]
     slots = [np.array(v) for v in client.optimizer.variables]
-    strategy.deed = lambda: os.kill(process.pid, signal.SIGKILL)
+    assassin.deed = lambda: os.kill(process.pid, signal.SIGKILL)
     began = time.monotonic()
 
     with pytest.raises(TransportError) as info:
@@ -619,7 +622,10 @@ def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
     other_process,
 ):
     client, process, address = other_process
-    strategy = Assassin(address, retry=None, reply_timeout_s=60)
+    assassin = Assassin()
+    strategy = SplitStrategy(
+        address, taps=[assassin], retry=None, reply_timeout_s=60
+    )
     client.compile(
         keras.optimizers.SGD(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -628,9 +634,8 @@ def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
     x, y = links.batch(8)
     client.train_on_batch(x, y)
     before = [np.array(v) for v in client.weights]
-    strategy.reply_timeout_s = 1.0
-    strategy._transport._stream._timeout_s = 1.0
-    strategy.deed = lambda: os.kill(process.pid, signal.SIGSTOP)
+    strategy.session.connection.transport._stream._timeout_s = 1.0
+    assassin.deed = lambda: os.kill(process.pid, signal.SIGSTOP)
     began = time.monotonic()
 
     with pytest.raises(TransportError, match="Received: nothing after 1.0 s"):

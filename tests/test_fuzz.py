@@ -121,7 +121,7 @@ def test_nonsense_moves_no_weight_and_disturbs_nobody(process, count):
     good = good_client(target, folder / "alice")
     good.step()
     contract = links.halves("int8")[1].contract
-    victim = good.client.strategy._session
+    victim = good.client.strategy.session.connection.session
     fuzzer = Fuzzer(target, MALLORY, contract, victim)
 
     good.start()

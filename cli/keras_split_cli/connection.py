@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from typing import TypeVar
 
 import click
 
+from keras_split import transports
 from keras_split.client.retry import Retry
 from keras_split.protocol.credentials import Credentials
+from keras_split.transports import Address
+from keras_split.transports import Route
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -19,7 +23,8 @@ class Connection:
     """How a server is reached.
 
     Attributes:
-        address: `"grpc://..."` or `"grpcs://..."`; None for no server.
+        address: `"grpc://..."`, `"grpcs://..."` or another scheme that is
+            registered; None for no server.
         credentials: What it is shown.
         retry: How long to try when it does not answer.
     """
@@ -50,21 +55,26 @@ class Connection:
         retry = Retry(give_up_s=options.pop("retry", Retry.give_up_s))
         if server is None:
             return cls(None, credentials, retry)
-        scheme, _, target = server.rpartition("://")
-        host, _, port = target.rpartition(":")
-        if (
-            scheme not in ("", "grpc", "grpcs")
-            or not host
-            or not port.isdigit()
-        ):
+        try:
+            address = Route.to(Address.parse(server, "grpc")).address
+        except ValueError as error:
             raise click.BadParameter(
-                f"Expected HOST:PORT, or grpcs://HOST:PORT for TLS. Received: "
+                "Expected HOST:PORT, or grpcs://HOST:PORT for TLS; the schemes "
+                f"here are {', '.join(transports.names())}. Received: "
                 f"{server!r}.",
                 param_hint=repr(name),
-            )
+            ) from error
+        assert address is not None
         secure = tls or credentials.ca_file or credentials.cert_file
-        scheme = "grpcs" if secure else scheme or "grpc"
-        return cls(f"{scheme}://{target}", credentials, retry)
+        if tls and address.scheme not in ("grpc", "grpcs"):
+            raise click.BadParameter(
+                f"Expected --tls with gRPC. Received: {str(address)!r}, whose "
+                "transport sees to that itself. Leave --tls out.",
+                param_hint=repr(name),
+            )
+        if secure and address.scheme == "grpc":
+            address = replace(address, scheme="grpcs")
+        return cls(str(address), credentials, retry)
 
 
 def server_option(required: bool) -> Callable[[_F], _F]:

@@ -254,27 +254,33 @@ class _Bytes:
 def _float32_step(whole: Any, batch: Any) -> tuple[list[Any], list[Any]]:
     """Takes one step unquantized; returns what went up and what came down."""
     from keras_split.client.strategy import SplitStrategy
+    from keras_split.client.tap import SessionTap
     from keras_split.compiler import compile
+    from keras_split.protocol.messages import Backward
+    from keras_split.protocol.messages import Features
+    from keras_split.protocol.messages import Forward
+    from keras_split.protocol.messages import Message
+    from keras_split.protocol.messages import SmashedGrad
 
     up: list[Any] = []
     down: list[Any] = []
 
-    class Tapped(SplitStrategy):
-        def forward(self, smashed: Any) -> Any:
-            features, penalty = super().forward(smashed)
-            up.extend(t.codes for t in smashed)
-            down.extend(t.codes for t in features)
-            return features, penalty
+    class Crossing(SessionTap):
+        def sent(self, message: Message) -> None:
+            if isinstance(message, (Forward, Backward)):
+                up.extend(t.codes for t in message.tensors)
 
-        def backward(self, features_grad: Any, learning_rate: float) -> Any:
-            smashed_grad = super().backward(features_grad, learning_rate)
-            up.extend(t.codes for t in features_grad)
-            down.extend(t.codes for t in smashed_grad)
-            return smashed_grad
+        def received(self, message: Message, reply: Message) -> None:
+            if isinstance(reply, (Features, SmashedGrad)):
+                down.extend(t.codes for t in reply.tensors)
 
     cut = list(zoo.get(PRESET).cut(zoo.DEFAULT_CUT).layers)
     twin, _ = compile(whole, cut, quantization="float32")
-    twin.compile("sgd", "sparse_categorical_crossentropy", strategy=Tapped())
+    twin.compile(
+        "sgd",
+        "sparse_categorical_crossentropy",
+        strategy=SplitStrategy(taps=[Crossing()]),
+    )
     twin.train_on_batch(*batch)
     return up, down
 

@@ -123,7 +123,7 @@ def train(
     that the copy outlives it. A lost connection, or a server that is started
     again, is waited for.
     """  # noqa: D301 (\b is click's, for lines as they are)
-    from keras_split.device.client import line
+    from keras_split.device.averages import line
 
     client = _open(source, Connection.take(server, connection), threads)
     pairs = _read(client, data, validation_split, seed, images)
@@ -187,7 +187,7 @@ def evaluate(
     keras-split device evaluate client.tflite --server 10.0.0.2:50051 \\
         --data photos/ --state state.npz
     """  # noqa: D301 (\b is click's, for lines as they are)
-    from keras_split.device.client import line
+    from keras_split.device.averages import line
 
     client = _open(source, Connection.take(server, connection), threads)
     trained, held_back = _read(client, data, validation_split, seed, images)

@@ -1,123 +1,180 @@
 """The way from the phone to its server, which may be lost and made again."""
 
-from typing import TYPE_CHECKING
-from typing import Any
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
-from keras_split.compression import codecs
-from keras_split.errors import TransportError
-from keras_split.protocol.contract import Contract
-from keras_split.protocol.credentials import Credentials
+from keras_split.client.replay_log import ReplayLog
+from keras_split.client.retry import Retry
+from keras_split.errors import RefusedError
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Release
+from keras_split.protocol.messages import Welcome
+from keras_split.transports import Route
 from keras_split.transports import Transport
-from keras_split.transports.address import is_loopback
-from keras_split.transports.address import split
-from keras_split.transports.grpc.transport import GrpcTransport
+from keras_split.transports.transport import expect
 
-if TYPE_CHECKING:
-    from keras_split.server.service import TrainingService
-
-_SCHEMES = {"grpc://": False, "grpcs://": True}  # and whether it is TLS
+_LOG = logging.getLogger("keras_split")
 
 
 class Connection:
-    """Where the server is, and the transport to it, if there is one now.
+    """Opens a session at the server, and goes on with it after a loss.
+
+    A `ClientSession` says what is to be said; this knows where, and what the
+    server could have forgotten.
 
     Args:
-        address: `"grpc://host:port"`, or `"grpcs://host:port"` for TLS; None
-            for a server in this process.
-        credentials: Certificates and token, for a server that asks for them.
-        connect_timeout_s: How long to wait for the server to be there.
-        reply_timeout_s: How long to wait for each reply.
+        route: Leads to the server.
+        retry: How much of what was sent is kept for a server that may die.
 
-    Raises:
-        ValueError: If the address is not of that form.
+    Attributes:
+        transport: To the server; None if there is no connection.
+        session: The name of the session; empty if none is open.
+        replies_early: Whether the server, and the way there, can answer with
+            gradients before the server's update.
+        replay_log: Steps that the server could still lose; None if it keeps
+            no checkpoints.
+        unneeded: Tags of snapshots that the server has yet to be told of.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        credentials: Credentials | dict[str, Any] | None = None,
-        connect_timeout_s: float = 10.0,
-        reply_timeout_s: float = 600.0,
-    ) -> None:
-        self._target, self._secure = _split(address)
-        if isinstance(credentials, dict):
-            credentials = Credentials.from_config(credentials)
-        self.address = address
-        self.credentials = credentials
-        self.connect_timeout_s = connect_timeout_s
-        self.reply_timeout_s = reply_timeout_s
-        self._transport: Transport | None = None
-        self._before = (0, 0)
+    def __init__(self, route: Route, retry: Retry) -> None:
+        self.transport: Transport | None = None
+        self.session = ""
+        self.replies_early = False
+        self.replay_log: ReplayLog | None = None
+        self.unneeded: deque[str] = deque()
+        self._route = route
+        self._retry = retry
+        self._hello: Hello | None = None
+        self._local: Transport | None = None
+        self._counted = (0, 0)  # bytes but for those of the transport
 
     @property
     def uplink_bytes(self) -> int:
         """Bytes sent to the server so far, over all sessions."""
-        now = self._transport.uplink_bytes if self._transport else 0
-        return self._before[0] + now
+        now = self.transport.uplink_bytes if self.transport else 0
+        return self._counted[0] + now
 
     @property
     def downlink_bytes(self) -> int:
         """Bytes received from the server so far, over all sessions."""
-        now = self._transport.downlink_bytes if self._transport else 0
-        return self._before[1] + now
+        now = self.transport.downlink_bytes if self.transport else 0
+        return self._counted[1] + now
 
-    @property
-    def _far(self) -> bool:
-        """Whether the server has cores of its own."""
-        return self._target != "" and not is_loopback(split(self._target)[0])
+    def open(self, hello: Hello, local: Transport | None) -> Welcome:
+        """Opens a new session.
 
-    def _reach(
-        self, contract: Contract, host: "TrainingService | None"
+        Args:
+            hello: How the server is greeted.
+            local: To the server in this process, if there is one.
+
+        Raises:
+            RefusedError: If the server refused it.
+            TransportError: If there is no server.
+        """
+        self._hello, self._local = hello, local
+        return self._greet(hello)
+
+    def resume(
+        self, next_step: int, repeat: Callable[[Transport, bool], None]
     ) -> Transport:
-        """A transport to the server, or to `host` without an address."""
-        codec = codecs.get(contract.codec)
-        if self._target:
-            return GrpcTransport(
-                self._target,
-                codec,
-                secure=self._secure,
-                credentials=self.credentials,
-                connect_timeout_s=self.connect_timeout_s,
-                reply_timeout_s=self.reply_timeout_s,
-            )
-        if host is None:
-            raise TransportError(
-                "Expected a server to train with. Received: a client that "
-                "was loaded without one. Pass client.compile(..., strategy="
-                "keras_split.SplitStrategy('grpc://host:port'))."
-            )
-        from keras_split.server.in_process import InProcessTransport
+        """Connects anew and sends again what the server has lost.
 
-        return InProcessTransport(host, codec)
+        Args:
+            next_step: The client's.
+            repeat: Sends what belongs to that step again, over a transport;
+                it is told whether the server has taken the step already.
 
-    def _local_host(self) -> "TrainingService | None":
-        """The server, if it is in this process."""
-        from keras_split.server.in_process import InProcessTransport
+        Raises:
+            RefusedError: If the server does not know the session, or lost
+                more than there is.
+            TransportError: If the server is not there.
+        """
+        assert self._hello is not None
+        hello = replace(self._hello, session=self.session, next_step=next_step)
+        try:
+            try:
+                welcome = self._greet(hello)
+            except RefusedError as error:
+                if error.reason != "session" or next_step:
+                    raise
+                welcome = self._greet(self._hello)  # nothing is lost
+            transport = self.transport
+            assert transport is not None
+            self._send_lost(transport, welcome.next_step, next_step)
+            repeat(transport, welcome.next_step > next_step)
+        except BaseException:
+            self.hang_up()
+            raise
+        return transport
 
-        if isinstance(self._transport, InProcessTransport):
-            return self._transport.host
-        return None
+    def send_releases(self, transport: Transport) -> None:
+        """Tells of the snapshots that nobody needs any more."""
+        while self.unneeded:
+            transport.exchange(Release(self.session, self.unneeded[0]))
+            self.unneeded.popleft()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Closes the transport; the session waits on the server."""
-        if self._transport is not None:
-            self._before = (self.uplink_bytes, self.downlink_bytes)
-            self._transport.close()
-        self._transport = None
+        transport = self.transport
+        if transport is not None:
+            self._counted = (self.uplink_bytes, self.downlink_bytes)
+            self.transport = None
+            transport.close()
 
+    def forget(self) -> None:
+        """Ends the session here, wherever it stands on the server."""
+        self.hang_up()
+        if self.replay_log is not None:
+            self.replay_log.clear()
+        self.replay_log = None
+        self.session = ""
 
-def _split(address: str | None) -> tuple[str, bool]:
-    """Target and whether it speaks TLS; no target for this process."""
-    if address is None:
-        return "", False
-    for scheme, secure in _SCHEMES.items():
-        target = str(address).removeprefix(scheme)
-        host, _, port = target.rpartition(":")
-        if str(address).startswith(scheme) and host and port.isdigit():
-            return target, secure
-    raise ValueError(
-        "Expected an address such as 'grpc://127.0.0.1:50051', "
-        "'grpcs://10.0.0.2:50051' for TLS, or None to train in this process. "
-        f"Received: {address!r}."
-    )
+    def _greet(self, hello: Hello) -> Welcome:
+        """Connects and says hello."""
+        transport = self._route.open(hello.contract, self._local)
+        up, down = self._counted
+        # One that was used before goes on counting where it was.
+        before = transport.uplink_bytes, transport.downlink_bytes
+        try:
+            welcome = expect(Welcome, transport.exchange(hello))
+        except BaseException:
+            transport.close()
+            raise
+        self.transport = transport
+        self._counted = (up - before[0], down - before[1])
+        self.replies_early = welcome.replies_early and transport.replies_early
+        if not hello.session:
+            self.session = welcome.session
+            if welcome.keeps_checkpoints and self._retry.give_up_s:
+                self.replay_log = ReplayLog(
+                    self._retry.memory_bytes, self._retry.disk_bytes
+                )
+        elif self.replay_log is not None:
+            self.replay_log.drop_before(welcome.durable_steps)
+        return welcome
+
+    def _send_lost(
+        self, transport: Transport, server_next: int, next_step: int
+    ) -> None:
+        """Brings the server to where it was before the client's next step."""
+        log = self.replay_log
+        first = log.first if log is not None else None
+        known = next_step if first is None else first
+        if not known <= server_next <= next_step + 1:
+            raise RefusedError(
+                f"Expected a server that has taken the steps before {known}, "
+                f"and none after {next_step}. Received: one whose next "
+                f"step is {server_next}: it went back to an old checkpoint. "
+                "Go on from a saved state of both halves.",
+                "order",
+            )
+        if server_next < next_step:
+            _LOG.warning(
+                "The server lost steps %d to %d; they are sent again.",
+                server_next,
+                next_step - 1,
+            )
+        for lost in log.since(server_next) if log is not None else ():
+            transport.exchange(lost)

@@ -1,12 +1,10 @@
 """The phone's side of steps whose batches travel in microbatches."""
 
 from dataclasses import replace
-from typing import Any
 from typing import TypeVar
 
 from keras_split.client.retry import LATER
 from keras_split.client.session import ClientSession
-from keras_split.client.session import expect
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
@@ -17,21 +15,26 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Microbatch
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.transports import Transport
+from keras_split.transports.transport import expect
 
 _M = TypeVar("_M", bound=Message)
 
 
-class PipelinedSession(ClientSession):
-    """A conversation in which a step may have several messages on the way.
+class PipelinedSession:
+    """Takes steps of a session with several messages on the way.
 
     They are sent without waiting, and answered in the order in which they
     were sent. The messages of the step are kept until the last one is
     answered: where the connection is lost, all are sent again, and answers
     that were there already are passed over.
+
+    Args:
+        session: Says hello and goodbye, and whatever is no step.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
         self._attempt = 0
         self._answered = 0
         self._posted: list[Forward | Backward] = []
@@ -47,14 +50,21 @@ class PipelinedSession(ClientSession):
             count: How many make the step.
             batch: Examples of all of them together.
         """
-        self._check_open()
+        session = self._session
+        session.check_open()
         if index == 0:
-            self.committed()
+            session.committed()
             self._attempt += 1
             self._posted, self._answered = [], 0
             self._clear_way()
-        microbatch = Microbatch(index, count, batch, self._attempt)
-        self._post(Forward(self._session, self.next_step, smashed, microbatch))
+        self._post(
+            Forward(
+                session.connection.session,
+                session.next_step,
+                smashed,
+                Microbatch(index, count, batch, self._attempt),
+            )
+        )
 
     def receive_features(self) -> tuple[list[CutTensor], float]:
         """Waits for the features of the next microbatch, and the penalty."""
@@ -65,13 +75,14 @@ class PipelinedSession(ClientSession):
         self, features_grad: list[CutTensor], learning_rate: float
     ) -> None:
         """Sends gradients of the features of the next microbatch."""
-        self._check_open()
+        session = self._session
+        session.check_open()
         forwards = [m for m in self._posted if isinstance(m, Forward)]
         going_back = forwards[len(self._posted) - len(forwards)]
         self._post(
             Backward(
-                self._session,
-                self.next_step,
+                session.connection.session,
+                session.next_step,
                 features_grad,
                 learning_rate,
                 going_back.microbatch,
@@ -89,61 +100,68 @@ class PipelinedSession(ClientSession):
         if last.index == last.count - 1:
             messages: list[Message] = list(self._posted)
             self._posted = []
-            self._taken(reply.durable_steps, messages)
+            self._session.taken(reply.durable_steps, messages)
         return reply.tensors
 
     # -- messages on the way -----------------------------------------------
 
     def _clear_way(self) -> None:
         """Brings the connection to where nothing is on the way."""
-        if self._transport is None:
+        connection = self._session.connection
+        if connection.transport is None:
             return
         try:
-            self._transport.drop()
-            self._send_releases(self._transport)
+            connection.transport.drop()
+            connection.send_releases(connection.transport)
         except SplitError:
-            self._hang_up()  # `_collect` deals with it
+            connection.hang_up()  # `_collect` deals with it
 
     def _post(self, message: Forward | Backward) -> None:
+        for tap in self._session.taps:
+            tap.sent(message)
         self._posted.append(message)
-        if self._transport is None:
+        connection = self._session.connection
+        if connection.transport is None:
             return  # `_collect` connects anew
         try:
-            self._transport.post(message)
+            connection.transport.post(message)
         except TransportError:
-            self._hang_up()
+            connection.hang_up()
 
     def _collect(self, kind: type[_M]) -> _M:
         """Waits for the next reply, over as many connections as it takes."""
-        self._check_open()
+        session = self._session
+        session.check_open()
+        connection = session.connection
 
         def attempt() -> _M:
             try:
-                transport = self._transport or self._resume(self._posted[0])
+                transport = connection.transport or connection.resume(
+                    session.next_step, self._repeat
+                )
                 return expect(kind, transport.collect())
             except RefusedError as error:
                 if error.reason in LATER:
-                    self._hang_up()  # what was sent after it is out of order
+                    # What was sent after it is out of order.
+                    connection.hang_up()
                 raise
             except BaseException:
-                self._hang_up()
+                connection.hang_up()
                 raise
 
-        reply = self._insist(attempt)
+        reply = session.insist(attempt)
+        for tap in session.taps:
+            tap.received(self._posted[self._answered], reply)
         self._answered += 1
         return reply
 
-    def _send_again(self, next_step: int, message: Message | None) -> None:
-        super()._send_again(next_step, message)
-        transport = self._transport
-        if transport is None or message not in self._posted:
-            return
+    def _repeat(self, transport: Transport, taken: bool) -> None:
+        """Sends the step again, and passes over the answers that were here."""
         # If the step is taken, the server has the answers to come, and no
         # others: all features were here before the last gradients left.
-        first = self._answered if next_step > self.next_step else 0
-        self._posted = [
-            replace(sent, session=self._session) for sent in self._posted
-        ]
+        first = self._answered if taken else 0
+        name = self._session.connection.session
+        self._posted = [replace(sent, session=name) for sent in self._posted]
         for sent in self._posted[first:]:
             transport.post(sent)
         for _ in range(self._answered - first):

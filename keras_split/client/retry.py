@@ -78,9 +78,21 @@ class Retry:
         try:
             return function()
         except (TransportError, RefusedError) as error:
-            if not self.give_up_s or not worth_another_try(error):
+            if not self.helps(error):
                 raise
-            trouble = error
+            return self.after(error, function)
+
+    def helps(self, error: TransportError | RefusedError) -> bool:
+        """Whether to try again after an error."""
+        return self.give_up_s > 0 and worth_another_try(error)
+
+    def after(self, trouble: Exception, function: Callable[[], _T]) -> _T:
+        """Calls again, as `call` does when the first try has failed.
+
+        Args:
+            trouble: What the first try raised.
+            function: Is tried again.
+        """
         # The clock runs from here, for a first failure may take minutes.
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(worth_another_try),

@@ -5,27 +5,22 @@ uses it where there is no Keras.
 """
 
 import atexit
-import contextlib
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
 from keras_split.client.connection import Connection
-from keras_split.client.replay_log import ReplayLog
 from keras_split.client.retry import Retry
+from keras_split.client.tap import SessionTap
 from keras_split.compression.tensors import CutTensor
-from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.protocol.contract import Contract
-from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
@@ -38,17 +33,13 @@ from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
-from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
-from keras_split.protocol.messages import Welcome
+from keras_split.transports import Route
 from keras_split.transports import Transport
-
-if TYPE_CHECKING:
-    from keras_split.server.service import TrainingService
-    from keras_split.server.session import Session
+from keras_split.transports.transport import expect
 
 _LOG = logging.getLogger("keras_split")
 _M = TypeVar("_M", bound=Message)
@@ -57,7 +48,7 @@ _RETRY = Retry()
 _OPEN: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
-class ClientSession(Connection):
+class ClientSession:
     """Speaks with one server: a session after the other, step by step.
 
     A session is opened by `connect` and ends with `close`. When the
@@ -67,64 +58,50 @@ class ClientSession(Connection):
     is not for several threads at once.
 
     Args:
-        address: `"grpc://host:port"`, or `"grpcs://host:port"` for TLS; None
-            for a server in this process, which `connect` is then given.
-        credentials: Certificates and token, for a server that asks for them.
+        route: Leads to the server; `Route.to("grpc://host:port")`.
         retry: What to do when the server does not answer; None to give up
             at once.
         overlap: Whether the server answers with gradients before it updates
             its weights; None for unless it is on this machine.
-        connect_timeout_s: How long to wait for the server to be there.
-        reply_timeout_s: How long to wait for each reply.
+        taps: Hear every message.
 
     Attributes:
-        uplink_bytes: Bytes sent to the server so far.
-        downlink_bytes: Bytes received so far.
+        route: The same.
+        retry: The same.
+        overlap: Whether gradients come before the server's update.
+        taps: A list; another may be added between messages.
         next_step: Number of the session's next step.
-
-    Raises:
-        ValueError: If the address is not of that form.
+        connection: To the server; counts the bytes.
     """
 
     def __init__(
         self,
-        address: str | None = None,
+        route: Route,
         *,
-        credentials: Credentials | dict[str, Any] | None = None,
         retry: Retry | dict[str, Any] | None = _RETRY,
         overlap: bool | None = None,
-        connect_timeout_s: float = 10.0,
-        reply_timeout_s: float = 600.0,
+        taps: Iterable[SessionTap] = (),
     ) -> None:
-        super().__init__(
-            address,
-            credentials=credentials,
-            connect_timeout_s=connect_timeout_s,
-            reply_timeout_s=reply_timeout_s,
-        )
+        self.route = route
         self.retry = Retry.get(retry)
-        self.overlap = self._far if overlap is None else overlap
+        self.overlap = route.far if overlap is None else overlap
+        self.taps = list(taps)
         self.next_step = 0
-        self._session = ""
-        self._hello: Hello | None = None
-        self._host: TrainingService | None = None
-        self._early = False
+        self.connection = Connection(route, self.retry)
         self._forward: Forward | None = None
         self._uncommitted: Backward | None = None
-        self._sent: ReplayLog | None = None
-        self._unneeded: deque[str] = deque()
 
     @property
     def connected(self) -> bool:
         """Whether a session is open."""
-        return self._session != ""
+        return self.connection.session != ""
 
     def connect(
         self,
         contract: Contract,
         optimizer: str,
         loss: str = "",
-        host: "TrainingService | None" = None,
+        local: Transport | None = None,
     ) -> None:
         """Opens a session; does nothing if one is open.
 
@@ -132,25 +109,39 @@ class ClientSession(Connection):
             contract: What the client was cut with.
             optimizer: Config of the body's optimizer, as JSON.
             loss: Config of the loss, for models that are cut once.
-            host: The server in this process, if there is one.
+            local: To the server in this process, if there is one; used if the
+                route leads to no other.
+
+        Raises:
+            RefusedError: If the server refused the session.
+            TransportError: If there is no server.
         """
         if self.connected:
             return
-        self._hello = Hello(contract, optimizer, loss)
-        self._host = host
-        welcome = self._open(self._hello)
+        hello = Hello(contract, optimizer, loss)
+        for tap in self.taps:
+            tap.sent(hello)
+        welcome = self.connection.open(hello, local)
+        self.next_step = welcome.next_step
         if welcome.notice:
             _LOG.warning(welcome.notice)
         _OPEN.add(self)
+        for tap in self.taps:
+            tap.received(hello, welcome)
+
+    # -- a step ------------------------------------------------------------
 
     def forward(
         self, smashed: list[CutTensor]
     ) -> tuple[list[CutTensor], float]:
         """First half of a step: smashed data for features and penalty."""
-        self._check_open()
+        self.check_open()
         self.committed()
         message = Forward(
-            self._session, self.next_step, smashed, early=self._early
+            self.connection.session,
+            self.next_step,
+            smashed,
+            early=self.overlap and self.connection.replies_early,
         )
         self._forward = message
         reply = self._send(Features, message)
@@ -164,18 +155,18 @@ class ClientSession(Connection):
         They may be here before the server has taken the step, which
         `committed` waits for.
         """
-        self._check_open()
+        self.check_open()
         message = Backward(
-            self._session,
+            self.connection.session,
             self.next_step,
             features_grad,
             learning_rate,
-            early=self._early,
+            early=self.overlap and self.connection.replies_early,
         )
         reply = self._send(SmashedGrad, message)
         self._uncommitted = message
         if not message.early:
-            self._taken_back(message, reply.durable_steps)
+            self._backward_taken(message, reply.durable_steps)
         return reply.tensors
 
     def committed(self) -> None:
@@ -191,26 +182,29 @@ class ClientSession(Connection):
         if message is None:
             return
 
-        def attempt() -> int:
+        def attempt() -> Committed | SmashedGrad:
             try:
-                transport = self._transport or self._resume(message)
+                transport = self.connection.transport or self.resume(message)
                 if transport.owes:
-                    return expect(Committed, transport.collect()).durable_steps
-                again = replace(message, session=self._session, early=False)
-                reply = transport.exchange(again)
-                return expect(SmashedGrad, reply).durable_steps
+                    return expect(Committed, transport.collect())
+                again = replace(
+                    message, session=self.connection.session, early=False
+                )
+                return expect(SmashedGrad, transport.exchange(again))
             except RefusedError:
                 raise
             except BaseException:
-                self._hang_up()
+                self.connection.hang_up()
                 raise
 
         try:
-            durable_steps = self._insist(attempt)
+            reply = self.insist(attempt)
         except RefusedError:
             self._uncommitted = None
             raise
-        self._taken_back(message, durable_steps)
+        self._backward_taken(message, reply.durable_steps)
+        for tap in self.taps:
+            tap.received(message, reply)
 
     def backward_of(
         self, step: int, features_grad: list[CutTensor], learning_rate: float
@@ -220,10 +214,12 @@ class ClientSession(Connection):
         It is not taken again then; its gradients are those of the first time.
         If not, it is now: nothing is left to wait for.
         """
-        self._check_open()
-        message = Backward(self._session, step, features_grad, learning_rate)
+        self.check_open()
+        message = Backward(
+            self.connection.session, step, features_grad, learning_rate
+        )
         reply = self._send(SmashedGrad, message)
-        self._taken_back(message, reply.durable_steps)
+        self._backward_taken(message, reply.durable_steps)
         return reply.tensors
 
     def labeled_step(
@@ -234,10 +230,10 @@ class ClientSession(Connection):
         learning_rate: float,
     ) -> LabeledResult:
         """The whole step of a model that is cut once."""
-        self._check_open()
+        self.check_open()
         self.committed()
         message = LabeledStep(
-            self._session,
+            self.connection.session,
             self.next_step,
             smashed,
             labels,
@@ -245,64 +241,26 @@ class ClientSession(Connection):
             learning_rate,
         )
         reply = self._send(LabeledResult, message)
-        self._taken(reply.durable_steps, [message])
+        self.taken(reply.durable_steps, [message])
         return reply
 
-    @property
-    def local_session(self) -> "Session | None":
-        """The server's side of the session, if it is in this process."""
-        host = self._local_host()
-        return host.find(self._session) if host is not None else None
-
-    @contextlib.contextmanager
-    def joint_step(self) -> Iterator[tuple[str, int, bool]]:
-        """Surrounds a step that runs in one graph with the body.
-
-        Yields:
-            The session's name, the step's number, and whether gradients
-            would come before the body's update.
-
-        Raises:
-            RefusedError: If the server refuses the step.
-        """
-        self._check_open()
-        self.committed()
-        transport = self._transport or self._resume()
-        self._send_releases(transport)
-        host = self._local_host()
-        session = self.local_session
-        assert host is not None
-        try:
-            with host.joint_step(self._session):
-                yield self._session, self.next_step, self._early
-        except RefusedError as error:
-            if error.reason in ("session", "permission"):
-                self._forget()
-            raise
-        finally:
-            if session is not None:
-                self.next_step = session.next_step
-
-    def count(self, uplink_bytes: int, downlink_bytes: int) -> None:
-        """Counts what would have crossed a network."""
-        assert self._transport is not None
-        self._transport.uplink_bytes += uplink_bytes
-        self._transport.downlink_bytes += downlink_bytes
+    # -- between steps -----------------------------------------------------
 
     def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
         """Features in inference mode, and the body's penalty."""
-        reply = self._send(Features, Infer(self._session, smashed))
+        reply = self._send(Features, Infer(self.connection.session, smashed))
         return reply.tensors, reply.penalty
 
     def snapshot(self) -> str:
         """Has the server keep a copy of the body; returns its tag."""
-        return self._send(SnapshotTaken, Snapshot(self._session)).tag
+        message = Snapshot(self.connection.session)
+        return self._send(SnapshotTaken, message).tag
 
     def restore(self, tag: str, *, optimizer: bool = False) -> None:
         """Has the server bring a copy back."""
-        self._send(Done, Restore(self._session, tag, optimizer))
-        if self._sent is not None:
-            self._sent.clear()  # the server wrote a checkpoint
+        self._send(Done, Restore(self.connection.session, tag, optimizer))
+        if self.connection.replay_log is not None:
+            self.connection.replay_log.clear()  # it wrote a checkpoint
 
     def release(self, tag: str) -> None:
         """Tells the server that a copy is no longer needed.
@@ -310,7 +268,7 @@ class ClientSession(Connection):
         It is told with the next message, because garbage collection calls
         this at any time, in the middle of an exchange too.
         """
-        self._unneeded.append(tag)
+        self.connection.unneeded.append(tag)
 
     def close(self) -> None:
         """Ends the session; the next `fit` opens another.
@@ -320,70 +278,105 @@ class ClientSession(Connection):
         """
         if not self.connected:
             return
-        unsure = self._sent is not None and len(self._sent) > 0
+        connection = self.connection
+        unsure = len(connection.replay_log or ())
         try:
             self.committed()
             if unsure:
-                self._send(Done, Goodbye(self._session))
-            elif self._transport is not None:
-                self._send_releases(self._transport)
-                self._transport.exchange(Goodbye(self._session))
+                self._send(Done, Goodbye(connection.session))
+            elif connection.transport is not None:
+                connection.send_releases(connection.transport)
+                connection.transport.exchange(Goodbye(connection.session))
         except SplitError as error:
             if unsure and getattr(error, "reason", "") != "session":
                 _LOG.warning(
                     "the last %d steps may be lost on the server: %s",
-                    len(self._sent or ()),
+                    len(connection.replay_log or ()),
                     error,
                 )
-        self._forget()
+        self.forget()
 
     # -- one message -------------------------------------------------------
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Checks that a session is open.
+
+        Raises:
+            TransportError: If not.
+        """
         if not self.connected:
             raise TransportError(
                 "Expected an open session. Received: none. Call fit, "
                 "evaluate or predict, which open one."
             )
 
+    def insist(self, attempt: Callable[[], _R]) -> _R:
+        """Tries as long as `retry` allows; a lost session is forgotten."""
+        try:
+            try:
+                return attempt()
+            except (TransportError, RefusedError) as error:
+                if not self.retry.helps(error):
+                    raise
+                return self.retry.after(error, attempt)
+        except TransportError:
+            self.forget()
+            raise
+        except RefusedError as error:
+            if error.reason in ("session", "permission"):
+                self.forget()
+            raise
+
+    def taken(self, durable_steps: int, messages: list[Message]) -> None:
+        """The server has taken a step: keeps what it could still lose.
+
+        Args:
+            durable_steps: How many it cannot lose.
+            messages: Of the step.
+        """
+        step = self.next_step
+        self.next_step += 1
+        self._forward = None
+        log = self.connection.replay_log
+        if log is None:
+            return
+        log.add(step, messages)
+        log.drop_before(durable_steps)
+        if log.full:
+            try:
+                self._send(Done, Checkpoint(self.connection.session))
+            except RefusedError as error:
+                _LOG.warning("nothing more is kept for the server: %s", error)
+            log.clear()
+
     def _send(self, kind: type[_M], message: Message) -> _M:
         """Sends a message until it is answered."""
-        self._check_open()
+        self.check_open()
         self.committed()
+        connection = self.connection
+        for tap in self.taps:
+            tap.sent(message)
 
         def attempt() -> _M:
             try:
-                transport = self._transport or self._resume(message)
-                self._send_releases(transport)
+                transport = connection.transport or self.resume(message)
+                if connection.unneeded:
+                    connection.send_releases(transport)
                 # Under another name if the server never heard of the session.
-                named: Any = replace(message, session=self._session)  # type: ignore[call-arg]
+                named: Any = replace(message, session=connection.session)  # type: ignore[call-arg]
                 return expect(kind, transport.exchange(named))
             except RefusedError:
                 raise
             except BaseException:
-                self._hang_up()  # a late reply must not answer the next
+                connection.hang_up()  # a late reply must not answer the next
                 raise
 
-        return self._insist(attempt)
+        reply = self.insist(attempt)
+        for tap in self.taps:
+            tap.received(message, reply)
+        return reply
 
-    def _insist(self, attempt: Callable[[], _R]) -> _R:
-        """Tries as long as `retry` allows; a lost session is forgotten."""
-        try:
-            return self.retry.call(attempt)
-        except TransportError:
-            self._forget()
-            raise
-        except RefusedError as error:
-            if error.reason in ("session", "permission"):
-                self._forget()
-            raise
-
-    def _send_releases(self, transport: Transport) -> None:
-        while self._unneeded:
-            transport.exchange(Release(self._session, self._unneeded[0]))
-            self._unneeded.popleft()
-
-    def _taken_back(self, message: Backward, durable_steps: int) -> None:
+    def _backward_taken(self, message: Backward, durable_steps: int) -> None:
         """The server has taken the step of a backward, now or before."""
         forward, self._uncommitted = self._forward, None
         if message.step == self.next_step and forward is not None:
@@ -391,114 +384,27 @@ class ClientSession(Connection):
             both: list[Message] = [
                 replace(sent, early=False) for sent in (forward, message)
             ]
-            self._taken(durable_steps, both)
+            self.taken(durable_steps, both)
 
-    def _taken(self, durable_steps: int, messages: list[Message]) -> None:
-        """The server has taken a step: keeps what it could still lose."""
-        step = self.next_step
-        self.next_step += 1
-        self._forward = None
-        if self._sent is None:
-            return
-        self._sent.add(step, messages)
-        self._sent.drop_before(durable_steps)
-        if self._sent.full:
-            try:
-                self._send(Done, Checkpoint(self._session))
-            except RefusedError as error:
-                _LOG.warning("nothing more is kept for the server: %s", error)
-            self._sent.clear()
+    def resume(self, message: Message | None = None) -> Transport:
+        """Connects anew, to where `message` can be sent."""
 
-    # -- connections -------------------------------------------------------
+        def repeat(transport: Transport, taken: bool) -> None:
+            forward = self._forward
+            if isinstance(message, Backward) and forward and not taken:
+                named = replace(forward, session=self.connection.session)
+                transport.exchange(named)
 
-    def _open(self, hello: Hello) -> Welcome:
-        """Connects and says hello."""
-        transport = self._reach(hello.contract, self._host)
-        try:
-            welcome = expect(Welcome, transport.exchange(hello))
-        except BaseException:
-            transport.close()
-            raise
-        self._transport = transport
-        self._early = self.overlap and welcome.replies_early
-        if not hello.session:
-            self._session = welcome.session
-            self.next_step = welcome.next_step
-            if welcome.keeps_checkpoints and self.retry.give_up_s:
-                self._sent = ReplayLog(
-                    self.retry.memory_bytes, self.retry.disk_bytes
-                )
-        elif self._sent is not None:
-            self._sent.drop_before(welcome.durable_steps)
-        return welcome
+        return self.connection.resume(self.next_step, repeat)
 
-    def _resume(self, message: Message | None = None) -> Transport:
-        """Connects anew and sends again what the server has lost."""
-        assert self._hello is not None
-        hello = replace(
-            self._hello, session=self._session, next_step=self.next_step
-        )
-        try:
-            try:
-                welcome = self._open(hello)
-            except RefusedError as error:
-                if error.reason != "session" or self.next_step:
-                    raise
-                welcome = self._open(self._hello)  # nothing is lost
-            self._send_again(welcome.next_step, message)
-        except BaseException:
-            self._hang_up()
-            raise
-        assert self._transport is not None
-        return self._transport
-
-    def _send_again(self, next_step: int, message: Message | None) -> None:
-        """Brings the server to where it was before `message`."""
-        transport = self._transport
-        assert transport is not None
-        first = self._sent.first if self._sent is not None else None
-        known = self.next_step if first is None else first
-        if not known <= next_step <= self.next_step + 1:
-            raise RefusedError(
-                f"Expected a server that has taken the steps before {known}, "
-                f"and none after {self.next_step}. Received: one whose next "
-                f"step is {next_step}: it went back to an old checkpoint. "
-                "Go on from a saved state of both halves.",
-                "order",
-            )
-        if next_step < self.next_step:
-            _LOG.warning(
-                "The server lost steps %d to %d; they are sent again.",
-                next_step,
-                self.next_step - 1,
-            )
-        for lost in self._sent.since(next_step) if self._sent else ():
-            transport.exchange(lost)
-        taken = next_step > self.next_step
-        if isinstance(message, Backward) and self._forward and not taken:
-            transport.exchange(replace(self._forward, session=self._session))
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """The session is over, wherever it stands."""
-        self._hang_up()
-        if self._sent is not None:
-            self._sent.clear()
-        self._sent = self._forward = self._uncommitted = None
-        self._session = ""
+        self.connection.forget()
+        self._forward = self._uncommitted = None
         _OPEN.discard(self)
-
-
-def expect(kind: type[_M], reply: Message) -> _M:
-    """The reply, if it is of that kind."""
-    if not isinstance(reply, kind):
-        raise ProtocolError(
-            f"Expected a {kind.__name__}. Received: a {type(reply).__name__}."
-            " Install the same keras_split on the phone and on the server."
-        )
-    return reply
 
 
 @atexit.register
 def _close_all() -> None:
-    for conversation in list(_OPEN):
-        conversation.close()
+    for session in list(_OPEN):
+        session.close()

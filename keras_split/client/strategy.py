@@ -1,31 +1,46 @@
-"""Who speaks when: one training step as named methods to override."""
+"""What is said in a step, as methods to override."""
 
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_split.client import in_graph
 from keras_split.client.pipelined import PipelinedSession
 from keras_split.client.retry import Retry
+from keras_split.client.session import ClientSession
+from keras_split.client.tap import SessionTap
+from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import MAX_MICROBATCHES
+from keras_split.protocol.messages import LabeledResult
+from keras_split.transports import Factory
+from keras_split.transports import Route
+from keras_split.transports import Transport
 
+_LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
-
-if TYPE_CHECKING:
-    from keras_split.server.session import Session
-
-_STEP = ("forward", "backward", "committed", "backward_of", "labeled_step")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
-class SplitStrategy(PipelinedSession):
+class SplitStrategy:
     """Drives a client model and its server through training steps.
 
     `SplitStrategy()` trains with the server model in this process;
     `SplitStrategy("grpc://host:port")` with a server anywhere. A connection
     that is lost is opened again inside `fit`, and no step is taken twice.
-    Override a method to change who says what when.
+
+    Who only listens passes a tap. Who changes what is said overrides a
+    method: `forward`, `backward` and `committed` are a step of a model that is
+    cut twice, `labeled_step` one of a model that is cut once, `infer` a batch
+    of `evaluate` and `predict`; with microbatches a step is `send_forward`,
+    `receive_features`, `send_backward` and `receive_smashed_grad`, each
+    called for each of them. A server in this process takes its steps in one
+    graph with the client's, unless there is a tap or one of those methods is
+    overridden: then they are messages, a little slower, and the log says so.
 
     With `microbatches` a batch travels in so many parts, one behind the
     other, so that phone, link and server work at the same time. The update is
@@ -33,7 +48,12 @@ class SplitStrategy(PipelinedSession):
     on a slow link; "How a step travels" says what it changes.
 
     Args:
-        address: `"grpc://host:port"`, `"grpcs://host:port"` for TLS, or None.
+        address: `"grpc://host:port"`, `"grpcs://host:port"` for TLS, one of a
+            scheme that `keras_split.transports.register` knows, or None.
+        transport: Instead of an address: a `keras_split.transports.Transport`,
+            which is used for every connection, or what makes one for each,
+            from a `Route` and a `Contract`.
+        taps: Hear every message and its reply; see `SessionTap`.
         microbatches: In how many parts a batch travels, 1 to 64. A batch with
             fewer examples than that travels whole. Only for models that are
             cut twice.
@@ -49,20 +69,29 @@ class SplitStrategy(PipelinedSession):
         reply_timeout_s: How long to wait for each reply.
 
     Attributes:
-        uplink_bytes: Bytes sent to the server so far.
-        downlink_bytes: Bytes received so far.
+        address: The same, as text.
+        local: Whether it trains with the server in this process.
         microbatches: In how many parts a batch travels.
         overlap: Whether gradients come before the server's update.
+        session: What speaks with the server; between steps it keeps and
+            brings back snapshots.
 
     Raises:
-        ValueError: If the address is not of that form, or `microbatches` is
-            no number from 1 to 64.
+        ValueError: If the address is not of that form, its scheme is not
+            known, or `microbatches` is no number from 1 to 64.
+
+    Example:
+        class HalfRate(keras_split.SplitStrategy):
+            def backward(self, features_grad, learning_rate):
+                return super().backward(features_grad, learning_rate / 2)
     """
 
     def __init__(
         self,
         address: str | None = None,
         *,
+        transport: Transport | Factory | None = None,
+        taps: Sequence[SessionTap] = (),
         microbatches: int = 1,
         credentials: Credentials | dict[str, Any] | None = None,
         retry: Retry | dict[str, Any] | None = _RETRY,
@@ -70,11 +99,10 @@ class SplitStrategy(PipelinedSession):
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
-        super().__init__(
+        route = Route.to(
             address,
+            transport=transport,
             credentials=credentials,
-            retry=retry,
-            overlap=overlap,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
@@ -83,43 +111,212 @@ class SplitStrategy(PipelinedSession):
                 f"Expected microbatches from 1 to {MAX_MICROBATCHES}. "
                 f"Received: {microbatches!r}. Try 2 and 4."
             )
+        self.address = str(route.address) if route.address else None
+        self.local = route.local
         self.microbatches = int(microbatches)
+        self.session = ClientSession(
+            route, retry=retry, overlap=overlap, taps=taps
+        )
+        self.overlap = self.session.overlap
         self._overlap = overlap
+        self._pipelined = PipelinedSession(self.session)
+        self._told = False
+
+    # -- a session ---------------------------------------------------------
+
+    def connect(
+        self,
+        contract: Contract,
+        optimizer: str,
+        loss: str = "",
+        local: Transport | None = None,
+    ) -> None:
+        """Opens a session; does nothing if one is open.
+
+        Args:
+            contract: What the client was cut with.
+            optimizer: Config of the body's optimizer, as JSON.
+            loss: Config of the loss, for models that are cut once.
+            local: To the server in this process, if there is one.
+        """
+        self.session.connect(contract, optimizer, loss, local)
+
+    def close(self) -> None:
+        """Ends the session; the next `fit` opens another."""
+        self.session.close()
 
     @property
-    def joint_session(self) -> "Session | None":
-        """The server's side, if steps may run in one graph with it.
+    def connected(self) -> bool:
+        """Whether a session is open."""
+        return self.session.connected
 
-        That takes a server in this process, and the methods of a step as
-        they are here: one that is overridden is called instead.
+    @property
+    def next_step(self) -> int:
+        """Number of the session's next step."""
+        return self.session.next_step
+
+    @property
+    def uplink_bytes(self) -> int:
+        """Bytes sent to the server so far, over all sessions."""
+        return self.session.connection.uplink_bytes
+
+    @property
+    def downlink_bytes(self) -> int:
+        """Bytes received from the server so far, over all sessions."""
+        return self.session.connection.downlink_bytes
+
+    # -- what is said ------------------------------------------------------
+
+    def forward(
+        self, smashed: list[CutTensor]
+    ) -> tuple[list[CutTensor], float]:
+        """First half of a step: smashed data for features and penalty."""
+        return self.session.forward(smashed)
+
+    def backward(
+        self, features_grad: list[CutTensor], learning_rate: float
+    ) -> list[CutTensor]:
+        """Second half: feature gradients for gradients of smashed data.
+
+        They may be here before the server has taken the step.
         """
-        mine = type(self)
-        for name in _STEP:
-            if getattr(mine, name) is not getattr(SplitStrategy, name):
-                return None
-            if name in vars(self):
-                return None
-        session = self.local_session
-        if session is None or self.microbatches > 1:
+        return self.session.backward(features_grad, learning_rate)
+
+    def committed(self) -> None:
+        """Waits until the server has taken the step.
+
+        Raises:
+            RefusedError: If the server did not take it after all.
+            TransportError: If the server went away.
+        """
+        self.session.committed()
+
+    def labeled_step(
+        self,
+        smashed: list[CutTensor],
+        labels: list[CutTensor],
+        sample_weights: list[CutTensor],
+        learning_rate: float,
+    ) -> LabeledResult:
+        """The whole step of a model that is cut once."""
+        return self.session.labeled_step(
+            smashed, labels, sample_weights, learning_rate
+        )
+
+    def infer(self, smashed: list[CutTensor]) -> tuple[list[CutTensor], float]:
+        """Features in inference mode, and the body's penalty."""
+        return self.session.infer(smashed)
+
+    def send_forward(
+        self, smashed: list[CutTensor], index: int, count: int, batch: int
+    ) -> None:
+        """Sends the smashed data of a microbatch.
+
+        Args:
+            smashed: The head's outputs for it.
+            index: Its number; 0 begins a step.
+            count: How many make the step.
+            batch: Examples of all of them together.
+        """
+        self._pipelined.send_forward(smashed, index, count, batch)
+
+    def receive_features(self) -> tuple[list[CutTensor], float]:
+        """Waits for the features of the next microbatch, and the penalty."""
+        return self._pipelined.receive_features()
+
+    def send_backward(
+        self, features_grad: list[CutTensor], learning_rate: float
+    ) -> None:
+        """Sends gradients of the features of the next microbatch."""
+        self._pipelined.send_backward(features_grad, learning_rate)
+
+    def receive_smashed_grad(self) -> list[CutTensor]:
+        """Waits for the smashed data's gradients of the next microbatch."""
+        return self._pipelined.receive_smashed_grad()
+
+    # -- nothing is said ---------------------------------------------------
+
+    @property
+    def joint_session(self) -> Any:
+        """The server's side, if steps may run in one graph with it, or None.
+
+        That takes a server in this process that does not scale gradients
+        down, whole batches, nobody who listens, and the methods of a step as
+        they are here. The log tells of the last two, once; that of a method
+        is a warning, for who overrides one may not know the price.
+        """
+        other = in_graph.server_side(self.session)
+        if other is None or self.microbatches > 1:
             return None
-        if session.limits.clip_grad_norm is not None:
+        if other.limits.clip_grad_norm is not None:
             return None
-        return session
+        taps, method = self.session.taps, _overridden(self)
+        if not taps and not method:
+            return other
+        if not self._told:
+            self._told = True
+            _LOG.log(
+                logging.WARNING if method else logging.INFO,
+                "Steps are taken with messages, not in one graph with the "
+                "server in this process, which is faster: %s. That alone "
+                "changes no number.",
+                f"{type(self).__name__} overrides {method}"
+                if method
+                else f"{type(taps[0]).__name__} listens to them",
+            )
+        return None
+
+    def joint_step(
+        self,
+    ) -> contextlib.AbstractContextManager[tuple[str, int, bool]]:
+        """Surrounds a step that runs in one graph with the body.
+
+        It gives the session's name, the step's number, and whether gradients
+        would come before the body's update.
+        """
+        return in_graph.joint_step(self.session)
+
+    def count(self, uplink_bytes: int, downlink_bytes: int) -> None:
+        """Counts what such a step would have sent over a network."""
+        transport = self.session.connection.transport
+        assert transport is not None
+        transport.uplink_bytes += uplink_bytes
+        transport.downlink_bytes += downlink_bytes
+
+    # -- a saved model -----------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """A dictionary of plain values, for `from_config`."""
-        credentials = self.credentials
+        """A dictionary of plain values, for `from_config`.
+
+        Taps and a transport that is an object are not in it.
+        """
+        session = self.session
+        credentials = session.route.credentials
         return {
             "address": self.address,
             "microbatches": self.microbatches,
             "credentials": credentials and credentials.get_config(),
-            "retry": self.retry.get_config(),
+            "retry": session.retry.get_config(),
             "overlap": self._overlap,
-            "connect_timeout_s": self.connect_timeout_s,
-            "reply_timeout_s": self.reply_timeout_s,
+            "connect_timeout_s": session.route.connect_timeout_s,
+            "reply_timeout_s": session.route.reply_timeout_s,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SplitStrategy":
         """The inverse of `get_config`."""
         return cls(**config)
+
+
+def _overridden(strategy: SplitStrategy) -> str:
+    """The name of a method of a step that is not ours; empty if all are."""
+    mine = type(strategy)
+    for method in (
+        SplitStrategy.forward,
+        SplitStrategy.backward,
+        SplitStrategy.committed,
+    ):
+        name = method.__name__
+        if getattr(mine, name) is not method or name in vars(strategy):
+            return name
+    return ""

@@ -2,6 +2,8 @@
 
 from keras_split.device.description import Description
 
+Logs = dict[str, float]
+
 
 class Averages:
     """Adds up batches; the logs have Keras' names.
@@ -40,10 +42,22 @@ class Averages:
             for i in self._correct:
                 self._correct[i] += correct[i]
 
-    def logs(self) -> dict[str, float]:
+    def logs(self) -> Logs:
         """`loss`, `accuracy`, ... of all batches; a loss of NaN stays."""
-        logs = {"loss": self._loss / self._weight if self._weight else 0.0}
+        logs: Logs = {
+            "loss": self._loss / self._weight if self._weight else 0.0
+        }
         for i, name in self._names.items():
             total = self._correct[i]
             logs[name] = total / self._count if self._count else 0.0
         return logs
+
+
+def line(logs: Logs) -> str:
+    """Logs as people read them.
+
+    Example:
+    >>> line({"loss": 0.51234, "accuracy": 0.875})
+    'loss 0.5123, accuracy 0.8750'
+    """
+    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from keras_split import datasets
 from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
 from keras_split.device import feed
 from keras_split.device.averages import Averages
+from keras_split.device.averages import Logs
+from keras_split.device.averages import line
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.clock import Lap
 from keras_split.device.description import Description
 from keras_split.device.feed import Batches
+from keras_split.device.feed import Rate
 from keras_split.device.half import PhoneHalf
 from keras_split.device.model import Model
 from keras_split.device.state import State
@@ -29,9 +31,10 @@ from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
+from keras_split.transports import Factory
+from keras_split.transports import Route
+from keras_split.transports import Transport
 
-Rate = float | Callable[[int], float]
-Logs = dict[str, float]
 Listener = Callable[[int, Logs], object]
 _LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
@@ -49,7 +52,10 @@ class Client:
     Args:
         path: The .tflite that `client.export` wrote, with its .json beside it.
         address: `"grpc://host:port"` of `keras-split serve`, or
-            `"grpcs://host:port"` for TLS.
+            `"grpcs://host:port"` for TLS, or of another scheme that
+            `keras_split.transports.register` knows.
+        transport: Instead of an address: a `keras_split.transports.Transport`,
+            or what makes one from a `Route` and a `Contract`.
         num_threads: Threads of one operation; LiteRT's choice if not given.
         credentials: Certificates and token, for a server that asks for them.
         retry: How long to try when the server does not answer; None to give
@@ -59,13 +65,13 @@ class Client:
 
     Attributes:
         description: What client.json says.
-        conversation: Speaks with the server.
+        session: Speaks with the server.
 
     Raises:
         DataError: If a file is missing or damaged, or the two do not belong
             together.
         BackendError: If ai-edge-litert is not installed.
-        ValueError: If the address is not of that form.
+        ValueError: If the address is not of that form, or there is none.
 
     Example:
         with Client("client.tflite", "grpc://10.0.0.2:50051") as client:
@@ -77,8 +83,9 @@ class Client:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        address: str,
+        address: str | None = None,
         *,
+        transport: Transport | Factory | None = None,
         num_threads: int | None = None,
         credentials: Credentials | None = None,
         retry: Retry | None = _RETRY,
@@ -86,19 +93,25 @@ class Client:
         reply_timeout_s: float = 600.0,
     ) -> None:
         self.path = Path(path)
-        self.conversation = ClientSession(
+        route = Route.to(
             address,
+            transport=transport,
             credentials=credentials,
-            retry=retry,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
+        if route.local:
+            raise ValueError(
+                "Expected the address of a server, such as "
+                "'grpc://10.0.0.2:50051', or a transport. Received: neither."
+            )
+        self.session = ClientSession(route, retry=retry)
         self.description = Description.read(path)
         self._tags: dict[str, str] = {}  # of the files written so far
         self._clock = Clock()
         self._model = Model(path, self.description, num_threads, self._clock)
         self._half = PhoneHalf(
-            self._model, self.description, self.conversation, self._clock
+            self._model, self.description, self.session, self._clock
         )
 
     # -- Keras' methods ----------------------------------------------------
@@ -144,7 +157,7 @@ class Client:
             TransportError: If the server is not there, or went away.
             ProtocolError: If the learning rate is none.
         """
-        self._check_trains()
+        self._model.check_trains()
         if not isinstance(epochs, int):
             raise DataError(
                 "Expected fit(batches, epochs). Received: epochs of type "
@@ -210,7 +223,7 @@ class Client:
             TransportError: As `fit` does.
             ProtocolError: As `fit` does.
         """
-        self._check_trains()
+        self._model.check_trains()
         batch = Batch.of(self.description, x, y, sample_weight)
         self.connect()
         averages = Averages(self.description)
@@ -231,7 +244,7 @@ class Client:
             RefusedError: As `fit` does.
             TransportError: As `fit` does.
         """
-        self._check_trains()
+        self._model.check_trains()
         self.connect()
         averages = Averages(self.description)
         for item in feed.each(batches, "evaluate"):
@@ -289,19 +302,7 @@ class Client:
         Raises:
             DataError: If these are no images, or the model takes none.
         """
-        shape = self.description.inputs[0].shape
-        matrix, offset = self.description.matrix, self.description.offset
-        if matrix is None:
-            return datasets.to_model_input(images, shape)
-        weights = np.asarray(matrix, np.float32)
-        added = np.asarray(offset, np.float32)
-
-        def scale(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            scaled: np.ndarray[Any, Any] = x @ weights
-            scaled += added
-            return scaled
-
-        return datasets.to_model_input(images, shape, scale)
+        return feed.to_model_input(images, self.description)
 
     # -- state: both halves move together ----------------------------------
 
@@ -311,7 +312,7 @@ class Client:
         Raises:
             DataError: If the file is for inference.
         """
-        self._check_trains()
+        self._model.check_trains()
         self._half.finish()
         return self._model.get_state()
 
@@ -326,21 +327,21 @@ class Client:
             RefusedError: If the server refused the snapshot.
             TransportError: If the server went away.
         """
-        self._check_trains()
+        self._model.check_trains()
         self._half.finish()
         tag = ""
-        if self.conversation.connected:
-            tag = self.conversation.snapshot()
+        if self.session.connected:
+            tag = self.session.snapshot()
         state = State(self.get_state(), self.step, tag)
         try:
             state.write(path, self.description)
         except DataError:
             if tag:
-                self.conversation.release(tag)
+                self.session.release(tag)
             raise
         before = self._tags.pop(str(path), "")
         if before:
-            self.conversation.release(before)
+            self.session.release(before)
         if tag:
             self._tags[str(path)] = tag
 
@@ -355,12 +356,12 @@ class Client:
             RefusedError: If the server does not have the snapshot any more.
             TransportError: If the server is not there.
         """
-        self._check_trains()
+        self._model.check_trains()
         state = State.read(path, self.description)
         self._half.finish()
         if state.tag:
             self.connect()
-            self.conversation.restore(state.tag, optimizer=True)
+            self.session.restore(state.tag, optimizer=True)
         self._model.set_state(dict(state.arrays))
         self._half.step = state.step
 
@@ -384,12 +385,12 @@ class Client:
     @property
     def uplink_bytes(self) -> int:
         """Bytes sent to the server so far."""
-        return self.conversation.uplink_bytes
+        return self.session.connection.uplink_bytes
 
     @property
     def downlink_bytes(self) -> int:
         """Bytes received from the server so far."""
-        return self.conversation.downlink_bytes
+        return self.session.connection.downlink_bytes
 
     @property
     def laps(self) -> dict[str, Lap]:
@@ -403,11 +404,11 @@ class Client:
             TransportError: If the server is not there.
             RefusedError: If it was cut from another model, or otherwise.
         """
-        self.conversation.connect(self.contract, self.description.optimizer)
+        self.session.connect(self.contract, self.description.optimizer)
 
     def close(self) -> None:
         """Ends the session."""
-        self.conversation.close()
+        self.session.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -425,7 +426,7 @@ class Client:
     def _train(
         self, batch: Batch, learning_rate: Rate | None, averages: Averages
     ) -> None:
-        rate = self._rate(learning_rate)
+        rate = feed.rate(learning_rate, self.step, self.description)
         self._half.finish()
         try:
             loss, correct = self._half.train(batch, rate)
@@ -437,32 +438,3 @@ class Client:
             averages.add(batch.count, math.nan)
         else:
             averages.add(batch.count, loss, correct)
-
-    def _rate(self, learning_rate: Rate | None) -> float:
-        if learning_rate is None:
-            rate = self.description.learning_rate
-        elif callable(learning_rate):
-            rate = float(learning_rate(self.step))
-        else:
-            rate = float(learning_rate)
-        validation.check_learning_rate(rate)
-        return rate
-
-    def _check_trains(self) -> None:
-        if not self.description.trains:
-            raise DataError(
-                "Expected a .tflite that trains. Received: "
-                f"{str(self.path)!r}, exported for inference. Only predict "
-                "works with it; export the other with "
-                "client.export('client.tflite')."
-            )
-
-
-def line(logs: Logs) -> str:
-    """Logs as people read them.
-
-    Example:
-    >>> line({"loss": 0.51234, "accuracy": 0.875})
-    'loss 0.5123, accuracy 0.8750'
-    """
-    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())

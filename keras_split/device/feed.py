@@ -1,4 +1,4 @@
-"""What a user gives `fit`, `evaluate` and `predict`, batch by batch."""
+"""What a user gives `fit`, `evaluate` and `predict`, as a step takes it."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_split import datasets
 from keras_split.device.description import Description
 from keras_split.errors import DataError
+from keras_split.protocol import validation
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+Rate = float | Callable[[int], float]
 
 
 def each(batches: Batches, where: str) -> Iterator[Any]:
@@ -75,6 +78,46 @@ def examples(x: Any, description: Description) -> Iterator[Any]:
             yield {name: np.asarray(x[name])[rows] for name in x}
         else:
             yield [a[rows] for a in arrays]
+
+
+def rate(given: Rate | None, step: int, description: Description) -> float:
+    """The learning rate of a step.
+
+    Args:
+        given: A number, or a function of the step; None for that of the
+            export.
+        step: Number of the step.
+        description: Of the file.
+
+    Raises:
+        ProtocolError: If it is none.
+    """
+    if given is None:
+        given = description.learning_rate
+    elif callable(given):
+        given = given(step)
+    made = float(given)
+    validation.check_learning_rate(made)
+    return made
+
+
+def to_model_input(
+    images: Any, description: Description
+) -> np.ndarray[Any, Any]:
+    """Images of any size as the model takes them; see `Client.preprocess`."""
+    shape = description.inputs[0].shape
+    matrix, offset = description.matrix, description.offset
+    if matrix is None:
+        return datasets.to_model_input(images, shape)
+    weights = np.asarray(matrix, np.float32)
+    added = np.asarray(offset, np.float32)
+
+    def scale(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        scaled: np.ndarray[Any, Any] = x @ weights
+        scaled += added
+        return scaled
+
+    return datasets.to_model_input(images, shape, scale)
 
 
 def no_batch(where: str) -> DataError:

@@ -41,7 +41,7 @@ class PhoneHalf:
     Args:
         model: The .tflite.
         description: Its client.json.
-        conversation: Speaks with the server.
+        session: Speaks with the server.
         clock: Measures the server.
 
     Attributes:
@@ -52,14 +52,14 @@ class PhoneHalf:
         self,
         model: Model,
         description: Description,
-        conversation: ClientSession,
+        session: ClientSession,
         clock: Clock,
     ) -> None:
         contract, size = description.contract, description.batch_size
         rules = contract.quantization
         self._model = model
         self._description = description
-        self._conversation = conversation
+        self._session = session
         self._clock = clock
         self.step = 0
         self._begun: _Begun | None = None
@@ -100,7 +100,7 @@ class PhoneHalf:
         known |= run("head_forward", known)
         smashed = self._smashed.leave(known, count)
         with self._clock.measure("server"):
-            features, penalty = self._conversation.forward(smashed)
+            features, penalty = self._session.forward(smashed)
 
         known |= self._features.arrive(features, count)
         known |= run("tail_step", known)
@@ -108,7 +108,7 @@ class PhoneHalf:
         if not math.isfinite(loss):
             raise not_finite("loss")
         self._begun = _Begun(
-            self._conversation.next_step,
+            self._session.next_step,
             known,
             self._features_grad.leave(known, count),
             learning_rate,
@@ -132,7 +132,7 @@ class PhoneHalf:
             return None
         try:
             with self._clock.measure("server"):
-                smashed_grad = self._conversation.backward_of(
+                smashed_grad = self._session.backward_of(
                     begun.number, begun.features_grad, begun.learning_rate
                 )
             arrived = self._smashed_grad.arrive(smashed_grad, begun.count)
@@ -166,7 +166,7 @@ class PhoneHalf:
         known |= self._model.run("head_infer", known)
         smashed = self._smashed.leave(known, batch.count)
         with self._clock.measure("server"):
-            features, penalty = self._conversation.infer(smashed)
+            features, penalty = self._session.infer(smashed)
         return known | self._features.arrive(features, batch.count), penalty
 
     def _correct(self, known: Arrays) -> dict[int, float]:

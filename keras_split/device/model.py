@@ -42,6 +42,7 @@ class Model:
         self._path = os.fspath(path)
         self._signatures = description.signatures
         self._state = description.state
+        self._trains = description.trains
         self._clock = clock or Clock()
         self._runners: dict[str, Any] = {}
         try:
@@ -62,6 +63,19 @@ class Model:
                 f"Expected the signatures {sorted(self._signatures)} in "
                 f"{self._path!r}. Received: {sorted(found)}. Export the model "
                 "again."
+            )
+
+    def check_trains(self) -> None:
+        """Checks that the file was exported for training.
+
+        Raises:
+            DataError: If not.
+        """
+        if not self._trains:
+            raise DataError(
+                f"Expected a .tflite that trains. Received: {self._path!r}, "
+                "exported for inference. Only predict works with it; export "
+                "the other with client.export('client.tflite')."
             )
 
     def has(self, signature: str) -> bool:

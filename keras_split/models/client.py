@@ -1,22 +1,22 @@
 """The phone's half as a Keras model."""
 
+import functools
 import json
-import weakref
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.layers import CutQuantizer
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
-from keras_split.errors import SplitError
 from keras_split.models import functions
 from keras_split.models.io_map import Wiring
 from keras_split.models.server_link import ServerLink
+from keras_split.models.snapshot_weights import SnapshotWeights
 from keras_split.protocol.contract import Contract
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
@@ -24,23 +24,16 @@ from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.remote_body import RemoteBody
 from keras_split.utils import keras_private
 
-
-class SplitWeights(list[Any]):
-    """Weights of the phone's half, and the tag of the server's snapshot.
-
-    `ClientModel.set_weights` brings both back. The server drops its copy
-    when the list is no longer used.
-    """
-
-    tag: str = ""
+_STRATEGY = operator.attrgetter("strategy")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
-class ClientModel(keras.Model):
+class ClientModel(SnapshotWeights):
     """The phone's half: head and tail, with the server in between.
 
     It takes what the whole model took and returns what that returned, so
-    `fit`, `evaluate`, `predict` and callbacks are Keras' own. Made by
+    `fit`, `evaluate`, `predict` and callbacks are Keras' own; a session with
+    the server is opened when Keras asks for the function of a batch. Made by
     `keras_split.compile`.
 
     Args:
@@ -75,7 +68,8 @@ class ClientModel(keras.Model):
             tail,
             self.contract,
             self.wiring.skips,
-            lambda: self.strategy,
+            # For each message anew: `compile` may bring another strategy.
+            functools.partial(_STRATEGY, self._server_link),
         )
         self.built = True
 
@@ -133,36 +127,6 @@ class ClientModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `fit`, over the link."""
-        self.connect()
-        return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `evaluate`, over the link."""
-        self.connect()
-        return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `predict`, over the link."""
-        self.connect()
-        return super().predict(*args, **kwargs)
-
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `train_on_batch`, over the link."""
-        self.connect()
-        return super().train_on_batch(*args, **kwargs)
-
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `test_on_batch`, over the link."""
-        self.connect()
-        return super().test_on_batch(*args, **kwargs)
-
-    def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `predict_on_batch`, over the link."""
-        self.connect()
-        return super().predict_on_batch(*args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: forward, exchange, backward, exchange, commit."""
@@ -251,6 +215,7 @@ class ClientModel(keras.Model):
         With the server in this process it is one graph of both halves, made
         again when the server's part of it is another one.
         """
+        self.connect()
         changed = self._server_link.bind(self._joins)
         if getattr(self, "train_function", None) is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.
@@ -267,6 +232,7 @@ class ClientModel(keras.Model):
 
     def make_test_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
+        self.connect()
         if getattr(self, "test_function", None) is None or force:
             super().make_test_function(force)
             plain = functions.waiting(self.test_function)
@@ -275,6 +241,7 @@ class ClientModel(keras.Model):
 
     def make_predict_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
+        self.connect()
         if getattr(self, "predict_function", None) is None or force:
             super().make_predict_function(force)
             plain = functions.waiting(self.predict_function)
@@ -282,11 +249,6 @@ class ClientModel(keras.Model):
         return self.predict_function
 
     # -- the server --------------------------------------------------------
-
-    @property
-    def strategy(self) -> SplitStrategy:
-        """Speaks with the server."""
-        return self._server_link.strategy
 
     def connect(self) -> None:
         """Opens a session with the server, unless one is open.
@@ -298,16 +260,16 @@ class ClientModel(keras.Model):
             ProtocolError: If the strategy has microbatches, and the model is
                 cut once.
         """
-        self._check_microbatches()
+        _check_microbatches(self)
         if not self.strategy.connected:
-            if self.strategy.address is None:
+            if self.strategy.local:
                 tf_threads.check_room()
             optimizer = getattr(self, "optimizer", None)
             self.strategy.connect(
                 self.contract,
                 _optimizer_config(optimizer),
-                self._loss_config() if self.tail is None else "",
-                self._server_link.host(),
+                _loss_config(self) if self.tail is None else "",
+                self._server_link.in_process(),
             )
 
     def close(self) -> None:
@@ -356,68 +318,7 @@ class ClientModel(keras.Model):
         options["batch_size"] = batch_size or (8 if mode == "train" else 1)
         return export(self, filepath, **options)
 
-    # -- weights: both halves move together ----------------------------------
-
-    def get_weights(self) -> list[Any]:
-        """Weights of this half; the server keeps a snapshot of the other.
-
-        Without an open session there is no snapshot, and `set_weights` will
-        bring back this half alone.
-        """
-        weights = SplitWeights(super().get_weights())
-        if self.strategy.connected:
-            weights.tag = self.strategy.snapshot()
-            weakref.finalize(weights, self.strategy.release, weights.tag)
-        return weights
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Brings back what `get_weights` returned, on both sides."""
-        tag = getattr(weights, "tag", "")
-        if tag:
-            self.connect()
-            self.strategy.restore(tag)
-        super().set_weights(weights)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Puts the tag of a server snapshot into the file."""
-        if self.strategy.connected:
-            self._server_link.tag = tag = self.strategy.snapshot()
-            store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
-
-    @property
-    def snapshot_tag(self) -> str:
-        """The server's snapshot in the file that was last saved or loaded."""
-        return self._server_link.tag
-
-    def load_own_variables(self, store: Any) -> None:
-        """Reads the tag that `save_own_variables` wrote."""
-        if "snapshot" in store.keys():
-            self._server_link.tag = bytes(np.array(store["snapshot"])).decode()
-
-    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
-        """Keras' `load_weights`; the server brings back its half as well.
-
-        A client that has no way to a server loads its own half alone.
-
-        Raises:
-            TransportError: If the server is not there.
-            RefusedError: If the server has no such snapshot; then this half
-                keeps the weights that it had.
-        """
-        self._server_link.tag = ""
-        variables = list(self.variables)
-        if getattr(self, "optimizer", None) is not None:
-            variables += self.optimizer.variables
-        before = [np.array(v) for v in variables]
-        super().load_weights(filepath, **kwargs)
-        if self._server_link.tag and self._server_link.reachable:
-            try:
-                self.connect()
-                self.strategy.restore(self._server_link.tag, optimizer=True)
-            except SplitError:
-                for variable, value in zip(variables, before, strict=True):
-                    variable.assign(value)
-                raise
+    # -- a saved model -----------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """Head, tail, contract and wiring."""
@@ -462,16 +363,6 @@ class ClientModel(keras.Model):
 
     # -- helpers -----------------------------------------------------------
 
-    def _check_microbatches(self) -> None:
-        if self.tail is None and self.strategy.microbatches > 1:
-            raise ProtocolError(
-                "Expected microbatches=1 for a model that is cut once, whose "
-                "step is one exchange. Received: SplitStrategy(..., "
-                f"microbatches={self.strategy.microbatches}). Cut it twice, "
-                "or leave microbatches out.",
-                "microbatches",
-            )
-
     def _log_loss(self, loss: tf.Tensor, x: Any) -> None:
         batch = tf.shape(keras.tree.flatten(x)[0])[0]
         for metric in self.metrics:
@@ -486,18 +377,30 @@ class ClientModel(keras.Model):
         whole = self.run_eagerly or self.tail is None
         return alone and ours and not whole
 
-    def _loss_config(self) -> str:
-        given = keras_private.compile_config(self)
-        return json.dumps(
-            keras.saving.serialize_keras_object(
-                {
-                    "loss": self.wiring.by_output(given["loss"]),
-                    "loss_weights": self.wiring.by_output(
-                        given["loss_weights"], 1.0
-                    ),
-                }
-            )
+
+def _check_microbatches(client: ClientModel) -> None:
+    microbatches = client.strategy.microbatches
+    if client.tail is None and microbatches > 1:
+        raise ProtocolError(
+            "Expected microbatches=1 for a model that is cut once, whose "
+            "step is one exchange. Received: SplitStrategy(..., "
+            f"microbatches={microbatches}). Cut it twice, or leave "
+            "microbatches out.",
+            "microbatches",
         )
+
+
+def _loss_config(client: ClientModel) -> str:
+    """The loss as JSON, for the server of a model that is cut once."""
+    given, wiring = keras_private.compile_config(client), client.wiring
+    return json.dumps(
+        keras.saving.serialize_keras_object(
+            {
+                "loss": wiring.by_output(given["loss"]),
+                "loss_weights": wiring.by_output(given["loss_weights"], 1.0),
+            }
+        )
+    )
 
 
 def _optimizer_config(optimizer: Any) -> str:

@@ -62,9 +62,10 @@ def guarded(
 
 def waiting(function: Function) -> Function:
     """Holds a thread for a step whose graph waits for the server."""
+    places = tf_threads.places()
 
     def wait(iterator: Any) -> Any:
-        with tf_threads.client_step():
+        with places:
             return function(iterator)
 
     return wait

@@ -81,7 +81,7 @@ class Resume(keras.callbacks.Callback):
         for _, old in self._found()[:-1]:
             old.unlink()
         if self._tag:
-            model.strategy.release(self._tag)
+            model.strategy.session.release(self._tag)
         self._tag = model.snapshot_tag
 
     def _found(self) -> list[tuple[int, Path]]:

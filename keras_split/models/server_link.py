@@ -1,7 +1,9 @@
 """What a client model knows of its server."""
 
 from keras_split.client.strategy import SplitStrategy
+from keras_split.compression import codecs
 from keras_split.models.server import ServerModel
+from keras_split.server.in_process import InProcessTransport
 from keras_split.server.service import TrainingService
 from keras_split.training.in_graph import InGraphBody
 
@@ -34,7 +36,7 @@ class ServerLink:
     @property
     def reachable(self) -> bool:
         """Whether there is a server to connect to."""
-        known = self.strategy.address is not None or self.server is not None
+        known = not self.strategy.local or self.server is not None
         return known or self.strategy.connected
 
     def host(self) -> TrainingService | None:
@@ -42,6 +44,14 @@ class ServerLink:
         if self._host is None and self.server is not None:
             self._host = self.server.host()
         return self._host
+
+    def in_process(self) -> InProcessTransport | None:
+        """A transport to the server in this process, if there is one."""
+        host = self.host()
+        if host is None or self.server is None:
+            return None
+        codec = codecs.get(self.server.contract.codec)
+        return InProcessTransport(host, codec)
 
     def bind(self, joins: bool) -> bool:
         """Finds the body that steps are taken with in one graph, if any.

@@ -1,13 +1,16 @@
 """Server and phone in one process: messages are handed over as they are."""
 
+import contextlib
+
 from keras_split.compression.codecs import Codec
 from keras_split.protocol.messages import Message
 from keras_split.protocol.wire.size import nbytes
 from keras_split.server.service import TrainingService
-from keras_split.transports.transport import Transport
+from keras_split.server.session import Session
+from keras_split.transports.transport import LocalTransport
 
 
-class InProcessTransport(Transport):
+class InProcessTransport(LocalTransport):
     """Hands messages to a `TrainingService` in this process.
 
     The tensors are quantized as they would be for a network, so a run here
@@ -23,11 +26,14 @@ class InProcessTransport(Transport):
         host: The same.
     """
 
+    replies_early = True
+
     def __init__(self, host: TrainingService, codec: Codec) -> None:
         self.host = host
         self._codec = codec
 
-    def _exchange(self, message: Message) -> Message:
+    def carry(self, message: Message) -> Message:
+        """Has the host answer a message."""
         replies: list[Message] = []
         replies.append(self.host.handle(message, early=replies.append))
         self.uplink_bytes += nbytes(message, self._codec)
@@ -39,3 +45,13 @@ class InProcessTransport(Transport):
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def find(self, session: str) -> Session | None:
+        """The server's side of a session; None if it has none."""
+        return self.host.find(session)
+
+    def joint_step(
+        self, session: str
+    ) -> contextlib.AbstractContextManager[None]:
+        """Surrounds a step that runs in one graph with the client's."""
+        return self.host.joint_step(session)

@@ -5,11 +5,9 @@ pool, in a host callback. One thread always stays free, for whatever else is
 computed in this process, such as the server's half.
 """
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -27,13 +25,6 @@ def reserve() -> None:
             tf.config.threading.set_inter_op_parallelism_threads(2)
         except RuntimeError:
             pass  # TensorFlow has started: its pool has one thread a core
-
-
-@contextlib.contextmanager
-def client_step() -> Iterator[None]:
-    """Surrounds a step of a client, in which one thing at a time waits."""
-    with _places():
-        yield
 
 
 def check_room() -> None:
@@ -54,7 +45,8 @@ def check_room() -> None:
 
 
 @functools.cache
-def _places() -> threading.Semaphore:
+def places() -> threading.Semaphore:
+    """To hold during a step of a client, in which one thing at a time waits."""
     return threading.Semaphore(max(_pool() - 1, 1))
 
 

@@ -10,7 +10,7 @@ import pytest
 import keras_split
 from benchmarks._link import Link
 from benchmarks._spliteasy import SplitEasyServer
-from benchmarks._spliteasy import SplitEasyStrategy
+from benchmarks._spliteasy import strategy
 from benchmarks._spliteasy import stringify
 from tests import nets
 
@@ -49,7 +49,7 @@ def test_json_carries_float32_without_loss(peer):
     running, served = peer
     x, y = nets.images(24)
     client, _ = halves()
-    compiled(client, SplitEasyStrategy(running.target))
+    compiled(client, strategy(running.target))
     alone, server = halves()
     compiled(alone)
 
@@ -70,7 +70,7 @@ def test_bodies_of_requests_are_what_crosses(peer):
 
     with Link(running.target) as link:
         client, _ = halves()
-        compiled(client, SplitEasyStrategy(link.address))
+        compiled(client, strategy(link.address))
         client.train_on_batch(x, y)
         sent = client.strategy.uplink_bytes
         came = client.strategy.downlink_bytes

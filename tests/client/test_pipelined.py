@@ -7,6 +7,7 @@ import pytest
 
 from keras_split.client.pipelined import PipelinedSession
 from keras_split.client.retry import Retry
+from keras_split.client.session import ClientSession
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
@@ -14,6 +15,7 @@ from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
 from keras_split.server.service import TrainingService
+from keras_split.transports import Route
 from keras_split.transports import Transport
 from tests import links
 from tests.disturbances import Proxy
@@ -37,7 +39,7 @@ class Line(Transport):
         self.answer, self.breaks, self.late = answer, breaks, late
         self.whole = True
 
-    def _exchange(self, message):
+    def carry(self, message):
         if not self.whole:
             raise TransportError("It is broken.")
         broken = self.breaks(message)
@@ -56,11 +58,14 @@ class Talk(PipelinedSession):
     """A pipeline to the host that `hosts` gives for each connection."""
 
     def __init__(self, hosts, breaks=lambda message: False, late=False):
-        super().__init__("grpc://nowhere:1", retry=RETRY)
         self.hosts, self.breaks, self.late = hosts, breaks, late
         self.sent = []
+        self.session = ClientSession(
+            Route.to(transport=self._reach), retry=RETRY
+        )
+        super().__init__(self.session)
 
-    def _reach(self, contract, host):
+    def _reach(self, route, contract):
         answer = self.hosts().handle
 
         def record(message):
@@ -73,7 +78,7 @@ class Talk(PipelinedSession):
 def opened(server, **options):
     host = TrainingService(server.half)
     talk = Talk(lambda: host, **options)
-    talk.connect(server.contract, links.MOMENTUM)
+    talk.session.connect(server.contract, links.MOMENTUM)
     return talk
 
 
@@ -125,7 +130,7 @@ def test_a_step_is_so_many_forwards_and_as_many_backwards(server):
     assert [m.microbatch.index for m in messages] == 2 * [0, 1, 2]
     assert {m.step for m in messages} == {0}
     assert {m.microbatch.batch for m in messages} == {2 * COUNT}
-    assert talk.next_step == 1
+    assert talk.session.next_step == 1
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -145,7 +150,7 @@ def test_a_broken_connection_changes_nothing(server, quiet, when, late):
     replies = [take(talk, server.contract, seed) for seed in (0, 10)]
 
     assert len(seen) > 2 * COUNT
-    assert talk.next_step == 2
+    assert talk.session.next_step == 2
     assert all(map(links.same, replies, quiet[0]))
     assert links.same(links.state(server), quiet[1])
 
@@ -164,7 +169,7 @@ def test_what_may_come_later_is_sent_later(server, quiet, reason):
 
     reluctant = SimpleNamespace(handle=handle)
     talk = Talk(lambda: reluctant)
-    talk.connect(server.contract, links.MOMENTUM)
+    talk.session.connect(server.contract, links.MOMENTUM)
 
     replies = [take(talk, server.contract, seed) for seed in (0, 10)]
 
@@ -185,12 +190,12 @@ def test_a_refusal_is_raised_and_the_next_step_goes_on(server):
     talk.receive_features()
     with pytest.raises(RefusedError) as info:
         talk.receive_features()
-    talk.infer(good)
+    talk.session.infer(good)
 
     assert info.value.reason == "not-finite"
     assert links.same(links.state(server), before)
     take(talk, contract)
-    assert talk.next_step == 1
+    assert talk.session.next_step == 1
 
 
 def test_a_server_that_died_gets_what_it_lost(server, quiet, tmp_path):
@@ -210,7 +215,7 @@ def test_a_server_that_died_gets_what_it_lost(server, quiet, tmp_path):
         return False
 
     talk = Talk(lambda: hosts[-1], breaks=breaks)
-    talk.connect(other.contract, links.MOMENTUM)
+    talk.session.connect(other.contract, links.MOMENTUM)
 
     replies = [take(talk, other.contract, seed) for seed in (0, 10)]
 

@@ -7,6 +7,7 @@ from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
+from keras_split.transports import Route
 from keras_split.transports import Transport
 from tests import links
 
@@ -22,8 +23,11 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from keras_split.client.session import ClientSession
+from keras_split.transports import Route
 
-ClientSession("grpc://127.0.0.1:9", connect_timeout_s=0.1).connect(
+ClientSession(
+    Route.to("grpc://127.0.0.1:9", connect_timeout_s=0.1), retry=None
+).connect(
     __import__("keras_split.protocol.contract").protocol.contract.Contract(
         "0" * 64, ("a", "b"), (), (),
         __import__("keras_split").Quantization("int8"),
@@ -38,7 +42,7 @@ class Scripted(Transport):
         self.replies = list(replies)
         self.sent = []
 
-    def _exchange(self, message):
+    def carry(self, message):
         self.sent.append(message)
         return self.replies.pop(0)
 
@@ -48,11 +52,8 @@ class Scripted(Transport):
 
 class Talk(ClientSession):
     def __init__(self, *replies):
-        super().__init__("grpc://nowhere:1")
         self.transport = Scripted(replies)
-
-    def _reach(self, contract, host):
-        return self.transport
+        super().__init__(Route.to(transport=self.transport))
 
 
 def test_a_session_is_a_hello_numbered_steps_and_a_goodbye():
@@ -91,17 +92,18 @@ def test_what_a_server_holds_is_not_kept_after_a_reconnect():
     for _ in range(3):
         talk.forward([])
         talk.backward([], 0.1)
-    before = talk._sent.first
+    log = talk.connection.replay_log
+    before = log.first
 
-    talk._hang_up()
+    talk.connection.hang_up()
     talk.forward([])
 
-    assert (before, talk._sent.first) == (0, 2)
+    assert (before, log.first) == (0, 2)
     talk.close()
 
 
-def test_the_strategy_of_keras_is_one():
-    assert issubclass(SplitStrategy, ClientSession)
+def test_the_strategy_of_keras_has_one():
+    assert isinstance(SplitStrategy().session, ClientSession)
 
 
 def test_it_speaks_where_keras_cannot_be_imported():

@@ -16,6 +16,7 @@ from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.protocol.messages import Welcome
+from keras_split.server.in_process import InProcessTransport
 from keras_split.transports import Transport
 from tests import links
 
@@ -27,7 +28,7 @@ class Recording(Transport):
         self.answer = answer
         self.names = []
 
-    def _exchange(self, message):
+    def carry(self, message):
         self.names.append(type(message).__name__)
         return self.answer(message)
 
@@ -38,21 +39,16 @@ class Recording(Transport):
 class Watched(SplitStrategy):
     """A strategy whose transport is recorded."""
 
-    def __init__(self, answer=None):
-        super().__init__(retry=None)
-        self.recorded = None
-        self._answer = answer
-
-    def _reach(self, contract, host):
-        self.recorded = Recording(self._answer or host.handle)
-        return self.recorded
+    def __init__(self, answer):
+        self.recorded = Recording(answer)
+        super().__init__(transport=self.recorded, retry=None)
 
 
 @pytest.fixture
 def trained():
     """A client that took two steps, its strategy and its server."""
     client, server = links.halves()
-    strategy = Watched()
+    strategy = Watched(server.host().handle)
     links.compile(client)
     client.compile(
         keras.optimizers.SGD(0.1),
@@ -184,10 +180,10 @@ def test_a_refused_message_leaves_the_session_open():
     strategy = opened(lambda m: next(replies))
 
     with pytest.raises(RefusedError):
-        strategy.snapshot()
+        strategy.session.snapshot()
 
     assert strategy.connected
-    assert strategy.snapshot() == "t"
+    assert strategy.session.snapshot() == "t"
 
 
 def test_a_lost_server_ends_the_session():
@@ -200,7 +196,7 @@ def test_a_lost_server_ends_the_session():
     assert strategy.next_step == 3
 
     with pytest.raises(TransportError, match="gone"):
-        strategy.snapshot()
+        strategy.session.snapshot()
 
     assert not strategy.connected
     strategy.close()
@@ -208,7 +204,7 @@ def test_a_lost_server_ends_the_session():
 
 def test_without_a_session_nothing_is_sent():
     with pytest.raises(TransportError, match="Expected an open session"):
-        SplitStrategy().snapshot()
+        SplitStrategy().session.snapshot()
 
 
 def test_a_client_without_a_server_says_what_to_pass():
@@ -313,7 +309,9 @@ def test_released_snapshots_take_no_room_at_the_server(tmp_path):
     client, server = links.halves()
     host = server.host(snapshots=tmp_path)
     links.compile(client)
-    client.strategy.connect(client.contract, links.SGD, host=host)
+    client.strategy.connect(
+        client.contract, links.SGD, local=InProcessTransport(host)
+    )
 
     for _ in range(5):
         weights = client.get_weights()
@@ -346,8 +344,8 @@ def test_a_release_without_a_session_waits_for_one():
     replies = iter([Welcome("s"), Done(), SnapshotTaken("t")])
     strategy = Watched(lambda m: next(replies))
 
-    strategy.release("0123456789abcdef")
+    strategy.session.release("0123456789abcdef")
     strategy.connect(links.halves()[0].contract, links.SGD)
-    strategy.snapshot()
+    strategy.session.snapshot()
 
     assert strategy.recorded.names == ["Hello", "Release", "Snapshot"]

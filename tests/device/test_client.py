@@ -369,9 +369,9 @@ def test_a_refused_step_leaves_no_trace(phone, monkeypatch):
             subject.train_on_batch(x, y)
             if refused:
                 before, body = subject.get_state(), links.state(server)
-                backward = subject.conversation.backward_of
+                backward = subject.session.backward_of
                 monkeypatch.setattr(
-                    subject.conversation,
+                    subject.session,
                     "backward_of",
                     lambda step, grads, rate, send=backward: send(
                         step, grads, -1.0
@@ -399,16 +399,16 @@ def test_a_server_that_dies_in_a_step_leaves_no_trace_and_is_found_again(
     subject = phone(f"grpc://{running.target}")
     subject.train_on_batch(x, y)
     before = subject.get_state()
-    send = getattr(subject.conversation, when)
+    send = getattr(subject.session, when)
 
     def die(*arguments):
         running.stop(0)
         return send(*arguments)
 
-    setattr(subject.conversation, when, die)
+    setattr(subject.session, when, die)
     with pytest.raises(TransportError, match="Expected a reply"):
         subject.train_on_batch(x, y)
-    delattr(subject.conversation, when)
+    delattr(subject.session, when)
 
     assert unmoved(before, subject)
     assert subject.step == 1

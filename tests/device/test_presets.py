@@ -17,6 +17,7 @@ import pytest
 
 from keras_split import zoo
 from keras_split.client.strategy import SplitStrategy
+from keras_split.client.tap import SessionTap
 from keras_split.litert.contents import operations
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Features
@@ -41,22 +42,17 @@ LOOSE = {"inception_v3": 5e-2, "inception_resnet_v2": 5e-2}
 PRESETS = sorted(zoo.names())
 
 
-class Recording(SplitStrategy):
+class Recording(SessionTap):
     """Keeps what went up and what came down."""
 
     def __init__(self):
-        super().__init__()
         self.steps = []
 
-    def forward(self, smashed):
-        reply = super().forward(smashed)
-        self.steps.append([smashed, reply])
-        return reply
-
-    def backward(self, features_grad, learning_rate):
-        reply = super().backward(features_grad, learning_rate)
-        self.steps[-1] += [features_grad, reply]
-        return reply
+    def received(self, message, reply):
+        if isinstance(message, Forward):
+            self.steps.append([message.tensors, (reply.tensors, reply.penalty)])
+        elif isinstance(message, Backward):
+            self.steps[-1] += [message.tensors, reply.tensors]
 
 
 class Replay(TrainingService):
@@ -103,7 +99,7 @@ def build(name, size):
     client.compile(
         keras.optimizers.SGD(RATE, momentum=0.9),
         "sparse_categorical_crossentropy",
-        strategy=Recording(),
+        strategy=SplitStrategy(taps=[Recording()]),
     )
     return client, server
 
@@ -174,7 +170,7 @@ def replayed(run, name, size, tmp_path):
     expected = [
         float(client.train_on_batch(*batch)) for batch in zip(x, y, strict=True)
     ]
-    steps = client.strategy.steps
+    steps = client.strategy.session.taps[0].steps
     after = values(client)
     client.close()
     host = Replay(server.half, steps)

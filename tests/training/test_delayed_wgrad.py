@@ -20,6 +20,7 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
 from keras_split.server.service import TrainingService
 from keras_split.training.in_flight import StepHandle
+from keras_split.transports import Route
 from keras_split.transports import Transport
 from tests import links
 
@@ -206,10 +207,12 @@ def _refusing(half):
 class Scripted(Transport):
     """Gives prepared replies; raises those that are errors."""
 
+    replies_early = True
+
     def __init__(self, replies):
         self.replies, self.sent = list(replies), []
 
-    def _exchange(self, message):
+    def carry(self, message):
         self.sent.append(message)
         return self._collect()
 
@@ -227,14 +230,14 @@ class Talk(ClientSession):
     """A conversation with one scripted connection after the other."""
 
     def __init__(self, *scripts, overlap=True):
-        retry = Retry(give_up_s=10, first_s=0.01)
-        super().__init__("grpc://nowhere:1", overlap=overlap, retry=retry)
         self.waiting = [Scripted(script) for script in scripts]
         self.all = list(self.waiting)
+        super().__init__(
+            Route.to(transport=lambda route, contract: self.waiting.pop(0)),
+            overlap=overlap,
+            retry=Retry(give_up_s=10, first_s=0.01),
+        )
         self.connect(links.halves()[0].contract, links.SGD)
-
-    def _reach(self, contract, host):
-        return self.waiting.pop(0)
 
 
 WELCOME = Welcome("s", keeps_checkpoints=True, replies_early=True)
@@ -277,7 +280,7 @@ def test_a_connection_lost_between_the_replies_takes_no_step_twice():
     hello, again = talk.all[1].sent
     assert hello.session == "s"
     assert (again.step, again.early) == (0, False)  # it has one reply
-    kept = list(talk._sent.since(0))
+    kept = list(talk.connection.replay_log.since(0))
     assert [type(message) for message in kept] == [Forward, Backward]
     assert not any(message.early for message in kept)
     talk.close()

@@ -213,7 +213,7 @@ def test_a_session_that_the_server_forgot_is_an_error():
 
     class Forget(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            host.close(client.strategy._session)
+            host.close(client.strategy.session.connection.session)
 
     with pytest.raises(RefusedError, match="a session that is open"):
         fit(client, *links.batch(16), callbacks=[Forget()])

@@ -75,7 +75,7 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
 
 
 def test_a_thread_stays_free():
-    assert 0 < tf_threads._places()._value < tf_threads._pool()
+    assert 0 < tf_threads.places()._value < tf_threads._pool()
 
 
 def test_what_the_environment_says_counts(monkeypatch):

@@ -14,7 +14,7 @@ class Answering(Transport):
     def __init__(self, reply):
         self.reply = reply
 
-    def _exchange(self, message):
+    def carry(self, message):
         return self.reply
 
     def close(self):
@@ -43,7 +43,7 @@ class Counting(Transport):
     def __init__(self):
         self.count = 0
 
-    def _exchange(self, message):
+    def carry(self, message):
         self.count += 1
         return Refusal("no", str(self.count))
 

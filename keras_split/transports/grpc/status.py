@@ -2,17 +2,17 @@
 
 import grpc
 
+from keras_split.errors import DataError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
 from keras_split.protocol.wire import status as wire
+from keras_split.transports.address import Address
 from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
-
-_SECURE = {"grpc": False, "grpcs": True}
 
 
 def fetch(
@@ -33,16 +33,17 @@ def fetch(
         TransportError: If the server is not there in time.
         RefusedError: If it does not tell this client.
     """
-    scheme, _, target = address.partition("://")
-    host, _, port = target.rpartition(":")
-    if scheme not in _SECURE or not host or not port.isdigit():
-        raise ValueError(
+    server = Address.parse(address).check_port()
+    if server.scheme not in ("grpc", "grpcs"):
+        raise DataError(
             "Expected an address such as 'grpc://10.0.0.2:50051' or "
-            f"'grpcs://10.0.0.2:50051'. Received: {address!r}."
+            "'grpcs://10.0.0.2:50051': the status is asked for over gRPC. "
+            f"Received: {address!r}."
         )
+    target = server.target
     channel = open_channel(
         target,
-        secure=_SECURE[scheme],
+        secure=server.scheme == "grpcs",
         credentials=credentials,
         timeout_s=timeout_s,
     )

@@ -47,6 +47,8 @@ class GrpcTransport(Transport):
         TransportError: If the server is not there in time.
     """
 
+    replies_early = True
+
     def __init__(
         self,
         address: str,
@@ -71,7 +73,8 @@ class GrpcTransport(Transport):
         self._stream = Stream(channel, _TRAIN, calling, reply_timeout_s)
         self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
 
-    def _exchange(self, message: Message) -> Message:
+    def carry(self, message: Message) -> Message:
+        """Sends a message and waits for its reply."""
         if self._unanswered:  # something broke off before it was waited for
             self._broken = True
         self._post(message)

@@ -1,0 +1,103 @@
+"""Weights of the phone's half that bring the server's back with them."""
+
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_split.client.strategy import SplitStrategy
+from keras_split.errors import SplitError
+from keras_split.models.server_link import ServerLink
+
+
+class SplitWeights(list[Any]):
+    """Weights of the phone's half, and the tag of the server's snapshot.
+
+    `ClientModel.set_weights` brings both back. The server drops its copy
+    when the list is no longer used.
+    """
+
+    tag: str = ""
+
+
+class SnapshotWeights(keras.Model):
+    """A model of which the server has a half: both halves move together.
+
+    What Keras calls for weights, in a list and in a file. The list or the
+    file has the tag of a snapshot that the server keeps of its half.
+    """
+
+    _server_link: ServerLink
+
+    @property
+    def strategy(self) -> SplitStrategy:
+        """Speaks with the server."""
+        return self._server_link.strategy
+
+    @property
+    def snapshot_tag(self) -> str:
+        """The server's snapshot in the file that was last saved or loaded."""
+        return self._server_link.tag
+
+    def connect(self) -> None:
+        """Opens a session with the server, unless one is open."""
+        raise NotImplementedError
+
+    def get_weights(self) -> list[Any]:
+        """Weights of this half; the server keeps a snapshot of the other.
+
+        Without an open session there is no snapshot, and `set_weights` will
+        bring back this half alone.
+        """
+        weights = SplitWeights(super().get_weights())
+        if self.strategy.connected:
+            session = self.strategy.session
+            weights.tag = session.snapshot()
+            weakref.finalize(weights, session.release, weights.tag)
+        return weights
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Brings back what `get_weights` returned, on both sides."""
+        tag = getattr(weights, "tag", "")
+        if tag:
+            self.connect()
+            self.strategy.session.restore(tag)
+        super().set_weights(weights)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the tag of a server snapshot into the file."""
+        if self.strategy.connected:
+            tag = self._server_link.tag = self.strategy.session.snapshot()
+            store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the tag that `save_own_variables` wrote."""
+        if "snapshot" in store.keys():
+            self._server_link.tag = bytes(np.array(store["snapshot"])).decode()
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Keras' `load_weights`; the server brings back its half as well.
+
+        A client that has no way to a server loads its own half alone.
+
+        Raises:
+            TransportError: If the server is not there.
+            RefusedError: If the server has no such snapshot; then this half
+                keeps the weights that it had.
+        """
+        self._server_link.tag = ""
+        variables = list(self.variables)
+        if getattr(self, "optimizer", None) is not None:
+            variables += self.optimizer.variables
+        before = [np.array(v) for v in variables]
+        super().load_weights(filepath, **kwargs)
+        tag = self._server_link.tag
+        if tag and self._server_link.reachable:
+            try:
+                self.connect()
+                self.strategy.session.restore(tag, optimizer=True)
+            except SplitError:
+                for variable, value in zip(variables, before, strict=True):
+                    variable.assign(value)
+                raise
