@@ -111,7 +111,7 @@ def counted(strategy, quantization, codec, cut=("head", "body"), serve=False):
     return (strategy.uplink_bytes, strategy.downlink_bytes), in_graph
 
 
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@pytest.mark.parametrize("codec", codecs.names())
 @pytest.mark.parametrize(
     "quantization", ["float32", "int8", TOP_K], ids=["float32", "int8", "top"]
 )

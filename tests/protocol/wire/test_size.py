@@ -10,7 +10,7 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire.size import nbytes
 
 
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@pytest.mark.parametrize("codec", codecs.names())
 def test_a_message_is_as_long_as_its_frames(codec):
     codes = np.arange(3000, dtype=np.uint8).reshape(2, 1500)
     scales = np.ones((2, 2), np.float32)
