@@ -58,6 +58,18 @@ def joined(scale: tf.Tensor, zero_point: tf.Tensor) -> tf.Tensor:
     )
 
 
+def scale_of(scales: tf.Tensor, rule: Rule) -> tf.Tensor:
+    """Scale alone, for formats whose zero point is zero.
+
+    A slice and not half of `apart`: a LiteRT interpreter that keeps all
+    tensors, as calibration does, trips over one that nobody reads.
+    """
+    scale = scales[:, :1]
+    return (
+        tf.reshape(scale, (1, -1)) if rule.granularity == "channel" else scale
+    )
+
+
 def apart(scales: tf.Tensor, rule: Rule) -> tuple[tf.Tensor, tf.Tensor]:
     """Scale and zero point, ready to be broadcast beside `grouped`."""
     scale, zero_point = tf.split(scales, 2, axis=1)

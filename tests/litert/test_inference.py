@@ -141,6 +141,7 @@ def computed(client, tmp_path_factory):
         ("int8", "int8"),
         ("int8", "int4"),
         ("int8", "int2"),
+        ("int8", "float8_e4m3"),
     ],
 )
 def test_codes_are_those_of_what_the_head_computed(

@@ -73,11 +73,11 @@ class Float8E4M3(ScaledFormat):
         shape: Sequence[int],
     ) -> "tf.Tensor":
         """The numbers times their scale."""
-        from keras_split.compression.scales import apart
         from keras_split.compression.scales import grouped
+        from keras_split.compression.scales import scale_of
 
-        scale, _ = apart(scales, rule)
-        return _decode(grouped(codes, rule, shape)) * scale
+        numbers = _decode(grouped(codes, rule, shape))
+        return numbers * scale_of(scales, rule)
 
     def values(
         self,
