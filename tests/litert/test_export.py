@@ -34,9 +34,16 @@ def client_of(model, cut, **options):
     return client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client():
     return client_of(nets.built(nets.transfer), ["base/relu1", "base/relu2"])
+
+
+@pytest.fixture(scope="module")
+def exported(client, tmp_path_factory):
+    """Where a client of batches of 2 was written, and what was said of it."""
+    path = tmp_path_factory.mktemp("exported") / "to" / "client.tflite"
+    return path, client.export(path, batch_size=2)
 
 
 def with_layer(layer, shape=(8, 8, 2)):
@@ -48,27 +55,27 @@ def with_layer(layer, shape=(8, 8, 2)):
     return keras.Model(image, layers.Dense(3, activation="softmax")(x))
 
 
-def test_both_files_are_written_and_agree(client, tmp_path):
-    about = client.export(tmp_path / "to" / "client.tflite", batch_size=2)
+def test_both_files_are_written_and_agree(client, exported):
+    path, about = exported
 
-    content = (tmp_path / "to" / "client.tflite").read_bytes()
-    text = (tmp_path / "to" / "client.json").read_text()
+    content = path.read_bytes()
+    text = path.with_suffix(".json").read_text()
     assert json.loads(text) == about
     assert about["tflite_sha256"] == hashlib.sha256(content).hexdigest()
     assert set(about["signatures"]) == SIGNATURES
     assert about["contract"]["fingerprint"] == client.contract.fingerprint
     assert about["optimizer"]["name"] == "SGD"
     assert about["optimizer"]["learning_rate"] == pytest.approx(0.1)
-    assert sorted(p.name for p in (tmp_path / "to").iterdir()) == [
+    assert sorted(p.name for p in path.parent.iterdir()) == [
         "client.json",
         "client.tflite",
     ]
 
 
-def test_signatures_are_described_as_they_are(client, tmp_path):
-    about = client.export(tmp_path / "client.tflite", batch_size=2)
+def test_signatures_are_described_as_they_are(exported):
+    path, about = exported
 
-    interpreter = Interpreter(model_path=str(tmp_path / "client.tflite"))
+    interpreter = Interpreter(model_path=str(path))
     runner = interpreter.get_signature_runner("tail_step")
     details = runner.get_input_details()
     described = about["signatures"]["tail_step"]["inputs"]
@@ -79,18 +86,18 @@ def test_signatures_are_described_as_they_are(client, tmp_path):
         assert row["dtype"] == np.dtype(real["dtype"]).name
 
 
-def test_operations_are_litert_s_own(client, tmp_path):
-    client.export(tmp_path / "client.tflite", batch_size=2)
+def test_operations_are_litert_s_own(exported):
+    path, _ = exported
 
-    found = operations((tmp_path / "client.tflite").read_bytes())
+    found = operations(path.read_bytes())
 
     assert found["ASSIGN_VARIABLE"] > 0
     assert not [n for n in found if "CUSTOM" in n or n.startswith("FLEX")]
 
 
-def test_a_client_keeps_training_after_its_export(client, tmp_path):
+@pytest.mark.usefixtures("exported")
+def test_a_client_keeps_training_after_its_export(client):
     x, y = nets.images(8)
-    client.export(tmp_path / "client.tflite", batch_size=2)
 
     history = client.fit(x, y, epochs=1, verbose=0)
 
@@ -238,10 +245,12 @@ def test_a_client_without_loss(tmp_path):
         client.export(tmp_path / "client.tflite", optimizer="sgd")
 
 
-def test_a_failed_write_leaves_the_old_files(client, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):
+    client = client_of(nets.built(nets.dense), ["a", "b"])
     path = tmp_path / "client.tflite"
-    client.export(path, batch_size=2)
-    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    before = b"an older client", b"what was said of it"
+    path.write_bytes(before[0])
+    path.with_suffix(".json").write_bytes(before[1])
     monkeypatch.setattr("os.fdopen", _disk_full)
 
     with pytest.raises(OSError, match="No space"):

@@ -1,5 +1,7 @@
 """A training in LiteRT against the same training in Keras."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ SIZE = 4
 # The third batch is not full: the phone fills it up.
 ROWS = (4, 4, 3, 4, 1)
 RATE = 0.05
+INT8 = keras_split.Quantization("int8", granularity="example")
 
 
 def halves(name, quantization, optimizer, **options):
@@ -38,6 +41,33 @@ def halves(name, quantization, optimizer, **options):
     weights = {"kind": 1.0, "size": 0.3} if name == "two_by_two" else None
     client.compile(optimizer, loss, loss_weights=weights)
     return client, server
+
+
+@pytest.fixture(scope="module")
+def file_of(tmp_path_factory):
+    """The file of a net, for each quantization and optimizer one.
+
+    Exporting takes most of a test's time, and nets that are built alike make
+    the same file: what a test trains with it is a pair of its own.
+    """
+
+    @functools.cache
+    def export(name, quantization, optimizer):
+        path = tmp_path_factory.mktemp("files") / "client.tflite"
+        client, _ = exact_halves(name, quantization, optimizer())
+        client.export(path, batch_size=SIZE)
+        return path
+
+    return export
+
+
+def exact_halves(*args):
+    """Halves with Keras' own arithmetic."""
+    return halves(*args, fused_batchnorm=False)
+
+
+def sgd():
+    return keras.optimizers.SGD(RATE, momentum=0.9)
 
 
 def batches(name):
@@ -78,17 +108,15 @@ def values(client):
     return {v.path: v.numpy().copy() for v in client.variables}
 
 
-def compare(name, quantization, optimizer, tmp_path, tolerance):
+def compare(file_of, name, quantization, optimizer, tolerance):
     """Trains both ways from the same weights, with Keras' arithmetic."""
-    exact = {"fused_batchnorm": False}
-    client, _ = halves(name, quantization, optimizer(), **exact)
+    client, _ = exact_halves(name, quantization, optimizer())
     before = values(client)
     expected = train_keras(client, name)
     after = values(client)
-    other, _ = halves(name, quantization, optimizer(), **exact)
-    other.export(tmp_path / "client.tflite", batch_size=SIZE)
+    other, _ = exact_halves(name, quantization, optimizer())
     other.connect()
-    phone = Phone(tmp_path / "client.tflite", other.strategy)
+    phone = Phone(file_of(name, quantization, optimizer), other.strategy)
     found = [
         float(phone.step(*batch, rate=RATE)["loss"]) for batch in batches(name)
     ]
@@ -111,9 +139,6 @@ def compare(name, quantization, optimizer, tmp_path, tolerance):
     return phone
 
 
-SGD = {"learning_rate": RATE, "momentum": 0.9}
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -124,14 +149,8 @@ SGD = {"learning_rate": RATE, "momentum": 0.9}
         ),
     ],
 )
-def test_five_steps_are_those_of_keras(name, tmp_path):
-    compare(
-        name,
-        "float32",
-        lambda: keras.optimizers.SGD(**SGD),
-        tmp_path,
-        tolerance=1e-4,
-    )
+def test_five_steps_are_those_of_keras(name, file_of):
+    compare(file_of, name, "float32", sgd, tolerance=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -144,42 +163,43 @@ def test_five_steps_are_those_of_keras(name, tmp_path):
         pytest.param("float16", "example", marks=pytest.mark.slow),
     ],
 )
-def test_quantization_happens_in_the_file(dtype, granularity, tmp_path):
+def test_quantization_happens_in_the_file(dtype, granularity, file_of):
     rule = keras_split.Quantization(dtype, granularity=granularity)
 
     # A value at the border between two codes may be rounded either way.
-    compare(
-        "plain",
-        rule,
-        lambda: keras.optimizers.SGD(**SGD),
-        tmp_path,
-        tolerance=0.05,
-    )
+    compare(file_of, "plain", rule, sgd, tolerance=0.05)
 
 
 @pytest.mark.slow  # test_optimizers.py has the rules
 @pytest.mark.parametrize(
     "optimizer",
     [
-        lambda: keras.optimizers.SGD(**SGD, nesterov=True, clipnorm=1.0),
+        lambda: keras.optimizers.SGD(
+            RATE, momentum=0.9, nesterov=True, clipnorm=1.0
+        ),
         lambda: keras.optimizers.AdamW(RATE, epsilon=0.01),
     ],
     ids=["nesterov", "adamw"],
 )
-def test_other_optimizers(optimizer, tmp_path):
-    compare("transfer", "float32", optimizer, tmp_path, tolerance=1e-3)
+def test_other_optimizers(optimizer, file_of):
+    compare(file_of, "transfer", "float32", optimizer, tolerance=1e-3)
 
 
-def exported(tmp_path, name="plain", quantization="int8", size=SIZE):
-    optimizer = keras.optimizers.SGD(**SGD)
-    client, server = halves(name, quantization, optimizer)
-    client.export(tmp_path / "client.tflite", batch_size=size)
-    client.connect()
-    return client, Phone(tmp_path / "client.tflite", client.strategy)
+@pytest.fixture
+def exported(file_of):
+    """A client at its server, and a phone with the client's file."""
+
+    def start(name="plain", quantization=INT8):
+        client, _ = exact_halves(name, quantization, sgd())
+        client.connect()
+        path = file_of(name, quantization, sgd)
+        return client, Phone(path, client.strategy)
+
+    return start
 
 
-def test_nothing_moves_before_head_backward(tmp_path):
-    client, phone = exported(tmp_path)
+def test_nothing_moves_before_head_backward(exported):
+    client, phone = exported()
     inputs, labels, weights = next(batches("plain"))
     before = phone.call("get_state")
     given = {
@@ -242,8 +262,8 @@ def test_dropout_is_the_same_forward_and_backward(tmp_path):
     np.testing.assert_allclose(dropped @ kernel, smashed[0], rtol=1e-4)
 
 
-def test_inference_is_that_of_keras(tmp_path):
-    client, phone = exported(tmp_path, "unet", "float32")
+def test_inference_is_that_of_keras(exported):
+    client, phone = exported("unet", "float32")
     x = nets.images(SIZE, 1)[0]
     y = (x > 0).astype("float32")
 
@@ -266,8 +286,8 @@ def test_inference_is_that_of_keras(tmp_path):
     assert float(told["loss"]) + penalty == pytest.approx(loss, rel=1e-5)
 
 
-def test_evaluation_adds_the_penalties_of_both_ends(tmp_path):
-    client, phone = exported(tmp_path, "plain", "float32")
+def test_evaluation_adds_the_penalties_of_both_ends(exported):
+    client, phone = exported("plain", "float32")
     inputs, labels, _ = next(batches("plain"))
 
     made = phone.call("head_infer", x_0=inputs[0])
@@ -285,8 +305,8 @@ def test_evaluation_adds_the_penalties_of_both_ends(tmp_path):
     assert float(told["loss"]) + penalty == pytest.approx(loss, rel=1e-5)
 
 
-def test_state_comes_back(tmp_path):
-    client, phone = exported(tmp_path)
+def test_state_comes_back(exported):
+    client, phone = exported()
     inputs, labels, weights = next(batches("plain"))
     before = phone.call("get_state")
     phone.step(inputs, labels, weights)
@@ -301,24 +321,8 @@ def test_state_comes_back(tmp_path):
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_frozen_layers_are_constants(tmp_path):
-    model = nets.built(nets.residual)
-    model.get_layer("stem").trainable = False
-    client, _ = keras_split.compile(model, CUTS["residual"])
-    client.compile("sgd", "sparse_categorical_crossentropy")
-
-    about = client.export(tmp_path / "client.tflite", batch_size=2)
-
-    assert not any("stem" in row["variable"] for row in about["state"])
-    model.get_layer("stem").set_weights(
-        [w + 1 for w in model.get_layer("stem").get_weights()]
-    )
-    other = client.export(tmp_path / "client.tflite", batch_size=2)
-    assert other["frozen"] != about["frozen"]
-
-
-def test_frozen_weights_are_stored_once(tmp_path):
-    """Three signatures use them, and each was traced with a copy."""
+def frozen_stem():
+    """A client whose head begins with a frozen layer, and that layer."""
     keras.utils.set_random_seed(0)
     values = keras.Input((8,))
     stem = keras.layers.Dense(64, activation="relu", name="stem")
@@ -328,8 +332,19 @@ def test_frozen_weights_are_stored_once(tmp_path):
     stem.trainable = False
     client, _ = keras_split.compile(keras.Model(values, x), ["a", "b"])
     client.compile("sgd", "sparse_categorical_crossentropy")
+    return client, stem
 
-    client.export(tmp_path / "client.tflite", batch_size=2)
 
-    content = (tmp_path / "client.tflite").read_bytes()
-    assert content.count(stem.kernel.numpy().T.tobytes()) == 1
+def test_frozen_weights_are_constants_and_stored_once(tmp_path):
+    """Three signatures use them, and each was traced with a copy."""
+    client, stem = frozen_stem()
+    path = tmp_path / "client.tflite"
+
+    about = client.export(path, batch_size=2)
+
+    assert not any("stem" in row["variable"] for row in about["state"])
+    kernel = stem.kernel.numpy().T.tobytes()
+    assert path.read_bytes().count(kernel) == 1
+    stem.set_weights([w + 1 for w in stem.get_weights()])
+    other = client.export(path, batch_size=2)
+    assert other["frozen"] != about["frozen"]

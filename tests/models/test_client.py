@@ -85,33 +85,49 @@ def examples():
 # -- data --------------------------------------------------------------------
 
 
-def test_sample_weights():
+@pytest.fixture(scope="module")
+def traced():
+    """A pair that keeps the graphs of the tests before."""
+    pair = Pair().compile(
+        lambda: keras.optimizers.SGD(0.1),
+        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
+    )
+    return pair, nets.values_of(pair.model)
+
+
+@pytest.fixture
+def pair(traced):
+    """That pair as it was built: SGD without momentum keeps nothing else."""
+    pair, values = traced
+    for model in (pair.whole, pair.model):
+        for variable, value in zip(model.variables, values, strict=True):
+            variable.assign(value)
+    return pair
+
+
+def test_sample_weights(pair):
     x, y, weights = examples()
-    pair = Pair().compile(weighted_metrics=["accuracy"])
 
     assert_fits_alike(pair, lambda: (x, y), sample_weight=weights, batch_size=8)
 
 
-def test_class_weights():
-    pair = Pair().compile(metrics=["accuracy"])
-
+def test_class_weights(pair):
     assert_fits_alike(pair, class_weight={0: 1.0, 1: 0.5, 2: 3.0})
 
 
-def test_validation_data():
+def test_validation_data(pair):
     x, y = nets.vectors()
-    pair = Pair().compile(metrics=["accuracy"])
 
     assert_fits_alike(pair, validation_data=(x[:7], y[:7]), batch_size=5)
 
 
-def test_validation_split():
-    assert_fits_alike(Pair().compile(), validation_split=0.25)
+def test_validation_split(pair):
+    assert_fits_alike(pair, validation_split=0.25)
 
 
-def test_shuffled_batches():
+def test_shuffled_batches(pair):
     x, y = nets.vectors()
-    pair = Pair().compile()
 
     for model in (pair.whole, pair.client):
         keras.utils.set_random_seed(3)
@@ -120,19 +136,19 @@ def test_shuffled_batches():
     assert pair.difference() <= 1e-6
 
 
-def test_tf_data():
+def test_tf_data(pair):
     def make():
         data = tf.data.Dataset.from_tensor_slices(nets.vectors())
         return data.batch(8).map(lambda x, y: (2 * x, y))
 
-    assert_fits_alike(Pair().compile(), make)
+    assert_fits_alike(pair, make)
 
 
-def test_tf_data_with_sample_weights():
+def test_tf_data_with_sample_weights(pair):
     def make():
         return tf.data.Dataset.from_tensor_slices(examples()).batch(8)
 
-    assert_fits_alike(Pair().compile(), make)
+    assert_fits_alike(pair, make)
 
 
 class Batches(keras.utils.PyDataset):
@@ -148,21 +164,20 @@ class Batches(keras.utils.PyDataset):
         return self.x[part], self.y[part]
 
 
-def test_a_py_dataset():
-    assert_fits_alike(Pair().compile(), Batches)
+def test_a_py_dataset(pair):
+    assert_fits_alike(pair, Batches)
 
 
-def test_a_generator():
+def test_a_generator(pair):
     def make():
         batches = Batches()
         return (batches[i % 4] for i in range(8))
 
-    assert_fits_alike(Pair().compile(), make, steps_per_epoch=4)
+    assert_fits_alike(pair, make, steps_per_epoch=4)
 
 
-def test_train_on_batch():
+def test_train_on_batch(pair):
     x, y, weights = examples()
-    pair = Pair().compile(metrics=["accuracy"])
 
     for _ in range(3):
         expected, actual = (
@@ -546,8 +561,9 @@ def test_a_mask_goes_round_the_server():
 # -- files -------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained():
+    """A pair that no test changes."""
     pair = plain().compile(metrics=["accuracy"])
     x, y = nets.images()
     pair.client.fit(x, y, batch_size=8, verbose=0)
@@ -597,13 +613,14 @@ def test_both_halves_from_files_predict_what_they_did(trained, tmp_path, serve):
     client.fit(x, y, verbose=0)
 
 
-def test_a_loaded_client_remembers_its_server(trained, tmp_path, serve):
+def test_a_loaded_client_remembers_its_server(tmp_path, serve):
     x, y = nets.images()
-    strategy = serve(trained.server)
-    trained.client.compile(sgd(), LOSS, strategy=strategy)
-    trained.client.fit(x, y, verbose=0)
-    expected = trained.client.predict(x, verbose=0)
-    trained.client.save(tmp_path / "client.keras")
+    pair = plain()
+    strategy = serve(pair.server)
+    pair.client.compile(sgd(), LOSS, strategy=strategy)
+    pair.client.fit(x, y, verbose=0)
+    expected = pair.client.predict(x, verbose=0)
+    pair.client.save(tmp_path / "client.keras")
 
     loaded = keras.saving.load_model(tmp_path / "client.keras")
 
