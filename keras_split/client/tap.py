@@ -9,7 +9,9 @@ class SessionTap:
     Override what is of interest. Messages are those of `keras_split.messages`:
     `Forward` with smashed data and `Features` in reply, `Backward` with their
     gradients and `SmashedGrad` in reply, `LabeledStep`, `Infer` and others.
-    Nobody may write into their arrays. What a tap raises ends the step.
+    Nobody may write into their arrays. What a tap raises ends the step. What
+    a session says at its end, and of snapshots that nobody needs, may go
+    unheard.
 
     With a tap, a server in this process is sent messages as well: a step that
     is one graph with it has none.
