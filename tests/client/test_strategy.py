@@ -7,6 +7,7 @@ import pytest
 
 from keras_split.client.retry import Retry
 from keras_split.client.strategy import SplitStrategy
+from keras_split.compression import codecs
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
@@ -310,7 +311,9 @@ def test_released_snapshots_take_no_room_at_the_server(tmp_path):
     host = server.host(snapshots=tmp_path)
     links.compile(client)
     client.strategy.connect(
-        client.contract, links.SGD, local=InProcessTransport(host)
+        client.contract,
+        links.SGD,
+        local=InProcessTransport(host, codecs.get("raw")),
     )
 
     for _ in range(5):
