@@ -86,7 +86,7 @@ def compile(
         head.model, tail.model if tail else None, contract, wiring
     )
     server = ServerModel(partition.body.model, contract)
-    client._partner.server = server
+    client._server_link.server = server
     if model.compiled:
         _hand_on(model, client)
     return client, server
