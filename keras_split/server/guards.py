@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
@@ -36,11 +38,14 @@ class Guard:
     Args:
         half: The body that they are for.
         limits: What is accepted beside what its contract says.
+
+    Attributes:
+        limits: The same.
     """
 
     def __init__(self, half: "ServerHalf", limits: GradientLimits) -> None:
+        self.limits = limits
         self._half = half
-        self._limits = limits
 
     def smashed(self, tensors: list[CutTensor]) -> int:
         """Checks smashed data, and returns of how many examples it is.
@@ -84,13 +89,19 @@ class Guard:
         Raises:
             ProtocolError: If they are larger than is accepted.
         """
-        limits, part = self._limits, share**0.5
+        limits, part = self.limits, share**0.5
         largest = limits.max_grad_norm * part
         smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
         if gradient_norm.bound(tensors) <= smallest:
             return tensors
-        norm = self._half.norm(tensors)
+        norm = self._norm(tensors)
         gradient_norm.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
         return gradient_norm.scaled(tensors, smallest / norm)
+
+    def _norm(self, tensors: list[CutTensor]) -> float:
+        """The norm of all gradients of the features together."""
+        arrays = self._half.cut_codecs.features_grad.read(tensors)
+        squares = [np.sum(np.square(a, dtype=np.float64)) for a in arrays]
+        return float(np.sqrt(np.sum(squares)))

@@ -23,7 +23,7 @@ from keras_split.protocol.contract import Contract
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
 from keras_split.training.fused_batchnorm import fused
-from keras_split.training.step_graph import total
+from keras_split.training.graph_checks import total
 
 
 class Step(NamedTuple):

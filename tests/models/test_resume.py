@@ -52,6 +52,11 @@ def trained(server, steps, **options):
     return host, session
 
 
+def checkpointer_of(host):
+    (body,) = host._bodies
+    return body._checkpointer
+
+
 def everything(server, host):
     """The body, and the slots of its sessions."""
     slots = [a for s in host._sessions for a in s.state().slots]
@@ -116,7 +121,7 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
     server = body()
     options = {"checkpoints": tmp_path, "checkpoint_every": 3}
     host, session = trained(server, 5, **options)
-    host._checkpointer.wait()  # and then it dies, two steps later
+    checkpointer_of(host).wait()  # and then it dies, two steps later
 
     server = body()
     host = TrainingService(server.half, **options)
@@ -203,7 +208,7 @@ def test_two_states_must_hold_a_step_before_it_counts(tmp_path):
     durable = []
     for number in range(1, 8):
         _, reply = step(host, server, session, number)
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
         durable.append(reply.durable_steps)
 
     assert durable[0] <= 1
@@ -220,12 +225,12 @@ def checkpoints_of(server, tmp_path, steps, **options):
             written.append(path)
 
     host, session = trained(server, 1, checkpoints=tmp_path, events=Ears())
-    host._checkpointer._every_bytes = options["every_bytes"]
+    checkpointer_of(host)._every_bytes = options["every_bytes"]
     before = len(written)
     for number in range(1, 1 + steps):
         step(host, server, session, number)
         host.handle(Infer(session, links.smashed(server.contract)))
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
     return len(written) - before
 
 
@@ -305,7 +310,7 @@ def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
     server = body()
     options = {"checkpoints": tmp_path, "checkpoint_every": 1}
     host, session = trained(server, 2, **options)
-    host._checkpointer.wait()
+    checkpointer_of(host).wait()
 
     def full(path, arrays):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -315,7 +320,7 @@ def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
         for number in (2, 3, 4):
             _, reply = step(host, server, session, number)
         refusal = host.handle(Checkpoint(session))
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
 
     again = TrainingService((other := body()).half, checkpoints=tmp_path)
     kept = again.handle(hello(other, session, 5)).next_step
@@ -339,7 +344,7 @@ def test_a_damaged_checkpoint_loses_no_step_of_a_client(tmp_path):
     durable = 0
     for number in range(1, 7):
         _, reply = step(host, server, session, number)
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
         durable = max(durable, reply.durable_steps)
     sorted(tmp_path.glob("*.npz"))[-1].write_bytes(b"damaged")
 
