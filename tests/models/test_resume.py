@@ -57,10 +57,13 @@ def checkpointer_of(host):
     return body._checkpointer
 
 
-def everything(server, host):
-    """The body, and the slots of its sessions."""
-    slots = [a for s in host._sessions for a in s.state().slots]
-    return links.state(server) + slots
+def everything(host):
+    """The body that its session trains, and the slots."""
+    (session,) = host._sessions
+    return session.body.half.weights() + [*session.state().slots]
+
+
+both_bodies = pytest.mark.parametrize("bodies", ["shared", "private"])
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +71,14 @@ def quiet():
     """What six steps without any trouble end with."""
     server = body()
     host, _ = trained(server, 6)
-    return everything(server, host)
+    return everything(host)
 
 
+@both_bodies
 @pytest.mark.parametrize("when", ["between steps", "inside a step"])
-def test_a_session_goes_on_after_its_connection(quiet, when):
+def test_a_session_goes_on_after_its_connection(quiet, when, bodies):
     server = body()
-    host, session = trained(server, 3)
+    host, session = trained(server, 3, bodies=bodies)
     if when == "inside a step":
         host.handle(Forward(session, 3, links.smashed(server.contract, seed=3)))
     host.leave(session)
@@ -86,12 +90,13 @@ def test_a_session_goes_on_after_its_connection(quiet, when):
     assert welcome.session == session
     assert (welcome.next_step, welcome.durable_steps) == (3, 0)
     assert not welcome.keeps_checkpoints
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet):
+@both_bodies
+def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet, bodies):
     server = body()
-    host, session = trained(server, 5)
+    host, session = trained(server, 5, bodies=bodies)
     host.handle(Forward(session, 5, links.smashed(server.contract, seed=5)))
     host.leave(session)
     host.handle(hello(server, session, 5))
@@ -99,7 +104,7 @@ def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet):
     grad = links.features_grad(server.contract, seed=105)
     host.handle(Backward(session, 5, grad, 0.1))
 
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
 def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
@@ -114,12 +119,16 @@ def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
 
     assert welcome.next_step == 6
     assert links.same(links.parts(again.tensors), links.parts(reply.tensors))
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
+@both_bodies
+def test_a_server_that_died_goes_on_from_its_checkpoint(
+    quiet, tmp_path, bodies
+):
     server = body()
     options = {"checkpoints": tmp_path, "checkpoint_every": 3}
+    options["bodies"] = bodies
     host, session = trained(server, 5, **options)
     checkpointer_of(host).wait()  # and then it dies, two steps later
 
@@ -131,16 +140,18 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
 
     assert 1 <= welcome.next_step < 5
     assert welcome.keeps_checkpoints
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_the_last_reply_outlives_the_server(tmp_path):
+@both_bodies
+def test_the_last_reply_outlives_the_server(tmp_path, bodies):
     server = body()
-    host, session = trained(server, 1, checkpoints=tmp_path)
+    options = {"checkpoints": tmp_path / "one", "bodies": bodies}
+    host, session = trained(server, 1, **options)
     host.close_all()
     _, reply = step(*_alone(tmp_path / "other", server := body()), 0)
 
-    host = TrainingService(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, **options)
     grad = links.features_grad(server.contract, seed=100)
     again = host.handle(Backward(session, 0, grad, 0.1))
 
@@ -152,18 +163,20 @@ def _alone(folder, server):
     return host, server, host.handle(hello(server)).session
 
 
-def test_a_stopped_server_has_lost_nothing(quiet, tmp_path):
+@both_bodies
+def test_a_stopped_server_has_lost_nothing(quiet, tmp_path, bodies):
     server = body()
-    host, session = trained(server, 5, checkpoints=tmp_path)
+    options = {"checkpoints": tmp_path, "bodies": bodies}
+    host, session = trained(server, 5, **options)
     host.close_all()
 
     server = body()
-    host = TrainingService(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, **options)
     welcome = host.handle(hello(server, session, 5))
     step(host, server, session, 5)
 
     assert (welcome.next_step, welcome.durable_steps) == (5, 5)
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
 def test_the_first_step_of_a_session_is_durable_before_its_answer(tmp_path):
