@@ -156,15 +156,15 @@ def committed(audit_log):
     """How often each step of each session was taken, by the server's log.
 
     A server that comes back says from which step each session goes on; what
-    it had taken after that was lost with it.
+    it had taken after that was lost with it. With private bodies it says so
+    of one body after the other.
     """
     steps = {}
     for line in audit_log.read_text("utf-8").splitlines():
         event = json.loads(line)
         if event["event"] == "loaded":
-            kept = event["sessions"]
-            for session, taken in steps.items():
-                steps[session] = taken[: kept.get(session, 0)]
+            for session, kept in event["sessions"].items():
+                steps[session] = steps.get(session, [])[:kept]
         elif event["event"] == "step":
             taken = steps.setdefault(event["session"], [])
             taken.append(event["step"])

@@ -751,8 +751,8 @@ def test_abandoned_forwards_leave_no_threads(server):
 
     assert wait_for(lambda: busy_threads() <= before)
     assert len(workers._IDLE) <= idle + 10
-    assert wait_for(lambda: not len(server.half._parking))
-    assert not server.half._parked
+    assert wait_for(lambda: not len(server.half.in_flight))
+    assert not server.half.in_flight.waiting
 
 
 def test_abandoned_sessions_leave_no_threads(server):
@@ -768,7 +768,7 @@ def test_abandoned_sessions_leave_no_threads(server):
 
     assert parked - before <= in_flight.MAX_IN_FLIGHT + 2
     assert wait_for(lambda: busy_threads() <= before)
-    assert not server.half._parked
+    assert not server.half.in_flight.waiting
 
 
 LEAVE = """
@@ -781,7 +781,7 @@ LEAVE = """
     {setup}
     smashed = links.smashed(server.contract)
     reply = answer(Forward(session, 0, smashed))
-    print(type(reply).__name__, len(server.half._parked), flush=True)
+    print(type(reply).__name__, server.half.in_flight.waiting, flush=True)
 """
 IN_PROCESS = """host = server.host()
     answer = host.handle

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -50,11 +51,12 @@ def train(
     return history.history["loss"]
 
 
-def serving(folder, name):
+def serving(folder, name, bodies="shared"):
+    save = ("--save", folder / f"{name}.keras")
     return ServeProcess(
         *(folder / "server.keras", "--checkpoints", folder / name),
         *("--checkpoint-every", 7, "--audit-log", folder / f"{name}.log"),
-        *("--save", folder / f"{name}.keras"),
+        *(save if bodies == "shared" else ("--bodies", bodies)),
     )
 
 
@@ -95,6 +97,38 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path, overlap):
     assert links.same(others, weights)
     assert again == losses
     assert list(taken.values()) == list(steps.values()) == [[*range(STEPS)]]
+
+
+def test_with_private_bodies_a_death_and_two_cuts_change_nothing(tmp_path):
+    """Two phones train at once; each ends as one alone with a quiet server."""
+    short = {"steps": 20, "epochs": 2}
+    losses, weights, _, quiet, _ = run(tmp_path, "quiet", **short)
+    points = moments(2 * quiet.passed, 3, seed=1)
+    clients, found = [halves(tmp_path) for _ in range(2)], {}
+
+    def phone(number, target):
+        found[number] = train(clients[number], target, **short)
+
+    with serving(tmp_path, "chaos", "private") as server:
+        plan = [(points[0], server.kill), *((n, "cut") for n in points[1:])]
+        with Proxy(server.port, plan) as proxy:
+            phones = [
+                threading.Thread(target=phone, args=(number, proxy.target))
+                for number in range(2)
+            ]
+            for thread in phones:
+                thread.start()
+            for thread in phones:
+                thread.join(120)
+        assert server.stop() == 0
+
+    assert (len(proxy.done), server.deaths) == (3, 1)
+    assert found == {0: losses, 1: losses}
+    for client in clients:
+        own = [v.numpy() for v in client.variables]
+        assert links.same(own, weights[: len(own)])
+    taken = committed(tmp_path / "chaos.log")
+    assert list(taken.values()) == [[*range(20)]] * 2
 
 
 @pytest.mark.parametrize("overlap", [False, True])

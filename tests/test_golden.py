@@ -193,6 +193,27 @@ def serve_elsewhere(tmp_path):
         process.stdout.close()
 
 
+@pytest.mark.parametrize("cut", [TWO_CUTS, ONE_CUT], ids=["two", "one"])
+def test_a_private_body_ends_with_the_same_bits(cut):
+    expected, expected_logs = fit_in_process(sgd, cut, "int8")
+    running = []
+
+    def serve_private(server):
+        running.extend([server, server.serve(port=0, bodies="private")])
+        return SplitStrategy(f"grpc://{running[1].target}", retry=None)
+
+    _, logs, client = fit_split(sgd, cut, serve_private, quantization="int8")
+    server, serving = running
+    (body,) = serving._host._bodies
+    server.half.set_weights(body.half.weights())
+    client.close()
+    serving.stop(0)
+
+    trained = nets.values_of(client) + nets.values_of(server)
+    assert logs == expected_logs
+    assert as_bits(trained) == as_bits(expected)
+
+
 def as_bits(values):
     """Their bytes in some order, without seeds, which Keras does not save."""
     return sorted(v.tobytes() for v in values if v.dtype.kind == "f")

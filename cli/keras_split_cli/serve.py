@@ -75,6 +75,13 @@ def serve(
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
+    if save is not None and options["bodies"] == "private":
+        raise DataError(
+            "Expected one body for --save. Received: --bodies private, where "
+            "each phone trains a copy, and the body that is served stays as "
+            "it is. Leave --save out; phones have snapshots, and "
+            "--checkpoints keeps all bodies."
+        )
     malloc.keep()
     config = serving(options)
     folder = config.checkpoints

@@ -87,6 +87,16 @@ _BOUNDS = [
         help="Scale gradients of the features down to this norm.",
     ),
 ]
+_BODIES = [
+    click.option(
+        "--bodies",
+        type=click.Choice(["shared", "private"]),
+        default="shared",
+        show_default=True,
+        help="One body that all phones train together, or a copy for each, "
+        "which it trains as if alone.",
+    ),
+]
 _KEEPING = [
     click.option(
         "--checkpoints",
@@ -147,7 +157,9 @@ _SEEING = [
 
 def server_options(function: _F) -> _F:
     """Adds them all."""
-    for option in reversed([*_LISTENING, *_BOUNDS, *_KEEPING, *_SEEING]):
+    for option in reversed(
+        [*_LISTENING, *_BODIES, *_BOUNDS, *_KEEPING, *_SEEING]
+    ):
         function = option(function)
     return function
 
@@ -165,6 +177,7 @@ def serving(options: dict[str, Any]) -> ServerConfig:
             take("client_ca"),
             take("tokens"),
         ),
+        bodies=take("bodies"),
         max_sessions=take("max_sessions"),
         max_batch=take("max_batch"),
         idle_timeout_s=take("idle_timeout"),

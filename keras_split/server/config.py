@@ -53,6 +53,7 @@ _NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("hello_burst", "hellos_per_s"), _RATE),
 }
 _PATHS = (str, os.PathLike, type(None))
+BODIES = ("shared", "private")
 _OR_NONE = ("clip_grad_norm", "max_streams")
 
 
@@ -69,6 +70,8 @@ class ServerConfig:
         security: Certificates and tokens; without them anyone who can reach
             the port may train.
         insecure: Whether to listen beyond this machine without TLS.
+        bodies: `"shared"` if all clients train the body together, or
+            `"private"` if each trains a copy of its own, as if alone.
         max_sessions: Sessions at the same time.
         max_batch: Examples of the largest batch that a message may carry.
         max_message_bytes: A bound on messages, whatever the batch.
@@ -108,6 +111,7 @@ class ServerConfig:
     port: int = 50051
     security: Security = Security()
     insecure: bool = False
+    bodies: str = "shared"
     max_sessions: int = 64
     max_batch: int = GradientLimits.max_batch
     max_message_bytes: int = 1 << 29
@@ -145,6 +149,8 @@ class ServerConfig:
         ):
             if not isinstance(getattr(self, name), kinds):
                 raise _wrong(name, words, getattr(self, name))
+        if self.bodies not in BODIES:
+            raise _wrong("bodies", "one of " + ", ".join(BODIES), self.bodies)
 
     @classmethod
     def get(

@@ -1,7 +1,10 @@
 """What a session lets through to the body, and how large."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
@@ -36,11 +39,14 @@ class Guard:
     Args:
         half: The body that they are for.
         limits: What is accepted beside what its contract says.
+
+    Attributes:
+        limits: The same.
     """
 
     def __init__(self, half: "ServerHalf", limits: GradientLimits) -> None:
+        self.limits = limits
         self._half = half
-        self._limits = limits
 
     def smashed(self, tensors: list[CutTensor]) -> int:
         """Checks smashed data, and returns of how many examples it is.
@@ -51,6 +57,17 @@ class Guard:
         contract = self._half.contract
         rule = contract.quantization.activations
         return validation.check_tensors(tensors, contract.smashed, rule)
+
+    def features(self, tensors: Sequence[CutTensor]) -> None:
+        """Refuses to send what the body made of weights that have diverged.
+
+        Raises:
+            ProtocolError: With reason `"not-finite"`.
+        """
+        rule = self._half.contract.quantization.activations
+        for tensor in tensors:
+            if not validation.is_finite(tensor, rule):
+                raise validation.diverged(repr(tensor.name))
 
     def features_grad(self, message: Backward, expected: int) -> None:
         """Checks the gradients of so many examples, and the learning rate.
@@ -85,13 +102,19 @@ class Guard:
             ProtocolError: If they are larger than is accepted.
         """
         rule = self._half.contract.quantization.gradients
-        limits, part = self._limits, share**0.5
+        limits, part = self.limits, share**0.5
         largest = limits.max_grad_norm * part
         smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
         if gradient_norm.bound(tensors, rule) <= smallest:
             return tensors
-        norm = self._half.norm(tensors)
+        norm = self._norm(tensors)
         gradient_norm.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
         return gradient_norm.scaled(tensors, smallest / norm, rule)
+
+    def _norm(self, tensors: list[CutTensor]) -> float:
+        """The norm of all gradients of the features together."""
+        arrays = self._half.cut_codecs.features_grad.read(tensors)
+        squares = [np.sum(np.square(a, dtype=np.float64)) for a in arrays]
+        return float(np.sqrt(np.sum(squares)))

@@ -1,47 +1,40 @@
-"""One body and all the sessions that train it."""
+"""What answers the messages of clients, and the bodies that they train."""
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
 from keras_split.protocol.messages import PROTOCOL
-from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
-from keras_split.protocol.messages import Committed
 from keras_split.protocol.messages import Done
-from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Hello
-from keras_split.protocol.messages import LabeledResult
-from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
-from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
+from keras_split.server import bodies as kinds
+from keras_split.server.body import BodyOptions
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
 from keras_split.server.config import ServerConfig
-from keras_split.server.fair_lock import FairLock
-from keras_split.server.session import Early
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
 from keras_split.server.sessions import Sessions
-from keras_split.server.storage.checkpointer import Checkpointer
-from keras_split.server.storage.checkpoints import Checkpoints
-from keras_split.server.storage.checkpoints import HostState
-from keras_split.server.storage.snapshots import Snapshots
+from keras_split.server.steps import Early
+from keras_split.server.steps import StepMessage
 
 if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
@@ -50,17 +43,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("keras_split.server")
 _SLACK_BYTES = 1 << 16
 _NOBODY = Caller()
-_STEP = (Forward, Backward, LabeledStep)
 
 
 class TrainingService:
     """Answers the messages of any number of clients.
 
     A session outlives its connection and, with checkpoints, the server: a
-    client that comes back goes on with the next step. Clients take turns.
+    client that comes back goes on with the next step. Clients of one body
+    take turns.
 
     Args:
-        half: The body that they share.
+        half: The body that is served.
         optimizer: Updates the body for every client; by default each
             session gets the optimizer that its client asks for.
         config: What is allowed, and what is kept; where to listen is of no
@@ -69,8 +62,8 @@ class TrainingService:
         **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Raises:
-        DataError: If checkpoints are damaged, of another model, or cannot be
-            written.
+        DataError: If checkpoints are damaged, of another model or of the
+            other kind of bodies, or cannot be written.
         OptionError: If there is no such option.
     """
 
@@ -84,30 +77,33 @@ class TrainingService:
         **options: Any,
     ) -> None:
         self.events = events or ServerCallback()
-        self._half = half
-        self._optimizer = optimizer
+        self._contract = half.contract
         config = ServerConfig.get(config, **options)
-        self._limits = config.gradient_limits
-        folder, snapshots = config.checkpoints, config.snapshots
-        kept = Checkpoints(folder) if folder is not None else None
-        if snapshots is None and kept is not None:
-            snapshots = kept.folder / "snapshots"
-        self._snapshots = Snapshots(snapshots)
         self._sessions = Sessions(
             config.max_sessions, config.idle_timeout_s, self._ended
         )
-        self._turns = FairLock()
+        self._opening = threading.Lock()
         self._stopping = False
         max_batch = config.max_batch
         whole = max(half.contract.bytes_per_sample(max_batch))
         self.max_message_bytes = min(
             int(whole * max_batch) + _SLACK_BYTES, config.max_message_bytes
         )
-        self._checkpointer: Checkpointer | None = None
-        if kept is not None:
-            self._begin(
-                kept, config.checkpoint_every, config.checkpoint_every_bytes
-            )
+        snapshots, checkpoints = config.snapshots, config.checkpoints
+        self._bodies = kinds.get(config.bodies)(
+            half,
+            optimizer,
+            BodyOptions(
+                config.gradient_limits,
+                config.checkpoint_every,
+                config.checkpoint_every_bytes,
+                self.events,
+            ),
+            snapshots=None if snapshots is None else Path(snapshots),
+            checkpoints=None if checkpoints is None else Path(checkpoints),
+        )
+        for session in self._bodies.load():
+            self._sessions.add(session, streams=0)
 
     def handle(
         self,
@@ -164,7 +160,7 @@ class TrainingService:
         except ProtocolError as error:
             self.events.refused(label(session), _NOBODY, error.reason)
             raise RefusedError(str(error), error.reason) from error
-        with self._turns.take(found.name) as queue_s:
+        with found.body.turns.take(found.name) as queue_s:
             before = found.next_step
             try:
                 with found.joint_step():
@@ -206,59 +202,16 @@ class TrainingService:
     def close_all(self) -> None:
         """Writes a last checkpoint and forgets every session."""
         self._stopping = True
-        with self._turns.take(""):
-            if self._checkpointer is not None:
-                self._checkpointer.try_now(anyway=False)
-            for session in self._sessions:
-                self.close(session.name, "stopped")
-
-    def _begin(
-        self, checkpoints: Checkpoints, every: int, every_bytes: int
-    ) -> None:
-        """Goes on from the last checkpoint, or writes the first one."""
-        self._checkpointer = Checkpointer(
-            checkpoints, every, every_bytes, self._state, self.events
-        )
-        loaded = checkpoints.load(self._half.contract.fingerprint)
-        if loaded is None:
-            if not self._checkpointer.try_now():
-                raise DataError(
-                    f"Expected to write checkpoints to {checkpoints.folder}. "
-                    "Received: an error; the log has it. Choose another "
-                    "folder, or free some space."
-                )
-            return
-        state, path = loaded
-        self._half.set_weights(state.body)
-        if self._optimizer is not None and state.slots:
-            self._optimizer.set_weights(state.slots)
-        for start in state.sessions:
-            self._sessions.add(self._session(start), streams=0)
-        self._checkpointer.loaded(state)
-        self.events.loaded(
-            str(path), {label(s.name): s.next_step for s in state.sessions}
-        )
-
-    def _state(self) -> HostState:
-        with self._half.lock:
-            shared = self._optimizer
-            return HostState(
-                self._half.contract.fingerprint,
-                self._half.weights(),
-                shared.weights() if shared is not None else (),
-                [session.state() for session in self._sessions],
-            )
-
-    def _session(self, start: SessionState) -> Session:
-        optimizer = self._optimizer or self._half.optimizer(
-            start.optimizer, start.loss
-        )
-        return Session(
-            start, self._half, optimizer, self._snapshots, self._limits
-        )
+        for body in self._bodies:
+            with body.turns.take(""):
+                body.write_last()
+                for session in self._sessions:
+                    if session.body is body:
+                        self.close(session.name, "stopped")
 
     def _ended(self, session: Session, reason: str) -> None:
         session.close()
+        self._bodies.end(session, forget=reason != "stopped")
         self.events.closed(label(session.name), reason)
 
     def _answer(
@@ -267,29 +220,25 @@ class TrainingService:
         if isinstance(message, Hello):
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
-        with self._turns.take(caller.client or session.name) as queue_s:
-            if isinstance(
-                message, (Forward, LabeledStep)
-            ) and not session.awaits(message):
+        body = session.body
+        with body.turns.take(caller.client or session.name) as queue_s:
+            if self._stopping and session.begins(message):
                 self._check_open()
-            if isinstance(message, Goodbye):
-                self._make_durable()
-                self.close(session.name)
+            if isinstance(message, Goodbye | Checkpoint):
+                body.make_durable()
+                if isinstance(message, Goodbye):
+                    self.close(session.name)
                 return Done()
-            if isinstance(message, Checkpoint):
-                self._make_durable()
-                return Done()
-            if isinstance(message, _STEP) and self._checkpointer is not None:
-                self._checkpointer.received(session, payload_bytes(message))
+            if body.keeps_checkpoints and isinstance(message, StepMessage):
+                body.received(session, payload_bytes(message))
             before = session.next_step
             reply = session.handle(message, early)
             if isinstance(message, Restore):
-                self._restored(session, message.tag)
+                self.events.restored(label(session.name), message.tag)
+                body.write()
             if session.next_step > before:
                 self._stepped(session, queue_s)
-            if isinstance(reply, (SmashedGrad, Committed, LabeledResult)):
-                reply = self._with_durable(reply, session)
-            return reply
+            return body.with_durable(reply, session)
 
     def _stepped(self, session: Session, queue_s: float) -> None:
         self.events.committed(
@@ -300,27 +249,7 @@ class TrainingService:
                 session.compute_s,
             )
         )
-        if self._checkpointer is not None:
-            self._checkpointer.stepped(session)
-
-    def _restored(self, session: Session, tag: str) -> None:
-        self.events.restored(label(session.name), tag)
-        if self._checkpointer is not None:
-            self._checkpointer.try_now()
-
-    def _with_durable(
-        self, reply: SmashedGrad | Committed | LabeledResult, session: Session
-    ) -> Message:
-        if self._checkpointer is None:
-            return reply
-        values = vars(reply) | {
-            "durable_steps": self._checkpointer.durable_steps(session)
-        }
-        return type(reply)(**values)
-
-    def _make_durable(self) -> None:
-        if self._checkpointer is not None:
-            self._checkpointer.make_sure()
+        session.body.stepped(session)
 
     def _check_open(self) -> None:
         if self._stopping:
@@ -339,40 +268,34 @@ class TrainingService:
                 "phone and on the server.",
                 "protocol",
             )
-        validation.check_contract(hello.contract, self._half.contract)
+        validation.check_contract(hello.contract, self._contract)
         if hello.session:
             session = self._sessions.join(hello.session, caller)
             self.events.resumed(label(session.name), caller, session.next_step)
             return self._welcomed(session)
-        self._half.refresh()
-        self._sessions.check_room()
         # Where labels stay on the phone nobody needs its loss here.
-        judged = self._half.contract.labels_on_server
-        session = self._session(
-            SessionState(
-                self._sessions.name(),
-                caller.client,
-                hello.optimizer,
-                hello.loss if judged else "",
+        loss = hello.loss if self._contract.labels_on_server else ""
+        with self._opening:  # or two would take the last place
+            self._sessions.check_room()
+            session = self._bodies.open(
+                SessionState(
+                    self._sessions.name(), caller.client, hello.optimizer, loss
+                )
             )
-        )
-        self._sessions.add(session)
+            self._sessions.add(session)
         self.events.opened(label(session.name), caller)
         return self._welcomed(session)
 
     def _welcomed(self, session: Session) -> Welcome:
         notice = ""
-        if self._half.contract.labels_on_server:
+        if self._contract.labels_on_server:
             notice = "This model is cut once: labels travel to the server."
-        durable = 0
-        if self._checkpointer is not None:
-            durable = self._checkpointer.durable_steps(session)
         return Welcome(
             session.name,
             session.next_step,
             self.max_message_bytes,
             notice,
-            durable,
-            self._checkpointer is not None,
+            session.body.durable_steps(session),
+            session.body.keeps_checkpoints,
             replies_early=True,
         )

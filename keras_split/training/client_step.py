@@ -20,10 +20,10 @@ from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.exchange import Exchange
 from keras_split.training.exchanges import Exchanges
 from keras_split.training.fused_batchnorm import fused
+from keras_split.training.graph_checks import total
 from keras_split.training.host_calls import HostCalls
 from keras_split.training.remote_body import RemoteBody
 from keras_split.training.step_graph import CutCodecs
-from keras_split.training.step_graph import total
 
 
 class Step(NamedTuple):

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
 from typing import NamedTuple
@@ -20,7 +21,8 @@ import tensorflow as tf
 from keras_split.training import tf_threads
 from keras_split.utils import workers
 
-# Each holds what a backward pass needs of a batch.
+# Of one body, unless it is told another number. Each holds what a backward
+# pass needs of a batch.
 MAX_IN_FLIGHT = max(4, tf_threads.cores())
 _ABANDONED = np.float32(0)
 
@@ -81,10 +83,19 @@ class StepInFlight:
 
 
 class StepsInFlight:
-    """Runs graphs in threads of their own, and finds their steps again."""
+    """Runs graphs in threads of their own, and finds their steps again.
 
-    def __init__(self) -> None:
+    Args:
+        limit: How many may wait for their gradients at a time.
+
+    Attributes:
+        limit: The same.
+    """
+
+    def __init__(self, limit: int = MAX_IN_FLIGHT) -> None:
+        self.limit = limit
         self._steps: dict[int, StepInFlight] = {}
+        self._waiting: set[StepInFlight] = set()
         self._next = 0
         # TensorFlow keeps 30 kB for every queue that there ever was.
         self._queues: dict[Any, list[tf.queue.FIFOQueue]] = defaultdict(list)
@@ -140,6 +151,45 @@ class StepsInFlight:
 
         workers.start(run)
         return step
+
+    # -- those that wait ---------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their gradients."""
+        return len(self._waiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may wait."""
+        return len(self._waiting) < self.limit
+
+    def keep(self, step: StepInFlight) -> None:
+        """Gives a step a place; its graph waits for gradients."""
+        self._waiting.add(step)
+
+    def take(self, step: StepInFlight | None) -> StepInFlight | None:
+        """The same step, whose place is free again; None if it had none."""
+        if step not in self._waiting:
+            return None
+        self._waiting.remove(step)
+        return step
+
+    def abandon(self, step: StepInFlight | None) -> None:
+        """Ends the graph of a step, if it still waits."""
+        taken = self.take(step)
+        if taken is not None:
+            taken.abandon()
+
+    def abandon_all(self) -> None:
+        """Ends all graphs that wait."""
+        for step in list(self._waiting):
+            self.abandon(step)
+
+    def end_all(self, timeout_s: float = 5.0) -> None:
+        """The same, and waits until they have let go of what they held."""
+        self.abandon_all()
+        futures.wait([s.result for s in [*self._steps.values()]], timeout_s)
 
     # -- inside a graph ----------------------------------------------------
 

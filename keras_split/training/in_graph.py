@@ -14,12 +14,12 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
+from keras_split.training.graph_checks import check
+from keras_split.training.graph_checks import failed
+from keras_split.training.graph_checks import finite_gradients
 from keras_split.training.known_batch import KnownBatch
-from keras_split.training.server_step import finite_gradients
 from keras_split.training.step_graph import ForwardPass
 from keras_split.training.step_graph import StepGraph
-from keras_split.training.step_graph import check
-from keras_split.training.step_graph import failed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
 """
 
-import re
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -27,11 +25,11 @@ from keras_split.compression.cut_codec import CutCodec
 from keras_split.errors import ProtocolError
 from keras_split.training import delayed_wgrad
 from keras_split.training.fused_batchnorm import fused
+from keras_split.training.graph_checks import check
+from keras_split.training.graph_checks import total
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.in_flight import StepsInFlight
 from keras_split.utils import keras_private
-
-_MARK = "keras_split: "
 
 
 class CutCodecs(NamedTuple):
@@ -400,32 +398,6 @@ class StepGraph:
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             return []  # it skips such a step by itself
         return [check(tf.math.is_finite(total(tensors)), "body")]
-
-
-def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
-    """Ends the graph if something does not hold; `failed` tells what."""
-    return tf.debugging.Assert(holds, [_MARK + what, *number])
-
-
-def failed(error: tf.errors.OpError) -> tuple[str, float]:
-    """What `check` found that does not hold, and the number it was given.
-
-    Empty for any other error.
-    """
-    found = re.search(_MARK + r"([\w ]+)\](?: \[([^]]*)\])?", str(error))
-    return (found[1], float(found[2] or "nan")) if found else ("", 0.0)
-
-
-def total(tensors: Iterable[Any]) -> tf.Tensor:
-    """A number that is finite only if every float in `tensors` is."""
-    return tf.add_n(
-        [
-            tf.reduce_sum(tf.cast(getattr(t, "values", t), tf.float32))
-            for t in tensors
-            if t is not None and t.dtype.is_floating
-        ]
-        or [0.0]
-    )
 
 
 def is_float(variable: Any) -> bool:

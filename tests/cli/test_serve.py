@@ -135,6 +135,10 @@ def test_with_certificates_and_tokens_only_friends_train(saved, tmp_path):
         (["--tls-cert", "a.pem"], "a certificate and its private key"),
         (["--tokens", "none.txt"], "none.txt"),
         (["--audit-log", "/none/audit.log"], "Expected an audit log"),
+        (
+            ["--bodies", "private", "--save", "body.keras"],
+            "Expected one body for --save",
+        ),
     ],
 )
 def test_what_cannot_be_served_safely_is_refused(

@@ -52,10 +52,18 @@ def trained(server, steps, **options):
     return host, session
 
 
-def everything(server, host):
-    """The body, and the slots of its sessions."""
-    slots = [a for s in host._sessions for a in s.state().slots]
-    return links.state(server) + slots
+def checkpointer_of(host):
+    (body,) = host._bodies
+    return body._checkpointer
+
+
+def everything(host):
+    """The body that its session trains, and the slots."""
+    (session,) = host._sessions
+    return session.body.half.weights() + [*session.state().slots]
+
+
+both_bodies = pytest.mark.parametrize("bodies", ["shared", "private"])
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +71,14 @@ def quiet():
     """What six steps without any trouble end with."""
     server = body()
     host, _ = trained(server, 6)
-    return everything(server, host)
+    return everything(host)
 
 
+@both_bodies
 @pytest.mark.parametrize("when", ["between steps", "inside a step"])
-def test_a_session_goes_on_after_its_connection(quiet, when):
+def test_a_session_goes_on_after_its_connection(quiet, when, bodies):
     server = body()
-    host, session = trained(server, 3)
+    host, session = trained(server, 3, bodies=bodies)
     if when == "inside a step":
         host.handle(Forward(session, 3, links.smashed(server.contract, seed=3)))
     host.leave(session)
@@ -81,12 +90,13 @@ def test_a_session_goes_on_after_its_connection(quiet, when):
     assert welcome.session == session
     assert (welcome.next_step, welcome.durable_steps) == (3, 0)
     assert not welcome.keeps_checkpoints
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet):
+@both_bodies
+def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet, bodies):
     server = body()
-    host, session = trained(server, 5)
+    host, session = trained(server, 5, bodies=bodies)
     host.handle(Forward(session, 5, links.smashed(server.contract, seed=5)))
     host.leave(session)
     host.handle(hello(server, session, 5))
@@ -94,7 +104,7 @@ def test_gradients_alone_finish_a_step_whose_connection_was_lost(quiet):
     grad = links.features_grad(server.contract, seed=105)
     host.handle(Backward(session, 5, grad, 0.1))
 
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
 def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
@@ -109,14 +119,18 @@ def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
 
     assert welcome.next_step == 6
     assert links.same(links.parts(again.tensors), links.parts(reply.tensors))
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
+@both_bodies
+def test_a_server_that_died_goes_on_from_its_checkpoint(
+    quiet, tmp_path, bodies
+):
     server = body()
     options = {"checkpoints": tmp_path, "checkpoint_every": 3}
+    options["bodies"] = bodies
     host, session = trained(server, 5, **options)
-    host._checkpointer.wait()  # and then it dies, two steps later
+    checkpointer_of(host).wait()  # and then it dies, two steps later
 
     server = body()
     host = TrainingService(server.half, **options)
@@ -126,16 +140,18 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(quiet, tmp_path):
 
     assert 1 <= welcome.next_step < 5
     assert welcome.keeps_checkpoints
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
-def test_the_last_reply_outlives_the_server(tmp_path):
+@both_bodies
+def test_the_last_reply_outlives_the_server(tmp_path, bodies):
     server = body()
-    host, session = trained(server, 1, checkpoints=tmp_path)
+    options = {"checkpoints": tmp_path / "one", "bodies": bodies}
+    host, session = trained(server, 1, **options)
     host.close_all()
     _, reply = step(*_alone(tmp_path / "other", server := body()), 0)
 
-    host = TrainingService(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, **options)
     grad = links.features_grad(server.contract, seed=100)
     again = host.handle(Backward(session, 0, grad, 0.1))
 
@@ -147,18 +163,20 @@ def _alone(folder, server):
     return host, server, host.handle(hello(server)).session
 
 
-def test_a_stopped_server_has_lost_nothing(quiet, tmp_path):
+@both_bodies
+def test_a_stopped_server_has_lost_nothing(quiet, tmp_path, bodies):
     server = body()
-    host, session = trained(server, 5, checkpoints=tmp_path)
+    options = {"checkpoints": tmp_path, "bodies": bodies}
+    host, session = trained(server, 5, **options)
     host.close_all()
 
     server = body()
-    host = TrainingService(server.half, checkpoints=tmp_path)
+    host = TrainingService(server.half, **options)
     welcome = host.handle(hello(server, session, 5))
     step(host, server, session, 5)
 
     assert (welcome.next_step, welcome.durable_steps) == (5, 5)
-    assert links.same(everything(server, host), quiet)
+    assert links.same(everything(host), quiet)
 
 
 def test_the_first_step_of_a_session_is_durable_before_its_answer(tmp_path):
@@ -203,7 +221,7 @@ def test_two_states_must_hold_a_step_before_it_counts(tmp_path):
     durable = []
     for number in range(1, 8):
         _, reply = step(host, server, session, number)
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
         durable.append(reply.durable_steps)
 
     assert durable[0] <= 1
@@ -220,12 +238,12 @@ def checkpoints_of(server, tmp_path, steps, **options):
             written.append(path)
 
     host, session = trained(server, 1, checkpoints=tmp_path, events=Ears())
-    host._checkpointer._every_bytes = options["every_bytes"]
+    checkpointer_of(host)._every_bytes = options["every_bytes"]
     before = len(written)
     for number in range(1, 1 + steps):
         step(host, server, session, number)
         host.handle(Infer(session, links.smashed(server.contract)))
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
     return len(written) - before
 
 
@@ -305,7 +323,7 @@ def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
     server = body()
     options = {"checkpoints": tmp_path, "checkpoint_every": 1}
     host, session = trained(server, 2, **options)
-    host._checkpointer.wait()
+    checkpointer_of(host).wait()
 
     def full(path, arrays):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -315,7 +333,7 @@ def test_a_full_disk_stops_no_training(quiet, tmp_path, monkeypatch, caplog):
         for number in (2, 3, 4):
             _, reply = step(host, server, session, number)
         refusal = host.handle(Checkpoint(session))
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
 
     again = TrainingService((other := body()).half, checkpoints=tmp_path)
     kept = again.handle(hello(other, session, 5)).next_step
@@ -339,7 +357,7 @@ def test_a_damaged_checkpoint_loses_no_step_of_a_client(tmp_path):
     durable = 0
     for number in range(1, 7):
         _, reply = step(host, server, session, number)
-        host._checkpointer.wait()
+        checkpointer_of(host).wait()
         durable = max(durable, reply.durable_steps)
     sorted(tmp_path.glob("*.npz"))[-1].write_bytes(b"damaged")
 

@@ -20,6 +20,8 @@ from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
+from keras_split.server.body import Body
+from keras_split.server.body import BodyOptions
 from keras_split.server.guards import GradientLimits
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
@@ -43,14 +45,9 @@ def open_session(
     server, folder, name="s", optimizer=links.MOMENTUM, limits=None
 ):
     """A session that starts at the state that every test starts at."""
-    half = server.half
-    return Session(
-        SessionState(name),
-        half,
-        half.optimizer(optimizer),
-        Snapshots(folder),
-        limits,
-    )
+    options = BodyOptions(limits=limits or GradientLimits())
+    body = Body(server.half, None, options, Snapshots(folder))
+    return Session(SessionState(name, optimizer=optimizer), body)
 
 
 @pytest.fixture(autouse=True)
@@ -349,7 +346,7 @@ def test_a_snapshot_of_another_body_changes_nothing(server, session, tmp_path):
 def test_a_snapshot_with_another_optimizer_brings_back_the_body_alone(
     server, session, caplog
 ):
-    other = open_session(server, session._snapshots._folder, "t", links.SGD)
+    other = open_session(server, session.body.snapshots._folder, "t", links.SGD)
     tag = other.handle(Snapshot("t")).tag
     before = links.state(server)
     links.take_step(session.handle, "s", server.contract)
@@ -465,7 +462,7 @@ def test_a_closed_session_keeps_no_residuals(server, session):
 
     session.close()
 
-    assert not server.half._parked
+    assert not server.half.in_flight.waiting
 
 
 @pytest.fixture(scope="module")
@@ -479,10 +476,8 @@ def labeled():
 def labeled_session(labeled, tmp_path):
     client, server = labeled
     before = server.half.weights()
-    optimizer = server.half.optimizer(links.SGD, client._loss_config())
-    yield Session(
-        SessionState("s"), server.half, optimizer, Snapshots(tmp_path)
-    )
+    start = SessionState("s", "", links.SGD, client._loss_config())
+    yield Session(start, Body(server.half, snapshots=Snapshots(tmp_path)))
     server.half.set_weights(before)
 
 

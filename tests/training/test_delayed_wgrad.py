@@ -127,7 +127,7 @@ def test_gradients_of_weights_wait_until_the_others_have_left():
 
 def _inputs(server):
     smashed = links.smashed(server.contract)
-    parts = server.half._crossings.smashed.unwrap(smashed)
+    parts = server.half.cut_codecs.smashed.unwrap(smashed)
     queue = tf.queue.FIFOQueue(1, [tf.float32])
     step_handle = StepHandle(tf.constant(0, tf.int64), queue.queue_ref)
     return [step_handle, *map(tf.convert_to_tensor, parts)]
@@ -196,9 +196,9 @@ def test_a_step_that_comes_to_nothing_moves_neither_half(monkeypatch):
 
 
 def _refusing(half):
-    def backward(key, smashed, grad, optimizer, rate, early=None):
+    def backward(step, smashed, grad, optimizer, rate, early=None):
         early([tensor for tensor in smashed])
-        half.abandon(key)
+        half.abandon(step)
         raise ProtocolError("Expected room.", "memory")
 
     return backward

@@ -57,7 +57,7 @@ def test_many_clients_train_at_the_same_time(clients):
     assert all(np.isfinite(value).all() for value in links.state(server))
 
 
-def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
+def test_only_so_many_steps_of_a_body_wait():
     servers = [links.halves()[1] for _ in range(2)]
 
     for server in servers:
@@ -68,10 +68,10 @@ def test_only_so_many_steps_wait_over_all_bodies_of_a_process():
             reply = host.handle(Forward(session, 0, smashed))
             assert not isinstance(reply, Refusal)
 
-    waiting = [len(server.half._parked) for server in servers]
+    waiting = [server.half.in_flight.waiting for server in servers]
     for server in servers:
         server.half.abandon_all()
-    assert sum(waiting) == in_flight.MAX_IN_FLIGHT
+    assert waiting == [in_flight.MAX_IN_FLIGHT] * 2
 
 
 def test_a_thread_stays_free():

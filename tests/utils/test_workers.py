@@ -11,14 +11,14 @@ def test_threads_are_used_again():
     optimizer = half.optimizer(links.SGD)
     smashed = links.smashed(server.contract)
     grad = links.features_grad(server.contract)
-    half.forward("a", smashed, optimizer)
-    half.backward("a", smashed, grad, optimizer, 0.1)
+    *_, step = half.forward(smashed, optimizer)
+    half.backward(step, smashed, grad, optimizer, 0.1)
     wait_for_idle()
     before = {t.ident for t in threading.enumerate()}
 
     for _ in range(20):
-        half.forward("a", smashed, optimizer)
-        half.backward("a", smashed, grad, optimizer, 0.1)
+        *_, step = half.forward(smashed, optimizer)
+        half.backward(step, smashed, grad, optimizer, 0.1)
         wait_for_idle()
 
     assert {t.ident for t in threading.enumerate()} <= before

@@ -3,14 +3,12 @@
 import logging
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from keras_split.errors import ProtocolError
 from keras_split.server.callbacks import ServerCallback
-from keras_split.server.session import Session
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
 
@@ -54,27 +52,26 @@ class Checkpointer:
         self._steps = self._tried = self._saved = 0
         self._written: deque[dict[str, int]] = deque(maxlen=2)
         self._writing: threading.Thread | None = None
-        self._received: weakref.WeakKeyDictionary[Session, int]
-        self._received = weakref.WeakKeyDictionary()
+        self._received: dict[str, int] = {}
         self._pause_until = 0.0
 
-    def durable_steps(self, session: Session) -> int:
+    def durable_steps(self, session: str) -> int:
         """Steps of a session below this one outlive the server."""
-        return min((s.get(session.name, 0) for s in self._written), default=0)
+        return min((s.get(session, 0) for s in self._written), default=0)
 
     def loaded(self, state: HostState) -> None:
         """Takes note of the state that the server started with."""
         counts = {s.name: s.next_step for s in state.sessions}
         self._written.extend([counts, counts])
 
-    def received(self, session: Session, nbytes: int) -> None:
+    def received(self, session: str, nbytes: int) -> None:
         """Tensors of a step have come, which their client keeps."""
         self._received[session] = self._received.get(session, 0) + nbytes
 
-    def stepped(self, session: Session) -> None:
+    def stepped(self, session: str) -> None:
         """A step was committed; called while nothing else runs."""
         self._steps += 1
-        known = self._written and session.name in self._written[-1]
+        known = self._written and session in self._written[-1]
         if not known:
             self.try_now()
         elif self._due(session) and not self._busy():
@@ -120,7 +117,7 @@ class Checkpointer:
         if self._writing is not None:
             self._writing.join()
 
-    def _due(self, session: Session) -> bool:
+    def _due(self, session: str) -> bool:
         if self._steps - self._tried >= self._every:
             return True
         much = self._received.get(session, 0) >= self._every_bytes

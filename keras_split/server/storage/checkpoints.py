@@ -120,6 +120,16 @@ class Checkpoints:
             )
         return None
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of the states that are there, oldest first."""
+        return [number for number, _ in self._found()]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders inside this one."""
+        return [path for path in self.folder.iterdir() if path.is_dir()]
+
     def _found(self) -> list[tuple[int, Path]]:
         matches = [(_NAME.fullmatch(p.name), p) for p in self.folder.iterdir()]
         return sorted((int(m[1]), path) for m, path in matches if m)

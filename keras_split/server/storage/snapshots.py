@@ -37,6 +37,10 @@ class Snapshots:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._limit = limit
 
+    def inside(self, name: str) -> "Snapshots":
+        """Those of one owner, whose number is limited by itself."""
+        return Snapshots(self._folder / name, self._limit)
+
     def save(self, body: _Arrays, optimizer: _Arrays) -> str:
         """Keeps a copy and returns its tag; a half-written one never counts."""
         tag = secrets.token_hex(8)

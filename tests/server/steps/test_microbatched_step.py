@@ -14,7 +14,7 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.server.service import TrainingService
-from keras_split.training import in_flight
+from keras_split.training.server_microbatches import ServerMicrobatches
 from tests import links
 
 SIZES = (3, 3, 2)
@@ -158,7 +158,7 @@ def test_each_microbatch_has_a_seed_of_its_own(server):
 def test_microbatches_without_a_place_are_computed_anew(
     server, quiet, monkeypatch, places
 ):
-    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT", places)
+    monkeypatch.setattr(server.half.in_flight, "limit", places)
     host, session = opened(server)
 
     replies = take(host, server, session)
@@ -307,20 +307,17 @@ def test_the_limits_hold_for_the_whole_batch(server):
     assert links.same(links.state(server), before)
 
 
-def test_gradients_are_scaled_down_to_the_limit(server):
+def test_gradients_are_scaled_down_to_the_limit(server, monkeypatch):
     sent, norm = [], 0.25
     host, session = opened(server, clip_grad_norm=norm)
-    half, backward = server.half, server.half.microbatch_backward
+    backward = ServerMicrobatches.backward
 
-    def watch(key, smashed, features_grad, *rest):
+    def watch(self, index, smashed, features_grad, *rest, **last):
         sent.extend(links.parts(features_grad))
-        return backward(key, smashed, features_grad, *rest)
+        return backward(self, index, smashed, features_grad, *rest, **last)
 
-    half.microbatch_backward = watch
-    try:
-        take(host, server, session)
-    finally:
-        del half.microbatch_backward
+    monkeypatch.setattr(ServerMicrobatches, "backward", watch)
+    take(host, server, session)
 
     squares = sum(np.square(part).sum() for part in sent)
     assert norm / 2 < np.sqrt(squares) <= norm * 1.0001
@@ -345,7 +342,7 @@ def test_a_whole_batch_may_come_instead(server):
     _, reply = links.take_step(host.handle, session, server.contract)
 
     assert isinstance(reply, SmashedGrad)
-    assert not server.half._parked
+    assert not server.half.in_flight.waiting
 
 
 def test_a_snapshot_that_comes_back_ends_the_step(server):
@@ -356,7 +353,7 @@ def test_a_snapshot_that_comes_back_ends_the_step(server):
     host.handle(Restore(session, tag))
 
     assert host.handle(message(server, session, *ORDER[4])).reason == "order"
-    assert not server.half._parked
+    assert not server.half.in_flight.waiting
 
 
 def test_a_server_about_to_stop_finishes_a_step_in_microbatches(server):

@@ -1,0 +1,259 @@
+"""Which body a session trains: one for all, or one a client."""
+
+import abc
+import gc
+import hashlib
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from keras_split.errors import DataError
+from keras_split.errors import ProtocolError
+from keras_split.server.body import Body
+from keras_split.server.body import BodyOptions
+from keras_split.server.session import Session
+from keras_split.server.session_state import SessionState
+from keras_split.server.storage.checkpoints import Checkpoints
+from keras_split.server.storage.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from keras_split.training.body_optimizer import BodyOptimizer
+    from keras_split.training.server_step import ServerHalf
+
+_LOG = logging.getLogger("keras_split.server")
+# Beside the checkpoints of a shared body.
+_PRIVATE = "bodies"
+
+
+class Bodies(abc.ABC):
+    """The bodies of one server.
+
+    Args:
+        half: The body that is served.
+        optimizer: The server's own, if clients are not to choose.
+        options: What holds for every body.
+        snapshots: Folder for snapshots; temporary if not given, or inside
+            that for checkpoints.
+        checkpoints: Folder for checkpoints; None to forget.
+
+    Raises:
+        DataError: If checkpoints cannot be used.
+    """
+
+    def __init__(
+        self,
+        half: "ServerHalf",
+        optimizer: "BodyOptimizer | None" = None,
+        options: BodyOptions | None = None,
+        snapshots: Path | None = None,
+        checkpoints: Path | None = None,
+    ) -> None:
+        self._half = half
+        self._optimizer = optimizer
+        self._options = options
+        self._kept = Checkpoints(checkpoints) if checkpoints else None
+        if snapshots is None and self._kept is not None:
+            snapshots = self._kept.folder / "snapshots"
+        self._snapshots = Snapshots(snapshots)
+
+    @abc.abstractmethod
+    def load(self) -> Sequence[Session]:
+        """Goes on from checkpoints; gives the sessions that they have."""
+
+    @abc.abstractmethod
+    def open(self, start: SessionState) -> Session:
+        """A session, and the body that it trains.
+
+        Raises:
+            SplitError: If it cannot have one.
+        """
+
+    @abc.abstractmethod
+    def end(self, session: Session, *, forget: bool) -> None:
+        """Frees what only this session needed.
+
+        Args:
+            session: Which ended.
+            forget: Whether it ended for good, and not with the server.
+        """
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[Body]:
+        """Those in memory."""
+
+
+class SharedBody(Bodies):
+    """One body for all sessions: what one commits, all others see."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = self._kept
+        if kept is not None and (kept.folder / _PRIVATE).exists():
+            raise _other_bodies(kept.folder, "shared", "private")
+        self._body = Body(
+            self._half, self._optimizer, self._options, self._snapshots, kept
+        )
+
+    def load(self) -> Sequence[Session]:
+        """Goes on from the last checkpoint, or writes the first one."""
+        found = self._body.load()
+        if found is None:
+            self._body.write_first()
+        return [self.open(start) for start in found or ()]
+
+    def open(self, start: SessionState) -> Session:
+        """A session that trains the body beside others."""
+        self._half.refresh()
+        session = Session(start, self._body)
+        self._body.join(session)
+        return session
+
+    def end(self, session: Session, *, forget: bool) -> None:
+        """Frees nothing: the body is the server's."""
+        self._body.leave(session)
+
+    def __iter__(self) -> Iterator[Body]:
+        """The one."""
+        return iter([self._body])
+
+
+class PrivateBodies(Bodies):
+    """One body a client, which begins as a copy of the one that is served.
+
+    A client is known by the name that its token or certificate gives it, and
+    finds its body again with its next session, if there are checkpoints. One
+    without a name has a body for each session, which goes with it.
+
+    Each is a Keras model with graphs of its own: it takes the memory of its
+    weights, of its optimizer's slots, and of the steps that wait, and its
+    first steps are traced anew.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bodies: dict[str, Body] = {}
+        # Held while one is made or put away, so that nobody finds half of it.
+        self._lock = threading.Lock()
+
+    def load(self) -> Sequence[Session]:
+        """Goes on with the bodies whose sessions were open."""
+        if self._kept is None:
+            return []
+        if self._kept.numbers:
+            raise _other_bodies(self._kept.folder, "private", "shared")
+        inside = Checkpoints(self._kept.folder / _PRIVATE)
+        fingerprint = self._half.contract.fingerprint
+        sessions = []
+        for folder in sorted(inside.folders):
+            loaded = Checkpoints(folder).load(fingerprint)
+            if loaded is None:
+                shutil.rmtree(folder, ignore_errors=True)  # it took no step
+            elif loaded[0].sessions:
+                body = self._make(folder.name, loaded[0].sessions[0].client)
+                self._bodies[folder.name] = body
+                for start in body.load() or ():
+                    sessions.append(Session(start, body))
+                    body.join(sessions[-1])
+        return sessions
+
+    def open(self, start: SessionState) -> Session:
+        """A session with the body of its client."""
+        owner = _owner(start)
+        with self._lock:
+            body = self._bodies.get(owner)
+            if body is None:
+                body = self._make(owner, start.client)
+                body.load()
+            session = Session(start, body)
+            body.join(session)
+            self._bodies[owner] = body
+            return session
+
+    def end(self, session: Session, *, forget: bool) -> None:
+        """Puts the body of a client away with its last session."""
+        owner = _owner(session)
+        with self._lock:
+            body = session.body
+            body.leave(session)
+            if not body.unused:
+                return
+            self._bodies.pop(owner, None)
+            body.half.in_flight.end_all()
+            if forget and session.client:
+                body.write()
+            elif forget:
+                body.forget()
+        del body
+        if forget:
+            # Models and graphs are cycles, of too few objects for the
+            # collector to come by itself before others need their memory.
+            gc.collect()
+
+    def __iter__(self) -> Iterator[Body]:
+        """Those of clients that have sessions."""
+        with self._lock:
+            return iter([*self._bodies.values()])
+
+    def _make(self, owner: str, client: str) -> Body:
+        """A copy of the body that is served."""
+        half = self._half.copy()
+        optimizer = self._optimizer and half.adopt(self._optimizer)
+        # A tag is a secret of who took the snapshot, so those without a name
+        # have one folder, and find theirs again in another session.
+        snapshots, kept = self._snapshots, None
+        try:
+            if client:
+                snapshots = snapshots.inside(owner)
+            if self._kept is not None:
+                kept = Checkpoints(self._kept.folder / _PRIVATE / owner)
+        except (DataError, OSError) as error:
+            _LOG.error("a client's body cannot be kept: %s", error)
+            raise ProtocolError(
+                "Expected to keep a body for this client. Received: an error "
+                "of the server's disk; its log says which. Free some space "
+                "there.",
+                "checkpoint",
+            ) from error
+        return Body(half, optimizer, self._options, snapshots, kept)
+
+
+def get(kind: str) -> type[Bodies]:
+    """The bodies of that kind.
+
+    Args:
+        kind: `"shared"` for one that all clients train, `"private"` for one
+            a client.
+
+    Raises:
+        DataError: If there is no such kind.
+    """
+    kinds: dict[str, type[Bodies]] = {
+        "shared": SharedBody,
+        "private": PrivateBodies,
+    }
+    if kind not in kinds:
+        raise DataError(
+            f"Expected bodies to be one of {', '.join(kinds)}. Received: "
+            f"{kind!r}. With one a client each trains as if alone."
+        )
+    return kinds[kind]
+
+
+def _owner(session: Session | SessionState) -> str:
+    """Whose body it is, as the name of a folder that tells nobody more."""
+    kind = "client" if session.client else "session"
+    text = f"{kind} {session.client or session.name}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _other_bodies(folder: Path, asked: str, found: str) -> DataError:
+    return DataError(
+        f"Expected checkpoints of {asked} bodies in {folder}. Received: those "
+        f"of {found} ones. Choose another folder, or serve it as it was: "
+        f"--bodies {found}."
+    )

@@ -1,0 +1,272 @@
+"""One body, and what belongs to it alone."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol
+
+from keras_split.errors import DataError
+from keras_split.errors import ProtocolError
+from keras_split.protocol.messages import Committed
+from keras_split.protocol.messages import LabeledResult
+from keras_split.protocol.messages import Message
+from keras_split.protocol.messages import SmashedGrad
+from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import label
+from keras_split.server.fair_lock import FairLock
+from keras_split.server.guards import GradientLimits
+from keras_split.server.guards import Guard
+from keras_split.server.session_state import SessionState
+from keras_split.server.storage.checkpointer import Checkpointer
+from keras_split.server.storage.checkpoints import Checkpoints
+from keras_split.server.storage.checkpoints import HostState
+from keras_split.server.storage.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from keras_split.training.body_optimizer import BodyOptimizer
+    from keras_split.training.server_step import ServerHalf
+
+_LOG = logging.getLogger("keras_split.server")
+
+
+class Trainer(Protocol):
+    """Who trains a body: a session."""
+
+    name: str
+
+    def state(self) -> SessionState:
+        """What outlives the server; the body's lock must be held."""
+
+
+@dataclass(frozen=True)
+class BodyOptions:
+    """What holds for every body of a server.
+
+    Attributes:
+        limits: What gradients are accepted.
+        every: Steps from one checkpoint to the next.
+        every_bytes: Or bytes of tensors that one session sent meanwhile,
+            whichever comes first.
+        events: Hears what happens.
+    """
+
+    limits: GradientLimits = field(default_factory=GradientLimits)
+    every: int = 100
+    every_bytes: int = 100 << 20
+    events: ServerCallback = field(default_factory=ServerCallback)
+
+
+class Body:
+    """A body with its turns, optimizers, snapshots and checkpoints.
+
+    Args:
+        half: Computes.
+        optimizer: Updates it for every session; by default each has the
+            optimizer that its client asks for.
+        options: What it has in common with others.
+        snapshots: Where copies of it are kept.
+        checkpoints: Where its states are kept; None if it forgets.
+
+    Attributes:
+        half: The same.
+        snapshots: The same.
+        guard: Says which tensors may reach it.
+        turns: Who trains it waits here for the others.
+        keeps_checkpoints: Whether its steps outlive the server.
+    """
+
+    def __init__(
+        self,
+        half: "ServerHalf",
+        optimizer: "BodyOptimizer | None" = None,
+        options: BodyOptions | None = None,
+        snapshots: Snapshots | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        options = options or BodyOptions()
+        self.half = half
+        self.guard = Guard(half, options.limits)
+        self.turns = FairLock()
+        self.snapshots = snapshots or Snapshots()
+        self.keeps_checkpoints = checkpoints is not None
+        self._optimizer = optimizer
+        self._events = options.events
+        self._trainers: dict[str, Trainer] = {}
+        self._checkpoints = checkpoints
+        self._checkpointer: Checkpointer | None = None
+        if checkpoints is not None:
+            self._checkpointer = Checkpointer(
+                checkpoints,
+                options.every,
+                options.every_bytes,
+                self._state,
+                self._events,
+            )
+
+    # -- who trains it -----------------------------------------------------
+
+    def optimizer(self, config: str, loss: str) -> "BodyOptimizer":
+        """What updates it for a session, by the configs of its `Hello`."""
+        return self._optimizer or self.half.optimizer(config, loss)
+
+    def join(self, trainer: Trainer) -> None:
+        """Someone trains it from now on."""
+        self._trainers[trainer.name] = trainer
+
+    def leave(self, trainer: Trainer) -> None:
+        """Someone does not train it any more."""
+        self._trainers.pop(trainer.name, None)
+
+    @property
+    def unused(self) -> bool:
+        """Whether nobody trains it."""
+        return not self._trainers
+
+    # -- snapshots ---------------------------------------------------------
+
+    def snapshot(self, optimizer: "BodyOptimizer") -> str:
+        """Keeps a copy of weights and slots; returns its tag."""
+        with self.half.lock:
+            return self.snapshots.save(self.half.weights(), optimizer.weights())
+
+    def restore(self, tag: str, optimizer: "BodyOptimizer | None") -> None:
+        """Brings a copy back.
+
+        Args:
+            tag: Which one.
+            optimizer: Gets its slots back, if any does.
+
+        Raises:
+            ProtocolError: With reason `"snapshot"`, if there is none of this
+                body; nothing has changed.
+        """
+        values, slots = self.snapshots.load(tag)
+        with self.half.lock:
+            if not _fit(values, self.half.body.variables):
+                raise ProtocolError(
+                    "Expected a snapshot of this body. Received: "
+                    f"{tag!r}, of a body with other weights. Start "
+                    "the server with a snapshot folder of its own.",
+                    "snapshot",
+                )
+            if optimizer is not None:
+                if _fit(slots, optimizer.weights()):
+                    optimizer.set_weights(slots)
+                else:  # as Keras does when the optimizer is another one
+                    _LOG.warning(
+                        "snapshot %s was taken with another optimizer; only "
+                        "the weights come back",
+                        tag,
+                    )
+            self.half.set_weights(values)
+
+    # -- checkpoints -------------------------------------------------------
+
+    def load(self) -> Sequence[SessionState] | None:
+        """Goes on from the last checkpoint.
+
+        Returns:
+            Who trained it then; None if there was never a checkpoint.
+
+        Raises:
+            DataError: If checkpoints are damaged, or of another model.
+        """
+        kept, checkpointer = self._checkpoints, self._checkpointer
+        if kept is None or checkpointer is None:
+            return None
+        loaded = kept.load(self.half.contract.fingerprint)
+        if loaded is None:
+            return None
+        state, path = loaded
+        self.half.set_weights(state.body)
+        if self._optimizer is not None and state.slots:
+            self._optimizer.set_weights(state.slots)
+        checkpointer.loaded(state)
+        self._events.loaded(
+            str(path), {label(s.name): s.next_step for s in state.sessions}
+        )
+        return state.sessions
+
+    def write_first(self) -> None:
+        """Writes a checkpoint before anybody trains.
+
+        Raises:
+            DataError: If it cannot be written.
+        """
+        kept, checkpointer = self._checkpoints, self._checkpointer
+        if kept is None or checkpointer is None or checkpointer.try_now():
+            return
+        raise DataError(
+            f"Expected to write checkpoints to {kept.folder}. "
+            "Received: an error; the log has it. Choose another "
+            "folder, or free some space."
+        )
+
+    def forget(self) -> None:
+        """Deletes its checkpoints, for nobody can come back to it."""
+        if self._checkpointer is not None:
+            self._checkpointer.wait()
+        if self._checkpoints is not None:
+            shutil.rmtree(self._checkpoints.folder, ignore_errors=True)
+
+    def received(self, trainer: Trainer, nbytes: int) -> None:
+        """Tensors of a step have come, which their client keeps."""
+        if self._checkpointer is not None:
+            self._checkpointer.received(trainer.name, nbytes)
+
+    def stepped(self, trainer: Trainer) -> None:
+        """A step was taken; called in its turn."""
+        if self._checkpointer is not None:
+            self._checkpointer.stepped(trainer.name)
+
+    def durable_steps(self, trainer: Trainer) -> int:
+        """Steps of a session below this one outlive the server."""
+        if self._checkpointer is None:
+            return 0
+        return self._checkpointer.durable_steps(trainer.name)
+
+    def with_durable(self, reply: Message, trainer: Trainer) -> Message:
+        """A reply to a step that was taken says what outlives the server."""
+        if self._checkpointer is None or not isinstance(
+            reply, (SmashedGrad, Committed, LabeledResult)
+        ):
+            return reply
+        durable_steps = self._checkpointer.durable_steps(trainer.name)
+        return type(reply)(**vars(reply) | {"durable_steps": durable_steps})
+
+    def write(self) -> None:
+        """Writes a checkpoint now, whatever the last one has."""
+        if self._checkpointer is not None:
+            self._checkpointer.try_now()
+
+    def write_last(self) -> None:
+        """Writes a checkpoint if steps were taken since the last one."""
+        if self._checkpointer is not None:
+            self._checkpointer.try_now(anyway=False)
+
+    def make_durable(self) -> None:
+        """Writes what is not durable yet.
+
+        Raises:
+            ProtocolError: With reason `"checkpoint"`, if it cannot.
+        """
+        if self._checkpointer is not None:
+            self._checkpointer.make_sure()
+
+    def _state(self) -> HostState:
+        with self.half.lock:
+            shared = self._optimizer
+            return HostState(
+                self.half.contract.fingerprint,
+                self.half.weights(),
+                shared.weights() if shared is not None else (),
+                [trainer.state() for trainer in [*self._trainers.values()]],
+            )
+
+
+def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:
+    return [a.shape for a in arrays] == [tuple(v.shape) for v in variables]
