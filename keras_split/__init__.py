@@ -57,6 +57,7 @@ _LIGHT = {"protocol.credentials", "compression.rules", "client.retry"}
 _ROOMS = {
     "codecs": "compression.codecs",
     "datasets": "datasets",
+    "defenses": "defenses",
     "device": "device",
     "errors": "errors",
     "litert": "litert",
