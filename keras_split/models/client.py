@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.client.strategy import SplitStrategy
-from keras_split.compression.layers import CutQuantizer
+from keras_split.defenses.chain import Chain
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
 from keras_split.errors import SplitError
@@ -45,6 +45,8 @@ class ClientModel(keras.Model):
         tail: The tail; None for a model that is cut once.
         contract: What the model was cut with, or its config.
         wiring: Which inputs and outputs belong together, or its config.
+        defenses: What is done to tensors before they are quantized and sent:
+            a `keras_split.defenses.Chain`, its config, or a list of defenses.
     """
 
     def __init__(
@@ -54,16 +56,15 @@ class ClientModel(keras.Model):
         contract: Contract | dict[str, Any],
         wiring: Wiring | dict[str, Any],
         name: str = "client",
+        defenses: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
         self.wiring = Wiring.get(wiring)
         self.head = head
-        self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
+        self.defenses = Chain.get(defenses)
         self.tail = tail
-        for tensor in head.outputs[: len(self.contract.smashed)]:
-            self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
         self._server_link = ServerLink()
@@ -73,6 +74,7 @@ class ClientModel(keras.Model):
             self.contract,
             self.wiring.skips,
             lambda: self.strategy,
+            self.defenses,
         )
         self.built = True
 
@@ -405,10 +407,10 @@ class ClientModel(keras.Model):
                 raise
 
     def get_config(self) -> dict[str, Any]:
-        """Head, tail, contract and wiring."""
+        """Head, tail, contract, wiring and defenses, with their seed."""
         serialize = keras.saving.serialize_keras_object
         tail = self.tail
-        return {
+        config = {
             "name": self.name,
             "head": serialize(self.head),
             "tail": serialize(tail) if tail is not None else None,
@@ -420,6 +422,9 @@ class ClientModel(keras.Model):
                 if layer.variables and layer in self.head.layers
             ],
         }
+        if self.defenses:
+            config["defenses"] = self.defenses.get_config()
+        return config
 
     @classmethod
     def from_config(
