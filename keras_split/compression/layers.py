@@ -107,10 +107,8 @@ class CutQuantizer(keras.layers.Layer):
 
     def _cross(self, x: tf.Tensor, dtype: tf.DType, moment: Moment) -> Any:
         """What the other party sees of `x`, as `dtype`."""
-        forward, back = (
-            self.quantization.activations,
-            (self.quantization.gradients),
-        )
+        rules = self.quantization
+        forward, back = rules.activations, rules.gradients
         shape = tuple(x.shape[1:])
 
         @tf.custom_gradient

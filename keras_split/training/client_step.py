@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_split.compression.cut import client_cuts
 from keras_split.defenses.chain import Chain
 from keras_split.defenses.chain import Moment
+from keras_split.errors import DefenseError
 from keras_split.protocol.contract import Contract
 from keras_split.training.client_passes import ClientPasses
 from keras_split.training.client_passes import Updates
@@ -56,6 +57,9 @@ class ClientHalf:
             them, go to the tail: their positions in the head's outputs.
         strategy: Speaks with the server.
         defenses: What is done to tensors before they are sent.
+
+    Raises:
+        DefenseError: If one is for gradients that are not sent.
     """
 
     def __init__(
@@ -67,6 +71,9 @@ class ClientHalf:
         strategy: Callable[[], Any],
         defenses: Chain | None = None,
     ) -> None:
+        defenses = defenses or Chain()
+        if tail is None:
+            _check_sent(defenses)
         smashed, features = contract.smashed, contract.features
         arriving = tail.inputs[: len(features)] if tail is not None else []
         self._cuts = client_cuts(
@@ -75,7 +82,7 @@ class ClientHalf:
             contract.quantization,
             leaves=[t.dtype for t in head.outputs[: len(smashed)]],
             arrives=[t.dtype for t in arriving],
-            defenses=defenses or Chain(),
+            defenses=defenses,
         )
         self._passes = ClientPasses(
             head, tail, self._cuts, skips, contract.fused_batchnorm
@@ -171,6 +178,18 @@ class ClientHalf:
             step_total(model, gradients, updates), [*predictions, *parts]
         )
         return Step(outputs, loss + penalty, gradients, updates, ready)
+
+
+def _check_sent(defenses: Chain) -> None:
+    """Refuses what would do nothing in a model that is cut once."""
+    for defense in defenses.defenses:
+        if "smashed" not in defense.where:
+            raise DefenseError(
+                "Expected a defense of smashed data, for a model that is cut "
+                "once: its phone sends no gradients, but the labels. Received: "
+                f"{defense.name!r} for {', '.join(defense.where)}. Cut it "
+                "twice, or leave the defense out."
+            )
 
 
 def values_of(model: keras.Model) -> list[tf.Tensor]:
