@@ -67,6 +67,7 @@ _ROOMS = {
     "codecs": "compression.codecs",
     "compression_presets": "compression.presets",
     "datasets": "datasets",
+    "defenses": "defenses",
     "device": "device",
     "errors": "errors",
     "formats": "compression.formats",

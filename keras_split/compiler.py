@@ -1,5 +1,6 @@
 """One call that splits a Keras model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ from keras_split.compression import codecs
 from keras_split.compression import presets
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
+from keras_split.defenses.chain import Chain
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
@@ -24,6 +26,7 @@ def compile(
     codec: str | Codec | None = None,
     bottleneck: int | None = None,
     fused_batchnorm: bool | None = None,
+    defenses: Sequence[Any] | Chain = (),
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -55,6 +58,10 @@ def compile(
             time for MobileNetV2, and other last bits. By default where
             quantization changes numbers anyway; with `"float32"` a split
             model trains to the weights of the unsplit one.
+        defenses: What the phone does to tensors before it quantizes and sends
+            them, in this order: objects such as
+            `keras_split.defenses.GaussianNoise(0.1)`, or their names. A
+            `keras_split.defenses.Chain` of them brings its own seed.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
@@ -64,7 +71,9 @@ def compile(
         CutError: If the model cannot be cut there.
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
+        DefenseError: If there is no such defense.
     """
+    chain = Chain.get(defenses)
     coding = presets.get(quantization, codec, bottleneck)
     packer = codecs.adopt(coding.codec)
     narrow = model
@@ -87,7 +96,11 @@ def compile(
         output_names=partition.output_names,
     )
     client = ClientModel(
-        head.model, tail.model if tail else None, contract, wiring
+        head.model,
+        tail.model if tail else None,
+        contract,
+        wiring,
+        defenses=chain,
     )
     server = ServerModel(partition.body.model, contract)
     client._server_link.server = server

@@ -4,6 +4,7 @@
     ├── BackendError (ImportError)      Keras, TensorFlow or an extra is missing
     ├── CutError (ValueError)           the model cannot be cut there
     ├── QuantizationError (ValueError)  no such rule, or it cannot hold a tensor
+    ├── DefenseError (ValueError)       no such defense, or it does not fit
     ├── CodecError (ValueError)         no such codec, or bytes it cannot decode
     ├── DataError (ValueError)          images, labels, files of no use
     ├── ZooError (ValueError)           no such preset, or options it forbids
@@ -34,6 +35,10 @@ class CutError(SplitError, ValueError):
 
 class QuantizationError(SplitError, ValueError):
     """There is no such quantization, or a tensor does not fit it."""
+
+
+class DefenseError(SplitError, ValueError):
+    """There is no such defense, or it does not do what one must."""
 
 
 class CodecError(SplitError, ValueError):

@@ -6,10 +6,16 @@ import keras
 import tensorflow as tf
 
 from keras_split.compression import rules as quantizations
+from keras_split.compression.quantize import dequantize
 from keras_split.compression.quantize import quantize
 from keras_split.compression.quantize import simulate
 from keras_split.compression.rules import Quantization
 from keras_split.compression.topk import positions_of
+from keras_split.defenses.chain import INFERENCE
+from keras_split.defenses.chain import Chain
+from keras_split.defenses.chain import Moment
+from keras_split.defenses.defense import SENT
+from keras_split.errors import DefenseError
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -25,14 +31,25 @@ class CutQuantizer(keras.layers.Layer):
 
     The dtype of the input is kept, whatever the layer's dtype policy.
 
+    With `defenses` it also does what the phone does before it sends. For the
+    draws of a split model, take `client.defenses`, and let each layer say
+    which of the phone's tensors it stands for.
+
     Args:
         quantization: A `Quantization`, its config, or a name such as
             `"int8"`. `"float32"` makes the layer the identity, at no cost.
+        defenses: Defenses, their names, or a `keras_split.defenses.Chain`.
+            With any that apply here, the layer counts its training steps.
+        where: Which cut this is: `"smashed"` behind the head, whose
+            activations the phone sends, or `"features_grad"` before the
+            tail, whose gradients it sends.
+        tensor: Which one of the tensors of that cut.
         **kwargs: What every Keras layer takes, such as `name`.
 
     Raises:
         QuantizationError: If there is no such quantization; when called, if
             the input is not a float or has an unknown axis behind the batch.
+        DefenseError: If there is no such defense, or no such `where`.
 
     Example:
     >>> x = tf.constant([[0.0, -1.0, 0.6]])
@@ -43,36 +60,78 @@ class CutQuantizer(keras.layers.Layer):
     def __init__(
         self,
         quantization: str | Quantization | dict[str, Any] = "int8",
+        defenses: Any = (),
+        where: str = "smashed",
+        tensor: int = 0,
         **kwargs: Any,
     ) -> None:
         # A cut must not turn a half-precision model's tensors to float32.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
+        if where not in SENT:
+            raise DefenseError(
+                f"Expected where to be one of {', '.join(SENT)}. Received: "
+                f"where={where!r}. Take 'smashed' behind the head."
+            )
         self.quantization = quantizations.get(quantization)
+        self.defenses = Chain.get(defenses)
+        self.where = where
+        self.tensor = tensor
         self.supports_masking = True
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def build(self, input_shape: Any) -> None:
+        """Makes the counter of steps, if a defense draws from it."""
+        if self.defenses.applies(self.where):
+            self.step = self.add_weight(
+                name="step",
+                shape=(),
+                dtype="int32",
+                initializer="zeros",
+                trainable=False,
+            )
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
         """Returns `inputs` as the other party sees them."""
+        inputs = tf.convert_to_tensor(inputs)
+        defended = self.defenses.applies(self.where)
+        if self.quantization.is_identity and not defended:
+            return inputs
+        moment = INFERENCE
+        if training and defended:
+            moment = Moment(tf.identity(tf.convert_to_tensor(self.step)))
+            self.step.assign(self.step + 1)
+        x = inputs
+        if self.where == "smashed":
+            x = self.defenses.apply(inputs, self.where, self.tensor, moment)
+        return self._cross(x, inputs.dtype, moment)
+
+    def _cross(self, x: tf.Tensor, dtype: tf.DType, moment: Moment) -> Any:
+        """What the other party sees of `x`, as `dtype`."""
         rules = self.quantization
+        forward, back = rules.activations, rules.gradients
+        shape = tuple(x.shape[1:])
 
         @tf.custom_gradient
         def cross(x: tf.Tensor) -> Any:
-            shape = tuple(x.shape[1:])
             positions = None
-            if rules.activations.block > 1:
-                sent = quantize(x, rules.activations)
-                positions = positions_of(sent.codes, rules.activations, shape)
+            if forward.block > 1:
+                sent = quantize(x, forward)
+                positions = positions_of(sent.codes, forward, shape)
 
             def grad(upstream: tf.Tensor) -> tf.Tensor:
                 upstream = tf.ensure_shape(upstream, x.shape)
-                return simulate(upstream, rules.gradients, positions)
+                if self.where == "features_grad":
+                    upstream = self.defenses.apply(
+                        upstream, self.where, self.tensor, moment
+                    )
+                return tf.cast(simulate(upstream, back, positions), x.dtype)
 
-            return tf.identity(simulate(x, rules.activations)), grad
+            if x.dtype != dtype:  # a defense made it float32
+                sent = quantize(x, forward)
+                return dequantize(sent, forward, shape, dtype), grad
+            return tf.identity(simulate(x, forward)), grad
 
-        inputs = tf.convert_to_tensor(inputs)
-        if rules.is_identity:
-            return inputs
-        return cross(inputs)
+        return cross(x)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """The output has the shape and the dtype of the input."""
@@ -86,4 +145,7 @@ class CutQuantizer(keras.layers.Layer):
         """The layer's config, with the rules written out."""
         config: dict[str, Any] = super().get_config()
         config["quantization"] = self.quantization.get_config()
+        if self.defenses:
+            config["defenses"] = self.defenses.get_config()
+            config |= {"where": self.where, "tensor": self.tensor}
         return config

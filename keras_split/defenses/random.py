@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-_LANE = 4096.0  # 12 bits: a product of two lanes is exact in float32
+LANE = 4096.0  # 12 bits: a product of two lanes is exact in float32
+LANES = 14  # of a seed
 
 
 def uniform(shape: Sequence[int], seed: int, step: tf.Tensor) -> tf.Tensor:
@@ -36,43 +37,76 @@ def uniform(shape: Sequence[int], seed: int, step: tf.Tensor) -> tf.Tensor:
     >>> uniform((4,), 0, tf.constant(7)).numpy().round(2)
     array([...], dtype=float32)
     """
-    digest = hashlib.sha256(str(seed).encode()).digest()
-    numbers = np.frombuffer(digest, "<u2") % int(_LANE)
-    keys = [float(number) for number in numbers]
-    left, right = _halves(tf.cast(step, tf.float32))
-    left, right = left + keys[0], _mod(right + keys[1])
-    left, right = _rounds(_mod(left), right, keys[2:6])
+    keys = lanes(seed)
+    left, right = of_step(step, keys)
     rank = len(shape)
     left = tf.reshape(left, (1,) * rank)
     right = tf.reshape(right, (1,) * rank)
     for axis, size in enumerate(shape):
         if size == 1:
             continue
-        index = tf.range(float(size), dtype=tf.float32)
         place = [1] * rank
         place[axis] = size
-        high, low = _halves(tf.reshape(index, place))
-        left, right = _rounds(_mod(left + high), _mod(right + low), keys[6:10])
-    left, right = _rounds(left, right, keys[10:14])
-    whole = tf.broadcast_to(left * _LANE + right, shape)
+        index = tf.range(float(size), dtype=tf.float32)
+        left, right = along(left, right, tf.reshape(index, place), keys)
+    left, right = rounds(left, right, keys[10:14])
+    whole = tf.broadcast_to(left * LANE + right, shape)
     return whole * 2.0**-24
 
 
-def _rounds(
+def lanes(seed: object) -> list[float]:
+    """What the rounds use of a seed: `LANES` integers of 12 bits."""
+    digest = hashlib.sha256(str(seed).encode()).digest()
+    numbers = np.frombuffer(digest, "<u2")[:LANES] % int(LANE)
+    return [float(number) for number in numbers]
+
+
+def of_step(
+    step: tf.Tensor, keys: Sequence[float]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both lanes of a step, from which all of its numbers come.
+
+    Args:
+        step: Scalar, an integer.
+        keys: The lanes of a seed.
+    """
+    left, right = _halves(tf.cast(step, tf.float32))
+    left, right = left + keys[0], mod(right + keys[1])
+    return rounds(mod(left), right, keys[2:6])
+
+
+def along(
+    left: tf.Tensor, right: tf.Tensor, index: tf.Tensor, keys: Sequence[float]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both lanes for each index of one more axis.
+
+    Args:
+        left: Lanes so far.
+        right: The same.
+        index: Integers as float32, below 2**24, to broadcast against them.
+        keys: The lanes of a seed.
+    """
+    high, low = _halves(index)
+    return rounds(mod(left + high), mod(right + low), keys[6:10])
+
+
+def rounds(
     left: tf.Tensor, right: tf.Tensor, keys: Sequence[float]
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """One round of the network for each key."""
     for key in keys:
-        square = tf.square(_mod(right + key))
-        middle = _mod(tf.floor(square * 2.0**-6))
-        left, right = right, _mod(left + middle)
+        square = tf.square(mod(right + key))
+        middle = mod(tf.floor(square * 2.0**-6))
+        left, right = right, mod(left + middle)
     return left, right
 
 
 def _halves(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The high and the low 12 bits of an integer below 2**24."""
-    high = tf.floor(number / _LANE)
-    return high, number - high * _LANE
+    high = tf.floor(number / LANE)
+    return high, number - high * LANE
 
 
-def _mod(number: tf.Tensor) -> tf.Tensor:
-    return number - tf.floor(number * (1 / _LANE)) * _LANE
+def mod(number: tf.Tensor) -> tf.Tensor:
+    """The remainder of an integer below 2**24 by 2**12."""
+    return number - tf.floor(number * (1 / LANE)) * LANE

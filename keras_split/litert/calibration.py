@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_split.defenses.chain import INFERENCE
 from keras_split.errors import ExportError
 from keras_split.litert.half import PhoneHalf
 from keras_split.litert.signature_io import SignatureIO
@@ -53,7 +54,7 @@ def observe(
             made = keras.tree.flatten(
                 client.head(list(head_x.values()), training=False)
             )
-            sent = smashed.wrap(smashed.quantize(made[:count]))
+            sent = smashed.wrap(smashed.send(made[:count], INFERENCE))
             reply, _ = client.strategy.infer(sent)
             # In the order of the tail's own inputs.
             tail_x = named("features", features, features.unwrap(reply))

@@ -57,6 +57,8 @@ def describe(
         "precision": precision,
         "batch_size": batch_size,
         "contract": client.contract.get_config(),
+        # They are in the .tflite, with their seed; this only says which.
+        "defenses": client.defenses.describe(),
         "inputs": _inputs(client),
         "outputs": _outputs(client, losses),
         "skips": [

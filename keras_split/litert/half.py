@@ -5,6 +5,7 @@ from typing import Protocol
 
 import keras
 
+from keras_split.defenses.chain import Chain
 from keras_split.protocol.contract import Contract
 
 
@@ -16,6 +17,7 @@ class PhoneHalf(Protocol):
         tail: The tail; None for a model that is cut once.
         contract: What the model was cut with.
         wiring: Which inputs and outputs belong together.
+        defenses: What is done to tensors before they are sent.
         strategy: Asks the server for features, to calibrate.
         compiled: Whether it has an optimizer and a loss.
         variables: All weights and state.
@@ -25,6 +27,7 @@ class PhoneHalf(Protocol):
     tail: keras.Model | None
     contract: Contract
     wiring: Any
+    defenses: Chain
 
     @property
     def strategy(self) -> Any:

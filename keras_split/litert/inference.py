@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_split.defenses.chain import INFERENCE
 from keras_split.errors import ExportError
 from keras_split.litert.calibration import observe
 from keras_split.litert.convert import convert
@@ -120,7 +121,7 @@ class InferenceSignatures:
         with keras.StatelessScope(self._values):
             made = keras.tree.flatten(self._head(inputs, training=False))
         with tf.name_scope(CUT_SCOPE):
-            return self._boundary.leaving(made)
+            return self._boundary.leaving(made, INFERENCE)
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
         """The model's outputs."""

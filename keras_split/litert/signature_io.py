@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_split.compression.cut import client_cuts
 from keras_split.compression.cut_codec import CutCodec
+from keras_split.defenses.chain import Moment
 from keras_split.litert.half import PhoneHalf
 
 Tensors = dict[str, tf.Tensor]
@@ -34,18 +36,18 @@ class SignatureIO:
     def __init__(self, client: PhoneHalf) -> None:
         assert client.tail is not None
         contract, wiring = client.contract, client.wiring
-        rules = contract.quantization
-        count = len(contract.smashed)
-        leaves = [t.dtype for t in client.head.outputs[:count]]
-        arrives = [
-            t.dtype for t in client.tail.inputs[: len(contract.features)]
-        ]
-        self.smashed = CutCodec(contract.smashed, rules.activations, leaves)
-        self.features = CutCodec(contract.features, rules.activations, arrives)
-        self.features_grad = CutCodec(
-            contract.features, rules.gradients, arrives
+        smashed, features = contract.smashed, contract.features
+        cuts = client_cuts(
+            smashed,
+            features,
+            contract.quantization,
+            leaves=[t.dtype for t in client.head.outputs[: len(smashed)]],
+            arrives=[t.dtype for t in client.tail.inputs[: len(features)]],
+            defenses=client.defenses,
         )
-        self.smashed_grad = CutCodec(contract.smashed, rules.gradients, leaves)
+        self.smashed, self.features = cuts.smashed, cuts.features
+        self.features_grad = cuts.features_grad
+        self.smashed_grad = cuts.smashed_grad
         self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
         behind = len(contract.features) + len(self.skips)
@@ -62,12 +64,18 @@ class SignatureIO:
         found = self.tail_inputs | self.head_inputs
         return {i: found[i] for i in sorted(found)}
 
-    def leaving(self, made: list[tf.Tensor]) -> Tensors:
-        """Outputs of the head, quantized, and what stays for the tail."""
-        parts = self.smashed.quantize(made[: len(self.smashed.specs)])
+    def leaving(self, made: list[tf.Tensor], moment: Moment) -> Tensors:
+        """What the head sends at that moment, and what stays for the tail."""
+        parts = self.smashed.quantize(self.defended(made, moment))
         return named("smashed", self.smashed, parts) | {
             f"skip_{i}": made[n] for i, n in enumerate(self.skips)
         }
+
+    def defended(
+        self, made: list[tf.Tensor], moment: Moment
+    ) -> list[tf.Tensor]:
+        """Outputs of the head that are sent, after the defenses."""
+        return self.smashed.defend(made[: len(self.smashed.specs)], moment)
 
     def arriving(self, given: Tensors) -> list[tf.Tensor]:
         """Inputs of the tail: features, skips and inputs of the model."""
@@ -78,10 +86,9 @@ class SignatureIO:
             *(given[f"x_{n}"] for n in self.tail_inputs),
         ]
 
-    def left(self, made: list[tf.Tensor]) -> list[tf.Tensor | None]:
-        """Where values of the head's outputs crossed, for their gradients."""
-        parts = self.smashed.quantize(made[: len(self.smashed.specs)])
-        return self.smashed.positions(parts)
+    def left(self, defended: list[tf.Tensor]) -> list[tf.Tensor | None]:
+        """Where values of what was sent crossed, for their gradients."""
+        return self.smashed.positions(self.smashed.quantize(defended))
 
     def arrived(self, given: Tensors) -> list[tf.Tensor | None]:
         """Where values of the features crossed, for their gradients."""

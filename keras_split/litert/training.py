@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_split.defenses.chain import INFERENCE
+from keras_split.defenses.chain import Moment
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
@@ -94,7 +96,8 @@ class TrainingSignatures:
             self._inputs(given),
             Batch(self._size, given["count"], given["step"]),
         )
-        return self._boundary.leaving(run.outputs) | {"penalty": run.penalty}
+        leaving = self._boundary.leaving(run.outputs, _moment(given))
+        return leaving | {"penalty": run.penalty}
 
     def tail_step(self, **given: tf.Tensor) -> Tensors:
         """Loss and gradients of the features; the tail's step waits."""
@@ -123,7 +126,9 @@ class TrainingSignatures:
             for t, g in zip(edge, found[: len(edge)], strict=True)
         ]
         crossing = boundary.features_grad
-        parts = crossing.quantize(grads[:count], boundary.arrived(given))
+        parts = crossing.send(
+            grads[:count], _moment(given), boundary.arrived(given)
+        )
         return {
             "loss": loss,
             **correct,
@@ -138,12 +143,12 @@ class TrainingSignatures:
         run = self.head.train(read, self._inputs(given), batch)
         crossing, skips = self._boundary.smashed_grad, self._boundary.skips
         names = part_names("smashed_grad", crossing)
+        sent = self._boundary.defended(run.outputs, _moment(given))
         grads = crossing.dequantize(
-            [given[name] for name in names], self._boundary.left(run.outputs)
+            [given[name] for name in names], self._boundary.left(sent)
         )
         grads += [given[f"skip_grad_{i}"] for i in range(len(skips))]
-        edge = run.outputs[: len(crossing.specs)]
-        edge = edge + [run.outputs[i] for i in skips]
+        edge = sent + [run.outputs[i] for i in skips]
         # What was filled up has no gradient.
         grads = [g * batch.real(len(g.shape)) for g in grads]
         found = tf.gradients(
@@ -165,7 +170,7 @@ class TrainingSignatures:
         """Smashed data in inference mode."""
         read = self.head.state.read()
         return self._boundary.leaving(
-            self.head.infer(read, self._inputs(given))
+            self.head.infer(read, self._inputs(given)), INFERENCE
         )
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
@@ -244,3 +249,8 @@ class TrainingSignatures:
                 (self._size,), tf.float32
             )
         return specs
+
+
+def _moment(given: Tensors) -> Moment:
+    """When a training signature sends something."""
+    return Moment(given["step"], count=given["count"])

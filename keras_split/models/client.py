@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.client.strategy import SplitStrategy
-from keras_split.compression.layers import CutQuantizer
+from keras_split.defenses.chain import Chain
 from keras_split.errors import ExportError
 from keras_split.errors import ProtocolError
 from keras_split.models import functions
@@ -41,6 +41,8 @@ class ClientModel(SnapshotWeights):
         tail: The tail; None for a model that is cut once.
         contract: What the model was cut with, or its config.
         wiring: Which inputs and outputs belong together, or its config.
+        defenses: What is done to tensors before they are quantized and sent:
+            a `keras_split.defenses.Chain`, its config, or a list of defenses.
     """
 
     def __init__(
@@ -50,16 +52,15 @@ class ClientModel(SnapshotWeights):
         contract: Contract | dict[str, Any],
         wiring: Wiring | dict[str, Any],
         name: str = "client",
+        defenses: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
         self.wiring = Wiring.get(wiring)
         self.head = head
-        self.smashed = CutQuantizer(self.contract.quantization, name="smashed")
+        self.defenses = Chain.get(defenses)
         self.tail = tail
-        for tensor in head.outputs[: len(self.contract.smashed)]:
-            self.smashed(keras.KerasTensor(tensor.shape, tensor.dtype))
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
         self._server_link = ServerLink()
@@ -70,6 +71,7 @@ class ClientModel(SnapshotWeights):
             self.wiring.skips,
             # For each message anew: `compile` may bring another strategy.
             functools.partial(_STRATEGY, self._server_link),
+            self.defenses,
         )
         self.built = True
 
@@ -321,10 +323,10 @@ class ClientModel(SnapshotWeights):
     # -- a saved model -----------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Head, tail, contract and wiring."""
+        """Head, tail, contract, wiring and defenses, with their seed."""
         serialize = keras.saving.serialize_keras_object
         tail = self.tail
-        return {
+        config = {
             "name": self.name,
             "head": serialize(self.head),
             "tail": serialize(tail) if tail is not None else None,
@@ -336,6 +338,9 @@ class ClientModel(SnapshotWeights):
                 if layer.variables and layer in self.head.layers
             ],
         }
+        if self.defenses:
+            config["defenses"] = self.defenses.get_config()
+        return config
 
     @classmethod
     def from_config(

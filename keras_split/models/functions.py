@@ -103,7 +103,7 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
             logs, crossed = compiled(data, own_batch, body_batch)
         sent, received = (
             sum(nbytes(message, codec) for message in messages)
-            for messages in crossed.messages(half.cut_codecs, *numbered)
+            for messages in crossed.messages(half.cuts, *numbered)
         )
         client.strategy.count(sent, received)
         return logs

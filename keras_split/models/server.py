@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_split.compression import codecs
-from keras_split.compression.layers import CutQuantizer
+from keras_split.compression.quantize import simulate
 from keras_split.protocol.contract import Contract
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable(package="keras_split")
 class ServerModel(keras.Model):
-    """The server's half: the body, and the quantization of its features.
+    """The server's half: the body.
 
     Its inputs are the smashed data, its outputs the features; both lists, in
     the order of the contract. Made by `keras_split.compile`.
@@ -42,11 +42,6 @@ class ServerModel(keras.Model):
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
         self.body = body
-        self.features = CutQuantizer(
-            self.contract.quantization, name="features"
-        )
-        for tensor in body.outputs:
-            self.features(keras.KerasTensor(tensor.shape, tensor.dtype))
         self._half: ServerHalf | None = None
         self.built = True
 
@@ -54,7 +49,8 @@ class ServerModel(keras.Model):
         """Features of smashed data, rounded as they would be sent."""
         flatten = keras.tree.flatten
         features = flatten(self.body(flatten(smashed), training=training))
-        return [self.features(tensor) for tensor in features]
+        rule = self.contract.quantization.activations
+        return [simulate(tensor, rule) for tensor in features]
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """Sets the optimizer that updates the body for every client.

@@ -12,56 +12,30 @@ waits while there is something to send. The server is ahead by no more
 microbatches than it can let wait.
 """
 
-import functools
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from keras_split.defenses.chain import Moment
+from keras_split.training.client_passes import HeadPass
+from keras_split.training.client_passes import TailPass
+from keras_split.training.client_passes import Updates
 from keras_split.training.client_step import ClientHalf
 from keras_split.training.client_step import Step
 from keras_split.training.client_step import step_total
-from keras_split.training.client_step import zeros_unless_finite
+from keras_split.training.client_step import values_of
 from keras_split.training.shared_loss import SharedLoss
 from keras_split.training.shared_loss import refused
+from keras_split.training.slices import Slice
+from keras_split.training.slices import slices
 
-# A server of two cores has places for four (`keras_split.training.in_flight`).
+# A server of two cores has places for four (`keras_split.training.tf_threads`).
 AHEAD = 4
-Cut = Callable[[Any], Any]
-ComputeLoss = Callable[[list[tf.Tensor], Cut], tf.Tensor]
-_State = list[tuple[Any, tf.Tensor]]
-
-
-class _Head(NamedTuple):
-    """What the head made of a microbatch, and how to go back."""
-
-    tape: tf.GradientTape
-    scope: keras.StatelessScope
-    smashed: list[tf.Tensor]
-    sent: list[tf.Tensor]
-    skips: list[tf.Tensor]
-
-
-class _Tail(NamedTuple):
-    """What the tail made of it, and its gradients.
-
-    Attributes:
-        outputs: The model's outputs.
-        loss: The microbatch's part of the loss of the batch.
-        features_grad: For the server.
-        skips_grad: For the head.
-        weights_grad: One for each trainable variable; None where none flows.
-    """
-
-    outputs: list[tf.Tensor]
-    loss: tf.Tensor
-    features_grad: list[tf.Tensor]
-    skips_grad: list[tf.Tensor]
-    weights_grad: list[tf.Tensor | None]
+ComputeLoss = Callable[[list[tf.Tensor], Callable[[Any], Any]], tf.Tensor]
 
 
 class MicrobatchedHalf(ClientHalf):
@@ -105,26 +79,20 @@ class MicrobatchedHalf(ClientHalf):
                 model,
                 lambda outputs: compute_loss(outputs, lambda tree: tree),
             )
-            state = {id(v) for v in _state(model)}
+            state = {id(v) for v in _moved(model)}
             return step._replace(
                 updates=[(v, new) for v, new in step.updates if id(v) in state]
             )
 
         def parts() -> Step:
-            cuts, shares = _cuts(head_inputs[0], count)
-            losses = [
-                lambda outputs, cut=cut, share=share: shared_loss.part(
-                    outputs, compute_loss(outputs, cut), share
-                )
-                for cut, share in zip(cuts, shares, strict=True)
-            ]
             return self._train(
-                [cut(head_inputs) for cut in cuts],
-                [cut(tail_inputs) for cut in cuts],
-                losses,
-                shares,
+                slices(head_inputs[0], count),
+                head_inputs,
+                tail_inputs,
                 model,
-                tf.shape(head_inputs[0])[0],
+                lambda outputs, part: shared_loss.part(
+                    outputs, compute_loss(outputs, part.of), part.share
+                ),
             )
 
         size = head_inputs[0].shape[0]
@@ -134,133 +102,74 @@ class MicrobatchedHalf(ClientHalf):
 
     def _train(
         self,
-        head_inputs: list[list[tf.Tensor]],
-        tail_inputs: list[list[tf.Tensor]],
-        losses: Sequence[Callable[[list[tf.Tensor]], tf.Tensor]],
-        shares: list[tf.Tensor],
+        parts: list[Slice],
+        head_inputs: list[tf.Tensor],
+        tail_inputs: list[tf.Tensor],
         model: keras.Model,
-        size: tf.Tensor,
+        compute_loss: Callable[[list[tf.Tensor], Slice], tf.Tensor],
     ) -> Step:
+        optimizer, passes = model.optimizer, self._passes
         exchanges = self._exchanges
-        values = [
-            tf.convert_to_tensor(v.value) for v in model.trainable_variables
-        ]
-        rate = tf.cast(model.optimizer.learning_rate, tf.float32)
-        scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
+        values = values_of(model)
+        moments = [Moment(optimizer.iterations, part.first) for part in parts]
+        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        size = tf.shape(head_inputs[0])[0]
         # Seeds go on from one microbatch to the next.
-        seed_state: _State = []
-        # What the next callback has to wait for.
+        seed_state: Updates = []
+        # What the next exchange has to wait for.
         done: list[tf.Tensor] = []
-        heads: list[_Head] = []
-        tails: list[_Tail] = []
+        heads: list[HeadPass] = []
+        tails: list[TailPass] = []
         gradients: list[tf.Tensor | None] = [None] * len(values)
-        for what, i in _schedule(len(shares)):
+        penalty = tf.zeros(())
+
+        def loss_of(outputs: list[tf.Tensor]) -> tf.Tensor:
+            loss = compute_loss(outputs, parts[len(tails)])
+            if heads[len(tails)].scope.losses:
+                raise refused("a layer with a loss of its activations")
+            return loss
+
+        for what, i in _schedule(len(parts)):
             if what == "head":
                 with tf.control_dependencies(done):  # not all heads at once
-                    given = [tf.identity(t) for t in head_inputs[i]]
-                head = self._run_head(given, model, values, seed_state)
+                    given = [tf.identity(t) for t in parts[i].of(head_inputs)]
+                head = passes.run_head(
+                    given, model, values, moments[i], seed_state
+                )
                 seed_state = _seed_state(model, head.scope)
                 done = exchanges.send_forward(
-                    i, len(shares), size, head.sent, done
+                    i, len(parts), size, head.sent, done
                 )
                 heads.append(head)
             elif what == "tail":
-                penalty, *parts = exchanges.receive_features(done)
-                tail = self._run_tail(
-                    *(heads[i], parts, tail_inputs[i], losses[i]),
-                    *(model, values, seed_state, scale),
+                penalty, *features = exchanges.receive_features(done)
+                for update in seed_state:
+                    heads[i].scope.add_update(update)
+                tail = passes.run_tail(
+                    *(heads[i], features, parts[i].of(tail_inputs), loss_of),
+                    *(optimizer, values, moments[i]),
                 )
                 seed_state = _seed_state(model, heads[i].scope)
-                grads = self._features_grad.quantize(
-                    tail.features_grad, self._features.positions(parts)
-                )
-                done = exchanges.send_backward(
-                    rate, tail.loss, grads, [penalty]
-                )
-                tails.append(tail)
+                loss = tf.cast(tail.loss, tf.float32)
+                done = exchanges.send_backward(rate, loss, tail.sent, [penalty])
+                tails.append(tail._replace(loss=loss))
             else:
                 done = exchanges.receive_smashed_grad(done)
-                found = heads[i].tape.gradient(
-                    [*heads[i].smashed, *heads[i].skips],
-                    values,
-                    output_gradients=[
-                        *self._scaled(done, heads[i].sent, scale),
-                        *tails[i].skips_grad,
-                    ],
+                found = passes.head_gradients(
+                    heads[i], done, tails[i].head_grads, values, optimizer
                 )
                 gradients = _sum(gradients, tails[i].weights_grad)
                 gradients = _sum(gradients, found)
         logged = tf.add_n([tail.loss for tail in tails]) + penalty
         outputs = [
-            tf.concat(parts, axis=0)
-            for parts in zip(*(tail.outputs for tail in tails), strict=True)
+            tf.concat(made, axis=0)
+            for made in zip(*(tail.outputs for tail in tails), strict=True)
         ]
         scopes = [head.scope for head in heads]
-        updates = _means(model, scopes, shares) + seed_state
+        updates = _means(model, scopes, [part.share for part in parts])
+        updates += seed_state
         ready = exchanges.commit(step_total(model, gradients, updates), done)
         return Step(outputs, logged, gradients, updates, ready)
-
-    def _run_head(
-        self,
-        inputs: list[tf.Tensor],
-        model: keras.Model,
-        values: list[tf.Tensor],
-        seed_state: _State,
-    ) -> _Head:
-        trained = zip(model.trainable_variables, values, strict=True)
-        scope = keras.StatelessScope(
-            [*trained, *seed_state], collect_losses=True
-        )
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            with scope:
-                made = self._run(self._head, inputs)
-        smashed = made[: self._count]
-        return _Head(
-            *(tape, scope, smashed, self._smashed.quantize(smashed)),
-            [made[i] for i in self._skips],
-        )
-
-    def _run_tail(
-        self,
-        head: _Head,
-        parts: list[tf.Tensor],
-        inputs: list[tf.Tensor],
-        compute_loss: Callable[[list[tf.Tensor]], tf.Tensor],
-        model: keras.Model,
-        values: list[tf.Tensor],
-        seed_state: _State,
-        scale: tf.Tensor,
-    ) -> _Tail:
-        assert self._tail is not None
-        features = self._features.dequantize(parts)
-        for update in seed_state:
-            head.scope.add_update(update)
-        edge = [*features, *head.skips]
-        with tf.GradientTape() as tape:
-            tape.watch([*edge, *values])
-            with head.scope:
-                outputs = self._run(self._tail, [*edge, *inputs])
-                loss = compute_loss(outputs)
-                if head.scope.losses:
-                    raise refused("a layer with a loss of its activations")
-            scaled = model.optimizer.scale_loss(loss)
-        found = tape.gradient(scaled, [*edge, *values])
-        grads = [
-            tf.zeros_like(t) if g is None else g
-            for t, g in zip(edge, found[: len(edge)], strict=True)
-        ]
-        count = len(features)
-        features_grad = [tf.cast(g, tf.float32) / scale for g in grads[:count]]
-        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-            features_grad = [zeros_unless_finite(g) for g in features_grad]
-        return _Tail(
-            outputs,
-            tf.cast(loss, tf.float32),
-            features_grad,
-            grads[count:],
-            found[len(edge) :],
-        )
 
 
 def _schedule(count: int) -> Iterator[tuple[str, int]]:
@@ -277,34 +186,11 @@ def _schedule(count: int) -> Iterator[tuple[str, int]]:
         yield "back", i
 
 
-def _cuts(example: tf.Tensor, count: int) -> tuple[list[Cut], list[tf.Tensor]]:
-    """Functions that cut out the microbatches, and their parts of the batch.
-
-    Sizes differ by at most one.
-    """
-    size = example.shape[0]
-    if size is None:
-        size = tf.shape(example)[0]
-    ends = [size * i // count for i in range(count + 1)]
-
-    def cut(first: Any, end: Any, tree: Any) -> Any:
-        return keras.tree.map_structure(
-            lambda t: t if t is None else t[first:end], tree
-        )
-
-    pairs = list(zip(ends[:-1], ends[1:], strict=True))
-    shares = [
-        tf.cast(end - first, tf.float32) / tf.cast(size, tf.float32)
-        for first, end in pairs
-    ]
-    return [functools.partial(cut, *pair) for pair in pairs], shares
-
-
-def _seed_state(model: keras.Model, scope: keras.StatelessScope) -> _State:
+def _seed_state(model: keras.Model, scope: keras.StatelessScope) -> Updates:
     """Seeds and the like, as the scope has left them."""
     found = [
         (v, scope.get_current_value(v))
-        for v in _state(model)
+        for v in _moved(model)
         if not _is_float(v)
     ]
     return [(v, value) for v, value in found if value is not None]
@@ -314,10 +200,10 @@ def _means(
     model: keras.Model,
     scopes: list[keras.StatelessScope],
     shares: list[tf.Tensor],
-) -> _State:
+) -> Updates:
     """Statistics as the mean of those that the microbatches ended with."""
     means = []
-    for variable in filter(_is_float, _state(model)):
+    for variable in filter(_is_float, _moved(model)):
         new = [scope.get_current_value(variable) for scope in scopes]
         if new[0] is not None:
             terms = [
@@ -328,7 +214,7 @@ def _means(
     return means
 
 
-def _state(model: keras.Model) -> list[Any]:
+def _moved(model: keras.Model) -> list[Any]:
     """Variables that a step changes without a gradient, but no metrics."""
     metrics = {id(v) for v in model.metrics_variables}
     return [v for v in model.non_trainable_variables if id(v) not in metrics]

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_split.compression.cut import ClientCuts
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Committed
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
-from keras_split.training.step_graph import CutCodecs
 
 
 class CrossedStep(NamedTuple):
@@ -33,22 +33,22 @@ class CrossedStep(NamedTuple):
     smashed_grad: list[tf.Tensor]
 
     def messages(
-        self, cut_codecs: CutCodecs, session: str, step: int, early: bool
+        self, cuts: ClientCuts, session: str, step: int, early: bool
     ) -> tuple[list[Message], list[Message]]:
         """The messages that carry it over a network, `(up, down)`.
 
         Outside a graph.
 
         Args:
-            cut_codecs: The tensors that crossed.
+            cuts: The tensors that crossed.
             session: Name of the session.
             step: The step's number.
             early: Whether gradients come before the body's update.
         """
-        smashed = cut_codecs.smashed.wrap(self.smashed)
-        features = cut_codecs.features.wrap(self.features)
-        grads = cut_codecs.features_grad.wrap(self.features_grad)
-        smashed_grad = cut_codecs.smashed_grad.wrap(self.smashed_grad)
+        smashed = cuts.smashed.wrap(self.smashed)
+        features = cuts.features.wrap(self.features)
+        grads = cuts.features_grad.wrap(self.features_grad)
+        smashed_grad = cuts.smashed_grad.wrap(self.smashed_grad)
         up: list[Message] = [
             Forward(session, step, smashed, early=early),
             Backward(session, step, grads, float(self.rate), early=early),

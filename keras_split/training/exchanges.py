@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_split.compression.cut import ClientCuts
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
 from keras_split.training.exchange import Exchange
 from keras_split.training.host_calls import HostCalls
-from keras_split.training.step_graph import CutCodecs
 
 
 class Exchanges:
@@ -24,7 +24,7 @@ class Exchanges:
     once, and of microbatches, whose messages leave and come apart.
 
     Args:
-        cut_codecs: What is sent, and what comes.
+        cuts: What is sent, and what comes.
         strategy: Gives what speaks with the server, for each message anew.
 
     Attributes:
@@ -32,10 +32,10 @@ class Exchanges:
     """
 
     def __init__(
-        self, cut_codecs: CutCodecs, strategy: Callable[[], Exchange]
+        self, cuts: ClientCuts, strategy: Callable[[], Exchange]
     ) -> None:
         self.calls = HostCalls()
-        self._cut_codecs = cut_codecs
+        self._cuts = cuts
         self._strategy = strategy
 
     # -- inside the graph --------------------------------------------------
@@ -53,7 +53,7 @@ class Exchanges:
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
     ) -> "ExchangedBackward":
         """See `BodyForward`."""
-        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        dtypes = self._cuts.smashed_grad.part_dtypes
         made = self.calls(self._backward, [rate, loss, *parts], dtypes)
         return ExchangedBackward(self, made)
 
@@ -89,8 +89,8 @@ class Exchanges:
                 arrays[second:],
             )
 
-        features = self._cut_codecs.features.part_dtypes
-        grads = self._cut_codecs.smashed_grad.part_dtypes
+        features = self._cuts.features.part_dtypes
+        grads = self._cuts.smashed_grad.part_dtypes
         loss, *made = self.calls(
             exchange,
             [rate, *parts, *labels, *sample_weights],
@@ -122,7 +122,7 @@ class Exchanges:
         """
 
         def exchange(size: Any, *arrays: Any) -> list[Any]:
-            smashed = _finite(self._cut_codecs.smashed, arrays)
+            smashed = _finite(self._cuts.smashed, arrays)
             self._strategy().send_forward(smashed, index, count, int(size))
             return [np.float32(0)]
 
@@ -147,7 +147,7 @@ class Exchanges:
         self, after: Sequence[tf.Tensor]
     ) -> list[tf.Tensor]:
         """Parts of the smashed data's gradients of the next microbatch."""
-        dtypes = self._cut_codecs.smashed_grad.part_dtypes
+        dtypes = self._cuts.smashed_grad.part_dtypes
         return self.calls(self._receive_smashed_grad, [], dtypes, after)
 
     def _features_for(
@@ -156,7 +156,7 @@ class Exchanges:
         parts: list[tf.Tensor],
         after: Sequence[tf.Tensor] = (),
     ) -> list[tf.Tensor]:
-        dtypes = [tf.float32, *self._cut_codecs.features.part_dtypes]
+        dtypes = [tf.float32, *self._cuts.features.part_dtypes]
         made = self.calls(function, parts, dtypes, after)
         made[0].set_shape(())
         return made
@@ -164,23 +164,23 @@ class Exchanges:
     # -- on the host -------------------------------------------------------
 
     def _forward(self, *parts: Any) -> list[Any]:
-        smashed = _finite(self._cut_codecs.smashed, parts)
+        smashed = _finite(self._cuts.smashed, parts)
         return self._features(*self._strategy().forward(smashed))
 
     def _infer(self, *parts: Any) -> list[Any]:
-        smashed = _finite(self._cut_codecs.smashed, parts)
+        smashed = _finite(self._cuts.smashed, parts)
         return self._features(*self._strategy().infer(smashed))
 
     def _receive_features(self) -> list[Any]:
         return self._features(*self._strategy().receive_features())
 
     def _features(self, tensors: list[CutTensor], penalty: float) -> list[Any]:
-        return [np.float32(penalty), *self._cut_codecs.features.unwrap(tensors)]
+        return [np.float32(penalty), *self._cuts.features.unwrap(tensors)]
 
     def _backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
         tensors = self._features_grad(loss, parts)
         grads = self._strategy().backward(tensors, float(rate))
-        return self._cut_codecs.smashed_grad.unwrap(grads)
+        return self._cuts.smashed_grad.unwrap(grads)
 
     def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
         tensors = self._features_grad(loss, parts)
@@ -192,11 +192,11 @@ class Exchanges:
     ) -> list[CutTensor]:
         if not np.isfinite(loss):
             raise not_finite("loss")
-        return _finite(self._cut_codecs.features_grad, parts)
+        return _finite(self._cuts.features_grad, parts)
 
     def _receive_smashed_grad(self) -> list[Any]:
         grads = self._strategy().receive_smashed_grad()
-        return self._cut_codecs.smashed_grad.unwrap(grads)
+        return self._cuts.smashed_grad.unwrap(grads)
 
     def _commit(self, number: Any) -> list[Any]:
         self._strategy().committed()
@@ -211,7 +211,7 @@ class Exchanges:
         labels: Sequence[Any],
         sample_weights: Sequence[Any],
     ) -> list[Any]:
-        smashed = _finite(self._cut_codecs.smashed, parts)
+        smashed = _finite(self._cuts.smashed, parts)
         reply = self._strategy().labeled_step(
             smashed,
             _plain("labels", labels),
@@ -222,8 +222,8 @@ class Exchanges:
             raise not_finite("loss")
         return [
             np.float32(reply.loss),
-            *self._cut_codecs.features.unwrap(reply.predictions),
-            *self._cut_codecs.smashed_grad.unwrap(reply.tensors),
+            *self._cuts.features.unwrap(reply.predictions),
+            *self._cuts.smashed_grad.unwrap(reply.tensors),
         ]
 
 

@@ -1,0 +1,43 @@
+"""Defenses by name."""
+
+import pytest
+
+from keras_split import defenses
+from keras_split.defenses.defense import serialize
+from keras_split.errors import DefenseError
+from tests.defenses.scaled import Scaled
+
+
+def test_a_defense_is_found_by_name_by_config_and_as_itself():
+    noise = defenses.GaussianNoise(0.5, "features_grad")
+
+    assert defenses.get(noise) is noise
+    assert isinstance(defenses.get("scaled"), Scaled)
+    twin = defenses.get(serialize(noise))
+    assert (twin.stddev, twin.where) == (0.5, ("features_grad",))
+
+
+def test_an_unknown_defense_is_refused_and_the_known_are_named():
+    with pytest.raises(DefenseError, match="gaussian_noise.*Received: 'nois'"):
+        defenses.get("nois")
+
+
+def test_a_defense_that_nobody_could_load_is_refused():
+    class Nameless(defenses.Defense):
+        pass
+
+    with pytest.raises(DefenseError, match="not registered"):
+        defenses.get(Nameless())
+
+
+def test_a_name_is_not_given_twice():
+    with pytest.raises(DefenseError, match="a name that is free"):
+
+        @defenses.register("identity")
+        class Other(defenses.Defense):
+            pass
+
+
+def test_only_defenses_are_registered():
+    with pytest.raises(DefenseError, match="subclass of Defense"):
+        defenses.register("number")(int)
