@@ -76,7 +76,7 @@ class Description:
         outputs: The model's outputs.
         optimizer: Config of the optimizer as JSON, for the server.
         learning_rate: The optimizer's.
-        matrix: FairLock RGB pixels of 0 to 255 into the model's input, shape
+        matrix: Turns RGB pixels of 0 to 255 into the model's input, shape
             `(3, 3)`; None if they stay as they are.
         offset: What is added then, shape `(3,)`.
         state: What `get_state` gives: weights, statistics, optimizer slots.
