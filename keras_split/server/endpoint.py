@@ -323,5 +323,5 @@ class Call:
             reply = replace(reply, replies_early=False)  # nor more replies
         made, pieces = answerer.to_wire(reply, session, len(raw))
         whole = unary.join(made, pieces)
-        self._watch.allow(self._limits.transfer_s(len(whole)))
+        self._watch.allow(self._limits.message_timeout_s, len(whole))
         return whole

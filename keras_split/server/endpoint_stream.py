@@ -71,7 +71,7 @@ class EndpointStream:
         """
         with self._watchdog.watch(self._end) as watch:
             for raw in ahead(partial(self._answers, requests), _FRAMES_AHEAD):
-                watch.allow(self._limits.transfer_s(len(raw)))
+                watch.allow(self._limits.message_timeout_s, len(raw))
                 yield raw
                 watch.rest()
 

@@ -41,7 +41,7 @@ class Incoming:
         self._share = share
         self._limits = limits
         self._limit = limit
-        self._hello_until = time.monotonic() + limits.hello_timeout_s
+        self._began = time.monotonic()
         self._welcome = False
 
     def __iter__(self) -> Iterator[tuple[pb.Envelope, Any]]:
@@ -64,7 +64,7 @@ class Incoming:
         if self._welcome:
             self._watch.allow(self._limits.idle_timeout_s)
         else:
-            self._watch.until = self._hello_until
+            self._watch.allow(self._limits.hello_timeout_s, since=self._began)
 
     def _frames(self) -> Iterator[bytes]:
         began = 0.0
@@ -73,6 +73,7 @@ class Incoming:
                 began = time.monotonic()
             self.nbytes += len(raw)
             if self._welcome:
-                allowed_s = self._limits.transfer_s(self.nbytes)
-                self._watch.until = began + allowed_s
+                self._watch.allow(
+                    self._limits.message_timeout_s, self.nbytes, began
+                )
             yield raw

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-# Slower than any network that one trains over.
-_SLOWEST_BYTES_PER_S = 10_000
-
 
 @dataclass(frozen=True)
 class StreamLimits:
@@ -40,7 +37,3 @@ class StreamLimits:
             self.hello_timeout_s, self.message_timeout_s, self.idle_timeout_s
         )
         return min(max(shortest / 8, 0.02), 1.0)
-
-    def transfer_s(self, nbytes: int) -> float:
-        """How long so many bytes may take on their way."""
-        return self.message_timeout_s + nbytes / _SLOWEST_BYTES_PER_S
