@@ -11,12 +11,12 @@ from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import frames
 from keras_split.server.ahead import ahead
 from keras_split.server.answerer import Answerer
-from keras_split.server.budget import Share
 from keras_split.server.callbacks import Caller
 from keras_split.server.incoming import Incoming
+from keras_split.server.limits import Bucket
+from keras_split.server.limits import Places
+from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
-from keras_split.server.places import Places
-from keras_split.server.rate import Bucket
 from keras_split.server.watchdog import Watchdog
 
 # Of at most 1 MiB each, for every stream: as much as may come in unread.

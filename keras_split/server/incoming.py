@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
-from keras_split.server.budget import Share
+from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
 from keras_split.server.watchdog import Watch
 
