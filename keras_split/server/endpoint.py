@@ -17,7 +17,7 @@ from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
 from keras_split.protocol.wire import unary
-from keras_split.protocol.wire.frame import parse
+from keras_split.protocol.wire.frames import parse
 from keras_split.server.answerer import Answerer
 from keras_split.server.answerer import account
 from keras_split.server.callbacks import Caller
