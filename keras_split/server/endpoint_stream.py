@@ -1,19 +1,21 @@
 """A call over which any number of messages goes both ways."""
 
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
+from typing import TypeVar
 
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
-from keras_split.server.ahead import ahead
 from keras_split.server.answerer import Answerer
 from keras_split.server.callbacks import Caller
 from keras_split.server.limits import Bucket
@@ -22,9 +24,12 @@ from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
+from keras_split.utils import workers
 
 # Of at most 1 MiB each, for every stream: as much as may come in unread.
 _FRAMES_AHEAD = 8
+_T = TypeVar("_T")
+_END = object()
 
 
 class EndpointStream:
@@ -187,3 +192,62 @@ class Incoming:
                     self._limits.message_timeout_s, self.nbytes, began
                 )
             yield raw
+
+
+def ahead(
+    make: Callable[[Callable[[_T], None]], Generator[_T, None, None]],
+    most: int,
+) -> Iterator[_T]:
+    """Gives the items of a generator, which runs in a thread of its own.
+
+    What the generator is made with takes items that cannot wait for the next
+    `yield`. They go first, are not counted, and may come from any thread.
+
+    An error of the generator is raised here. When this one is closed, so is
+    the other, in its thread, as soon as it has its next item.
+
+    Args:
+        make: Makes the generator.
+        most: So many of its items may wait here.
+
+    Example:
+    >>> list(ahead(lambda put: (n * n for n in range(4)), 2))
+    [0, 1, 4, 9]
+    """
+    waiting: SimpleQueue[Any] = SimpleQueue()
+    room = threading.Semaphore(most)
+    closed = threading.Event()
+
+    def put(item: _T) -> None:
+        waiting.put((item, None, False))
+
+    items = make(put)
+
+    def run() -> None:
+        try:
+            for item in items:
+                room.acquire()
+                if closed.is_set():
+                    break
+                waiting.put((item, None, True))
+                del item
+            items.close()
+            waiting.put((_END, None, False))
+        except BaseException as error:
+            waiting.put((_END, error, False))
+
+    workers.start(run)
+    try:
+        while True:
+            item, error, counted = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+            del item
+            if counted:
+                room.release()
+    finally:
+        closed.set()
+        room.release()
