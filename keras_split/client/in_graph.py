@@ -49,3 +49,13 @@ def joint_step(session: ClientSession) -> Iterator[tuple[str, int, bool]]:
     finally:
         if other is not None:
             session.next_step = other.next_step
+
+
+def count(
+    session: ClientSession, uplink_bytes: int, downlink_bytes: int
+) -> None:
+    """Counts what such a step would have sent over a network."""
+    transport = session.connection.transport
+    assert transport is not None
+    transport.uplink_bytes += uplink_bytes
+    transport.downlink_bytes += downlink_bytes

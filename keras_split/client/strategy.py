@@ -276,13 +276,6 @@ class SplitStrategy:
         """
         return in_graph.joint_step(self.session)
 
-    def count(self, uplink_bytes: int, downlink_bytes: int) -> None:
-        """Counts what such a step would have sent over a network."""
-        transport = self.session.connection.transport
-        assert transport is not None
-        transport.uplink_bytes += uplink_bytes
-        transport.downlink_bytes += downlink_bytes
-
     # -- a saved model -----------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from keras_split.compression import formats
@@ -81,7 +82,9 @@ class Rule:
                 "block=1, or choose those."
             )
 
-    @property
+    # Every message asks for these, and a rule does not change.
+
+    @cached_property
     def format(self) -> Format:
         """The format of `dtype`, which knows all that depends on it."""
         return formats.get(self.dtype)
@@ -91,17 +94,17 @@ class Rule:
         """Width of one code in bits."""
         return self.format.bits
 
-    @property
+    @cached_property
     def has_scales(self) -> bool:
         """Whether scales cross beside the codes."""
         return self.format.has_scales
 
-    @property
+    @cached_property
     def code_dtype(self) -> str:
         """NumPy dtype of the packed codes."""
         return self.format.code_dtype
 
-    @property
+    @cached_property
     def position_bits(self) -> int:
         """Bits that say which of a block crosses; 0 if none are sent."""
         return 0 if self.known else self.block.bit_length() - 1

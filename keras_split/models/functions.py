@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_split.client import in_graph
 from keras_split.compression import codecs
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
@@ -105,7 +106,7 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
             sum(nbytes(message, codec) for message in messages)
             for messages in crossed.messages(half.cuts, *numbered)
         )
-        client.strategy.count(sent, received)
+        in_graph.count(client.strategy.session, sent, received)
         return logs
 
     def join(iterator: Any) -> Any:

@@ -1,5 +1,6 @@
 """Checks what comes before anything is computed with it, and what goes."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,8 +87,7 @@ def check_tensors(
                 f", the same batch in every tensor. Received: {tensor.shape}.",
                 "shape",
             )
-        codes = (batch, rule.codes_per_example(spec.shape))
-        rows = rule.scale_rows(batch, spec.shape)
+        codes, rows = _packed(rule, batch, spec.shape)
         scales = None if tensor.scales is None else tensor.scales.shape
         if (
             tensor.codes.shape != codes
@@ -109,6 +109,15 @@ def check_tensors(
                 "not-finite",
             )
     return batch
+
+
+@functools.lru_cache(maxsize=256)  # it is the same in step after step
+def _packed(
+    rule: Rule, batch: int, shape: tuple[int, ...]
+) -> tuple[tuple[int, int], int]:
+    """Shape of the codes of a tensor, and number of rows of its scales."""
+    codes = rule.codes_per_example(shape)
+    return (batch, codes), rule.scale_rows(batch, shape)
 
 
 def check_labels(labels: Sequence[CutTensor], batch: int) -> None:

@@ -15,8 +15,8 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
+from keras_split.server.limits import Buckets
 from keras_split.server.limits import StreamLimits
-from keras_split.server.rate import Buckets
 from keras_split.server.service import TrainingService
 from keras_split.transports.address import peer_host
 

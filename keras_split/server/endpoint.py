@@ -17,17 +17,17 @@ from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
 from keras_split.protocol.wire import unary
-from keras_split.protocol.wire.frame import parse
+from keras_split.protocol.wire.frames import parse
 from keras_split.server.answerer import Answerer
 from keras_split.server.answerer import account
-from keras_split.server.budget import Budget
-from keras_split.server.budget import Share
 from keras_split.server.callbacks import Caller
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint_stream import EndpointStream
+from keras_split.server.limits import Buckets
+from keras_split.server.limits import Budget
+from keras_split.server.limits import Places
+from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
-from keras_split.server.places import Places
-from keras_split.server.rate import Buckets
 from keras_split.server.service import TrainingService
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
@@ -323,5 +323,5 @@ class Call:
             reply = replace(reply, replies_early=False)  # nor more replies
         made, pieces = answerer.to_wire(reply, session, len(raw))
         whole = unary.join(made, pieces)
-        self._watch.allow(self._limits.transfer_s(len(whole)))
+        self._watch.allow(self._limits.message_timeout_s, len(whole))
         return whole

@@ -1,26 +1,35 @@
 """A call over which any number of messages goes both ways."""
 
+import threading
+import time
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import partial
+from queue import SimpleQueue
+from typing import Any
+from typing import TypeVar
 
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import frames
-from keras_split.server.ahead import ahead
+from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.answerer import Answerer
-from keras_split.server.budget import Share
 from keras_split.server.callbacks import Caller
-from keras_split.server.incoming import Incoming
+from keras_split.server.limits import Bucket
+from keras_split.server.limits import Places
+from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
-from keras_split.server.places import Places
-from keras_split.server.rate import Bucket
+from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
+from keras_split.utils import workers
 
 # Of at most 1 MiB each, for every stream: as much as may come in unread.
 _FRAMES_AHEAD = 8
+_T = TypeVar("_T")
+_END = object()
 
 
 class EndpointStream:
@@ -71,7 +80,7 @@ class EndpointStream:
         """
         with self._watchdog.watch(self._end) as watch:
             for raw in ahead(partial(self._answers, requests), _FRAMES_AHEAD):
-                watch.allow(self._limits.transfer_s(len(raw)))
+                watch.allow(self._limits.message_timeout_s, len(raw))
                 yield raw
                 watch.rest()
 
@@ -116,3 +125,129 @@ class EndpointStream:
                 self._share.free()
                 for session in sessions:
                     answerer.service.leave(session)
+
+
+class Incoming:
+    """Envelopes of one stream: timed, counted and bounded.
+
+    Args:
+        requests: Frames as bytes, as they arrive.
+        watch: Ends the call when its client takes too long.
+        share: Room for payloads.
+        limits: What too long is.
+        limit: Longest payload that is kept.
+
+    Attributes:
+        nbytes: What came so far of the message that is arriving, or the
+            length of the one that has come.
+    """
+
+    def __init__(
+        self,
+        requests: Iterable[bytes],
+        watch: Watch,
+        share: Share,
+        limits: StreamLimits,
+        limit: int,
+    ) -> None:
+        self.nbytes = 0
+        self._requests = requests
+        self._watch = watch
+        self._share = share
+        self._limits = limits
+        self._limit = limit
+        self._began = time.monotonic()
+        self._welcome = False
+
+    def __iter__(self) -> Iterator[tuple[pb.Envelope, Any]]:
+        """Envelopes and payloads, as `frames.join` gives them."""
+        self._wait()
+        arriving = frames.join(self._frames(), self._limit, self._share.take)
+        for arrived in arriving:
+            self._watch.rest()  # now it is the client that waits
+            yield arrived
+            del arrived
+            self._share.free()
+            self.nbytes = 0
+            self._wait()
+
+    def welcome(self) -> None:
+        """A session was opened: there is no more hurry to say hello."""
+        self._welcome = True
+
+    def _wait(self) -> None:
+        if self._welcome:
+            self._watch.allow(self._limits.idle_timeout_s)
+        else:
+            self._watch.allow(self._limits.hello_timeout_s, since=self._began)
+
+    def _frames(self) -> Iterator[bytes]:
+        began = 0.0
+        for raw in self._requests:
+            if not self.nbytes:
+                began = time.monotonic()
+            self.nbytes += len(raw)
+            if self._welcome:
+                self._watch.allow(
+                    self._limits.message_timeout_s, self.nbytes, began
+                )
+            yield raw
+
+
+def ahead(
+    make: Callable[[Callable[[_T], None]], Generator[_T, None, None]],
+    most: int,
+) -> Iterator[_T]:
+    """Gives the items of a generator, which runs in a thread of its own.
+
+    What the generator is made with takes items that cannot wait for the next
+    `yield`. They go first, are not counted, and may come from any thread.
+
+    An error of the generator is raised here. When this one is closed, so is
+    the other, in its thread, as soon as it has its next item.
+
+    Args:
+        make: Makes the generator.
+        most: So many of its items may wait here.
+
+    Example:
+    >>> list(ahead(lambda put: (n * n for n in range(4)), 2))
+    [0, 1, 4, 9]
+    """
+    waiting: SimpleQueue[Any] = SimpleQueue()
+    room = threading.Semaphore(most)
+    closed = threading.Event()
+
+    def put(item: _T) -> None:
+        waiting.put((item, None, False))
+
+    items = make(put)
+
+    def run() -> None:
+        try:
+            for item in items:
+                room.acquire()
+                if closed.is_set():
+                    break
+                waiting.put((item, None, True))
+                del item
+            items.close()
+            waiting.put((_END, None, False))
+        except BaseException as error:
+            waiting.put((_END, error, False))
+
+    workers.start(run)
+    try:
+        while True:
+            item, error, counted = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+            del item
+            if counted:
+                room.release()
+    finally:
+        closed.set()
+        room.release()

@@ -1,9 +1,17 @@
-"""What a server allows those who call it, whoever they are."""
+"""What a server allows those who call it: how much, and who keeps count."""
 
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-# Slower than any network that one trains over.
-_SLOWEST_BYTES_PER_S = 10_000
+from keras_split.errors import RefusedError
+
+_KEYS = 4096  # callers remembered; the one not seen for longest goes first
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,148 @@ class StreamLimits:
         )
         return min(max(shortest / 8, 0.02), 1.0)
 
-    def transfer_s(self, nbytes: int) -> float:
-        """How long so many bytes may take on their way."""
-        return self.message_timeout_s + nbytes / _SLOWEST_BYTES_PER_S
+
+class Places:
+    """Places for calls; one that finds none is told so at once.
+
+    Args:
+        count: How many there are.
+
+    Example:
+    >>> places = Places(1)
+    >>> with places.take(), places.take():
+    ...     pass
+    Traceback (most recent call last):
+    keras_split.errors.RefusedError: Expected fewer calls at a time. ...
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.BoundedSemaphore(count)
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Has a place until the end of a `with`.
+
+        Raises:
+            RefusedError: If there is none; its reason is `"busy"`.
+        """
+        if not self._free.acquire(blocking=False):
+            raise RefusedError(
+                "Expected fewer calls at a time. Received: one more than "
+                "this server answers.",
+                "busy",
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class Budget:
+    """A bound on the bytes of messages in flight, over all streams.
+
+    Args:
+        limit_bytes: What they may take together.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._lock = threading.Lock()
+
+    def take(self, nbytes: int) -> bool:
+        """Sets bytes aside; False if there is no room for them."""
+        with self._lock:
+            if nbytes > self._left:
+                return False
+            self._left -= nbytes
+            return True
+
+    def give_back(self, nbytes: int) -> None:
+        """Returns bytes that were set aside."""
+        with self._lock:
+            self._left += nbytes
+
+
+class Share:
+    """What one stream has of a budget. Used by one thread.
+
+    Example:
+    >>> budget = Budget(10)
+    >>> one, other = Share(budget), Share(budget)
+    >>> one.take(8), other.take(8)
+    (True, False)
+    >>> one.free()
+    >>> other.take(8)
+    True
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def take(self, nbytes: int) -> bool:
+        """Sets bytes aside; False if there is no room for them."""
+        if not self._budget.take(nbytes):
+            return False
+        self._held += nbytes
+        return True
+
+    def free(self) -> None:
+        """Gives back all that was taken."""
+        self._budget.give_back(self._held)
+        self._held = 0
+
+
+class Bucket:
+    """Allows `burst` things at once, and `per_s` a second in the long run.
+
+    Example:
+    >>> bucket = Bucket(2, per_s=0.001)
+    >>> [bucket.take() for _ in range(3)]
+    [True, True, False]
+    """
+
+    def __init__(
+        self,
+        burst: float,
+        per_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._clock = clock
+        self._left = burst
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Whether one more is allowed now; if so, it is counted."""
+        now = self._clock()
+        left = self._left + (now - self._at) * self._per_s
+        self._left, self._at = min(left, self._burst), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Buckets:
+    """A bucket for each caller; for several threads at once."""
+
+    def __init__(
+        self,
+        burst: float,
+        per_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make = partial(Bucket, burst, per_s, clock)
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: str) -> bool:
+        """Whether this caller may do it once more."""
+        with self._lock:
+            bucket = self._buckets.pop(key, None) or self._make()
+            self._buckets[key] = bucket
+            if len(self._buckets) > _KEYS:
+                self._buckets.popitem(last=False)
+            return bucket.take()

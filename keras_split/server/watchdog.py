@@ -7,6 +7,9 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Slower than any network that one trains over.
+_SLOWEST_BYTES_PER_S = 10_000
+
 
 class Watch:
     """The time that one call has left."""
@@ -15,9 +18,18 @@ class Watch:
         self._end = end
         self.until = math.inf
 
-    def allow(self, seconds: float) -> None:
-        """From now on the call may take so long."""
-        self.until = time.monotonic() + seconds
+    def allow(
+        self, seconds: float, nbytes: int = 0, since: float | None = None
+    ) -> None:
+        """The call may take so long.
+
+        Args:
+            seconds: How long, whatever travels.
+            nbytes: What travels, which is given time on top.
+            since: When that began, by `time.monotonic`; by default now.
+        """
+        began = time.monotonic() if since is None else since
+        self.until = began + seconds + nbytes / _SLOWEST_BYTES_PER_S
 
     def rest(self) -> None:
         """The call may take as long as it likes."""

@@ -147,8 +147,12 @@ class Exchanges:
         self, after: Sequence[tf.Tensor]
     ) -> list[tf.Tensor]:
         """Parts of the smashed data's gradients of the next microbatch."""
-        dtypes = self._cuts.smashed_grad.part_dtypes
-        return self.calls(self._receive_smashed_grad, [], dtypes, after)
+        cut = self._cuts.smashed_grad
+
+        def exchange() -> list[Any]:
+            return cut.unwrap(self._strategy().receive_smashed_grad())
+
+        return self.calls(exchange, [], cut.part_dtypes, after)
 
     def _features_for(
         self,
@@ -193,10 +197,6 @@ class Exchanges:
         if not np.isfinite(loss):
             raise not_finite("loss")
         return _finite(self._cuts.features_grad, parts)
-
-    def _receive_smashed_grad(self) -> list[Any]:
-        grads = self._strategy().receive_smashed_grad()
-        return self._cuts.smashed_grad.unwrap(grads)
 
     def _commit(self, number: Any) -> list[Any]:
         self._strategy().committed()

@@ -49,9 +49,11 @@ def opened(transport):
 def test_a_step_moves_the_counters_of_both_sides():
     session = opened(Here())
 
-    with in_graph.joint_step(session, lambda: (30, 20)):
+    with in_graph.joint_step(session) as (name, number, early):
         pass
+    in_graph.count(session, 30, 20)
 
+    assert (name, number, early) == ("s", 0, False)
     assert session.next_step == 1
     connection = session.connection
     assert (connection.uplink_bytes, connection.downlink_bytes) == (30, 20)
@@ -61,7 +63,7 @@ def test_a_step_that_fails_counts_as_none():
     session = opened(Here())
 
     with pytest.raises(ZeroDivisionError):
-        with in_graph.joint_step(session, lambda: (0, 0)):
+        with in_graph.joint_step(session):
             raise ZeroDivisionError
 
     assert session.next_step == 0
@@ -73,7 +75,7 @@ def test_a_session_that_the_server_forgot_is_over(reason, open):
     session = opened(Here(RefusedError("no", reason)))
 
     with pytest.raises(RefusedError):
-        with in_graph.joint_step(session, lambda: (0, 0)):
+        with in_graph.joint_step(session):
             pass
 
     assert session.connected is open
@@ -94,5 +96,5 @@ def test_without_a_session_there_is_no_step():
     session = ClientSession(Route.to(transport=Here()), retry=None)
 
     with pytest.raises(TransportError, match="Expected an open session"):
-        with in_graph.joint_step(session, lambda: (0, 0)):
+        with in_graph.joint_step(session):
             pass

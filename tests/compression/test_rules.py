@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -116,3 +117,13 @@ def test_what_does_not_exist_is_refused_with_what_does(make, message):
         make()
 
     assert "Received" in str(caught.value)
+
+
+def test_what_a_rule_remembers_of_its_dtype_is_no_part_of_it():
+    used, unused = Rule("int4"), Rule("int4")
+
+    assert used.has_scales and used.format.bits == 4
+
+    assert used == unused and hash(used) == hash(unused)
+    assert repr(used) == repr(unused)
+    assert dataclasses.asdict(used) == dataclasses.asdict(unused)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_split.compression.rules import Quantization
+from keras_split.models.client import _loss_config
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -62,7 +63,7 @@ def test_the_largest_message_is_that_of_the_largest_batch(server):
 def test_a_model_that_is_cut_once_says_where_the_labels_go():
     client, server = links.halves(cut=["first"])
     links.compile(client)
-    hello = replace(links.hello(server.contract), loss=client._loss_config())
+    hello = replace(links.hello(server.contract), loss=_loss_config(client))
 
     welcome = server.host().handle(hello)
 

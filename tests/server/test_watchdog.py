@@ -34,6 +34,17 @@ def test_a_call_is_ended_once():
     assert ends == [1]
 
 
+def test_bytes_on_their_way_have_time_on_top():
+    ends = []
+    watch = Watch(lambda: ends.append(1))
+    watch.allow(60, nbytes=10_000, since=100.0)
+
+    watch.look(160.5)
+    assert not ends
+    watch.look(161.5)
+    assert ends == [1]
+
+
 def test_a_call_that_rests_is_left_alone():
     ends = []
     watch = Watch(lambda: ends.append(1))

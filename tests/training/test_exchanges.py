@@ -51,11 +51,20 @@ def exchanges():
     return Exchanges(CUTS, lambda: echo), echo
 
 
-@pytest.mark.parametrize("ask", ["ask_forward", "ask_infer"])
-def test_smashed_data_become_penalty_and_features(ask):
+def test_smashed_data_become_penalty_and_features():
     made, echo = exchanges()
 
-    penalty, features = getattr(made, ask)([SMASHED])
+    answered = made.forward([SMASHED])
+
+    assert float(answered.penalty) == 0.5
+    assert answered.parts[0].numpy().tolist() == [[1, 1, 1]]
+    assert echo.heard == [[[1, 2]]]
+
+
+def test_inference_gives_penalty_and_features():
+    made, echo = exchanges()
+
+    penalty, features = made.infer([SMASHED])
 
     assert (float(penalty), features.numpy().tolist()) == (0.5, [[1, 1, 1]])
     assert echo.heard == [[[1, 2]]]
@@ -64,28 +73,27 @@ def test_smashed_data_become_penalty_and_features(ask):
 def test_gradients_travel_with_the_learning_rate():
     made, echo = exchanges()
 
-    back = made.ask_backward(tf.constant(0.5), tf.constant(1.0), [GRADS])
+    back = made.backward(tf.constant(0.5), tf.constant(1.0), [GRADS])
 
-    assert back[0].numpy().tolist() == [[1, 1]]
+    assert back.parts[0].numpy().tolist() == [[1, 1]]
     assert echo.heard == [([[1, 2, 3]], 0.5)]
 
 
 def test_a_loss_that_is_not_finite_is_not_sent():
     made, echo = exchanges()
 
-    with pytest.raises(Exception):  # noqa: B017 (TensorFlow's report)
-        made.ask_backward(tf.constant(0.5), tf.constant(np.nan), [GRADS])
+    with pytest.raises(ProtocolError, match="loss"), made.calls.explained():
+        made.backward(tf.constant(0.5), tf.constant(np.nan), [GRADS])
 
-    assert isinstance(made.failure, ProtocolError)
     assert echo.heard == []
 
 
 def test_a_step_is_settled_when_the_server_has_taken_it():
     made, echo = exchanges()
 
-    assert float(made.settle(tf.constant(0.0), [GRADS])) == 0
+    assert float(made.commit(tf.constant(0.0), [GRADS])) == 0
 
     assert echo.heard == ["committed"]
-    with pytest.raises(Exception):  # noqa: B017
-        made.settle(tf.constant(np.inf), [])
-    assert made.failure.reason == "not-finite"
+    with pytest.raises(ProtocolError) as info, made.calls.explained():
+        made.commit(tf.constant(np.inf), [])
+    assert info.value.reason == "not-finite"

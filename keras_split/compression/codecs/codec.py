@@ -43,8 +43,11 @@ class Codec(ABC):
 
     def _check_size(self, size: int, nbytes: int) -> None:
         if size != nbytes:
-            raise CodecError(
-                f"Expected {self.name} data that holds {nbytes} bytes. "
-                f"Received: {size} bytes. Both parties must use the same "
-                "codec, quantization and tensor shapes."
-            )
+            raise self._wrong_size(size, nbytes)
+
+    def _wrong_size(self, size: int, nbytes: int) -> CodecError:
+        return CodecError(
+            f"Expected {self.name} data that holds {nbytes} bytes. "
+            f"Received: {size} bytes. Both parties must use the same "
+            "codec, quantization and tensor shapes."
+        )

@@ -20,5 +20,7 @@ class Raw(Codec):
 
     def decode(self, data: Buffer, nbytes: int) -> Buffer:
         """Returns `data` itself, if it has the right size."""
-        self._check_size(memoryview(data).nbytes, nbytes)
+        size = memoryview(data).nbytes
+        if size != nbytes:
+            raise self._wrong_size(size, nbytes)
         return data

@@ -7,7 +7,6 @@ so a format of another package needs one call, on both sides:
     keras_split.compile(model, cut, quantization="my_format")
 """
 
-from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
@@ -34,7 +33,6 @@ __all__ = [
     "Format",
     "Integer",
     "ScaledFormat",
-    "code_dtypes",
     "floats_are_finite",
     "get",
     "names",
@@ -108,8 +106,3 @@ def get(name: str) -> Format:
             "with keras_split.formats.register, on both sides."
         )
     return format
-
-
-def code_dtypes() -> Set[str]:
-    """The dtypes that codes have, of all formats."""
-    return {format.code_dtype for format in REGISTRY.items.values()}

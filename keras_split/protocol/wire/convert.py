@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_split.compression import formats
 from keras_split.compression.codecs import Codec
+from keras_split.compression.formats import CODE_DTYPES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.compression.tensors import CutTensor
@@ -46,12 +46,8 @@ _FIELDS: dict[type[Message], str] = {
 }
 _CLASSES = {name: kind for kind, name in _FIELDS.items()}
 _TENSORS = ("predictions", "tensors", "labels", "sample_weights")
-# What labels, sample weights and predictions may be, beside the dtypes that
-# codes have.
-_PLAIN = {
-    *("float32", "float16", "float64", "bool"),
-    *("uint8", "uint16", "int8", "int16", "int32", "int64"),
-}
+# Labels, sample weights and predictions have two more than codes.
+_DTYPES = {*CODE_DTYPES, "float64", "bool"}
 _MAX_RANK = 16  # labels may have a few axes; a long list is an attack
 _Payload = list[Any]
 
@@ -183,10 +179,9 @@ class _Reader:
 
 def _dtype(name: str) -> np.dtype[Any]:
     """A dtype that tensors of a message may have, little-endian."""
-    if name not in _PLAIN and name not in formats.code_dtypes():
-        known = sorted(_PLAIN | formats.code_dtypes())
+    if name not in _DTYPES:
         raise ProtocolError(
-            f"Expected codes of a known dtype ({', '.join(known)}). "
+            f"Expected codes of a known dtype ({', '.join(sorted(_DTYPES))}). "
             f"Received: {name!r}.",
             "shape",
         )

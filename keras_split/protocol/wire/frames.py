@@ -1,17 +1,37 @@
-"""Envelopes as streams of frames of at most 1 MiB, and back."""
+"""Envelopes as streams of frames of at most 1 MiB, and back.
+
+Frames are read and written by hand where they are long. Protobuf copies a
+payload each time that it is set, serialized, parsed or read; here it is copied
+once on its way out and not at all on its way in. The bytes are those that
+protobuf writes, and what it would not have written so is left to it.
+"""
 
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 
 from keras_split.errors import ProtocolError
-from keras_split.protocol.wire import frame
 from keras_split.protocol.wire import split_pb2 as pb
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20  # of payload in a frame, at most
 _OBJECT_BYTES = 144  # what Python adds to a chunk, and needs to join it
-_LONG = 1 << 16  # a view of a shorter chunk would be large beside it
+_LONG_CHUNK = 1 << 16  # a view of a shorter chunk would be large beside it
+_M = TypeVar("_M", bound=Message)
+_ENVELOPE = b"\x0a"  # Frame.envelope = 1, with a length
+_CHUNK = b"\x12"  # Frame.chunk = 2, with a length
+_PAYLOAD = b"\xfa\x01"  # Envelope.payload = 31, with a length
+_LONG_FRAME = 1 << 12  # shorter ones are protobuf's, which is faster with them
+_FIELDS = 4  # an envelope has three; a long list of others is an attack
+_Pieces = Sequence[Any]
+
+
+# -- streams of frames ---------------------------------------------------------
 
 
 def split(envelope: pb.Envelope, payload: list[Any]) -> Iterator[bytes]:
@@ -23,18 +43,18 @@ def split(envelope: pb.Envelope, payload: list[Any]) -> Iterator[bytes]:
     """
     pieces = _cut(payload)
     envelope.ClearField("payload")
-    yield frame.envelope(envelope, next(pieces, []))
+    yield envelope_frame(envelope, next(pieces, []))
     for chunk in pieces:
-        yield frame.chunk(chunk)
+        yield chunk_frame(chunk)
 
 
 def nbytes(envelope: pb.Envelope, payload: list[Any]) -> int:
     """The bytes of all frames that `split` makes, without making them."""
     first, *others = [sum(map(len, group)) for group in _cut(payload)] or [0]
     return (
-        len(frame.envelope_start(envelope, first))
+        len(envelope_start(envelope, first))
         + first
-        + sum(len(frame.chunk_start(other)) + other for other in others)
+        + sum(len(chunk_start(other)) + other for other in others)
     )
 
 
@@ -88,7 +108,7 @@ def _whole(
     limit: int,
     take: Callable[[int], bool],
 ) -> tuple[pb.Envelope, Any]:
-    envelope, payload = frame.read(raw)
+    envelope, payload = read_frame(raw)
     if envelope is None:
         raise ProtocolError(
             "Expected an envelope. Received: a chunk that belongs to no "
@@ -109,7 +129,7 @@ def _whole(
                 f"{filled:,} and the end of the stream.",
                 "truncated",
             )
-        other, chunk = frame.read(following)
+        other, chunk = read_frame(following)
         if other is not None:
             chunk = b""
         if not chunk or filled + len(chunk) > size:
@@ -123,7 +143,7 @@ def _whole(
             keep = False
             pieces.clear()
         if keep:
-            pieces.append(chunk if len(chunk) >= _LONG else bytes(chunk))
+            pieces.append(chunk if len(chunk) >= _LONG_CHUNK else bytes(chunk))
     if filled != size:
         raise ProtocolError(
             f"Expected a payload of {size:,} bytes. Received: {filled:,}.",
@@ -132,3 +152,120 @@ def _whole(
     if not keep:
         return envelope, None
     return envelope, b"".join(pieces) if pieces else payload
+
+
+# -- one frame ----------------------------------------------------------------
+
+
+def envelope_frame(head: pb.Envelope, pieces: _Pieces) -> bytes:
+    """The frame of an envelope and the beginning of its payload.
+
+    Args:
+        head: The envelope, without a payload.
+        pieces: Buffers of bytes, put one behind the other.
+    """
+    start = envelope_start(head, sum(map(len, pieces)))
+    return b"".join((start, *pieces))
+
+
+def envelope_start(head: pb.Envelope, nbytes: int) -> bytes:
+    """What comes before `nbytes` bytes of payload in the frame of both."""
+    described = head.SerializeToString()
+    field = _PAYLOAD + _varint(nbytes) if nbytes else b""
+    whole = _varint(len(described) + len(field) + nbytes)
+    return b"".join((_ENVELOPE, whole, described, field))
+
+
+def chunk_frame(pieces: _Pieces) -> bytes:
+    """The frame of what follows."""
+    return b"".join((chunk_start(sum(map(len, pieces))), *pieces))
+
+
+def chunk_start(nbytes: int) -> bytes:
+    """What comes before `nbytes` bytes of payload in that frame."""
+    return _CHUNK + _varint(nbytes)
+
+
+def read_frame(raw: bytes) -> tuple[pb.Envelope | None, Any]:
+    """The inverse of both: the envelope, if it is one, and bytes of payload.
+
+    Long payloads are views of `raw`.
+
+    Raises:
+        ProtocolError: With reason `"unreadable"`, if `raw` is no frame.
+    """
+    if len(raw) >= _LONG_FRAME:
+        start = _rest(raw, 1)
+        if start and raw[:1] == _CHUNK:
+            return None, memoryview(raw)[start:]
+        found = _payload(raw, start) if start and raw[:1] == _ENVELOPE else None
+        if found is not None:
+            end, begin = found
+            return parse(pb.Envelope, raw[start:end]), memoryview(raw)[begin:]
+    frame = parse(pb.Frame, raw)
+    if frame.WhichOneof("kind") == "envelope":
+        return frame.envelope, frame.envelope.payload
+    return None, frame.chunk
+
+
+def parse(kind: type[_M], raw: bytes) -> _M:
+    """A protobuf message of bytes that anybody may have sent.
+
+    Raises:
+        ProtocolError: With reason `"unreadable"`, if they are none.
+    """
+    try:
+        message = kind()
+        message.ParseFromString(raw)
+        return message
+    except DecodeError as error:
+        raise ProtocolError(
+            f"Expected a {kind.__name__} of protobuf. Received: {len(raw):,} "
+            "bytes that are none. Look at the version of the stubs.",
+            "unreadable",
+        ) from error
+
+
+def _payload(raw: bytes, position: int) -> tuple[int, int] | None:
+    """Where the last field of an envelope begins, and what is in it.
+
+    None if that is not the payload, or if what is before it looks unusual.
+    """
+    for _ in range(_FIELDS):
+        if raw.startswith(_PAYLOAD, position):
+            begin = _rest(raw, position + len(_PAYLOAD))
+            return (position, begin) if begin else None
+        tag, position = _number(raw, position)
+        if not position or tag & 7 not in (0, 2):
+            return None
+        value, position = _number(raw, position)
+        if tag & 7 == 2:
+            position += value
+        if not position or position >= len(raw):
+            return None
+    return None
+
+
+def _rest(raw: bytes, position: int) -> int:
+    """Where a field begins that has the rest of `raw`; 0 if it has not."""
+    nbytes, start = _number(raw, position)
+    return start if start + nbytes == len(raw) else 0
+
+
+def _number(raw: bytes, position: int) -> tuple[int, int]:
+    """A varint of up to five bytes and what is behind it; 0 if it is none."""
+    value = 0
+    for i, byte in enumerate(raw[position : position + 5]):
+        value |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:
+            return value, position + i + 1
+    return 0, 0
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)

@@ -4,7 +4,7 @@ from keras_split.compression.codecs import Codec
 from keras_split.protocol.messages import Message
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
-from keras_split.protocol.wire.frame import parse
+from keras_split.protocol.wire.frames import parse
 
 LIMIT_BYTES = 1 << 31
 

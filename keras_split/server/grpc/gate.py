@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from keras_split.server.grpc.refusals import refusing
-from keras_split.server.places import Places
+from keras_split.server.limits import Places
 from keras_split.server.watchdog import Watchdog
 
 

@@ -33,6 +33,12 @@ def begin(message: StepMessage, means: Means) -> Step:
         return OneCutStep(message, means)
     if isinstance(message, Backward):
         raise _without_forward(message, means)
+    if means.half.contract.labels_on_server:
+        raise ProtocolError(
+            "Expected a labeled step, for this model is cut once. "
+            "Received: a Forward.",
+            "order",
+        )
     if message.microbatch is not None:
         return MicrobatchedStep(message, means)
     return WholeStep(message, means)

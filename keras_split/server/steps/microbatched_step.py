@@ -13,7 +13,6 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Microbatch
 from keras_split.protocol.messages import SmashedGrad
-from keras_split.server.steps import step
 from keras_split.server.steps.step import Early
 from keras_split.server.steps.step import Means
 from keras_split.server.steps.step import Step
@@ -37,7 +36,6 @@ class MicrobatchedStep(Step):
 
     def __init__(self, message: Forward, means: Means) -> None:
         super().__init__(message.step, means)
-        step.check_cut_twice(means)
         assert message.microbatch is not None
         check(message.microbatch, means.guard.limits.max_batch)
         self._first = message.microbatch

@@ -3,9 +3,9 @@
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field
 from typing import TYPE_CHECKING
 
-from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import LabeledStep
@@ -35,30 +35,26 @@ class Means:
     guard: Guard
 
 
+@dataclass(eq=False)
 class Step(abc.ABC):
     """A step in flight: what it holds, and what its messages do to the body.
 
     Nothing but its last message changes the body. A subclass checks the first
     message when it is made, so a malformed one puts no other step aside.
 
-    Args:
-        number: Its number in the session.
-        means: What it is taken with.
-
     Attributes:
-        number: The same.
+        number: Its number in the session.
         replies: Answers to those of its messages that would be sent again if
             they were lost: one, or one a microbatch.
         done: Whether the body has taken it.
         compute_s: What it took so far.
     """
 
-    def __init__(self, number: int, means: Means) -> None:
-        self.number = number
-        self.replies: list[Message] = []
-        self.done = False
-        self.compute_s = 0.0
-        self._means = means
+    number: int
+    _means: Means
+    replies: list[Message] = field(default_factory=list)
+    done: bool = False
+    compute_s: float = 0.0
 
     @property
     def waits(self) -> bool:
@@ -89,17 +85,3 @@ class Step(abc.ABC):
     @abc.abstractmethod
     def abandon(self) -> None:
         """Frees what it holds in memory."""
-
-
-def check_cut_twice(means: Means) -> None:
-    """Refuses smashed data alone where the loss is on the server.
-
-    Raises:
-        ProtocolError: With reason `"order"`.
-    """
-    if means.half.contract.labels_on_server:
-        raise ProtocolError(
-            "Expected a labeled step, for this model is cut once. "
-            "Received: a Forward.",
-            "order",
-        )

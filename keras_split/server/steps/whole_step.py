@@ -9,7 +9,6 @@ from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
-from keras_split.server.steps import step
 from keras_split.server.steps.step import Early
 from keras_split.server.steps.step import Means
 from keras_split.server.steps.step import Step
@@ -35,7 +34,6 @@ class WholeStep(Step):
 
     def __init__(self, message: Forward, means: Means) -> None:
         super().__init__(message.step, means)
-        step.check_cut_twice(means)
         means.guard.smashed(message.tensors)
         self._smashed = message.tensors
         self._waiting: StepInFlight | None = None

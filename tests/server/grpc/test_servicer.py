@@ -20,7 +20,7 @@ from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
-from keras_split.server import limits
+from keras_split.server import watchdog
 from keras_split.server.callbacks import label
 from tests import links
 from tests.golden.messages import CONTRACT
@@ -207,7 +207,7 @@ def test_a_stream_that_is_silent_for_too_long_is_ended(start, stream):
 
 
 def test_a_client_that_does_not_take_its_reply_is_ended(start, monkeypatch):
-    monkeypatch.setattr(limits, "_SLOWEST_BYTES_PER_S", 1e9)
+    monkeypatch.setattr(watchdog, "_SLOWEST_BYTES_PER_S", 1e9)
     codes = np.zeros(64 << 20, "uint8")
 
     def flood(message):

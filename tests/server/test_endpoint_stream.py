@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from keras_split.server.ahead import ahead
+from keras_split.server.endpoint_stream import ahead
 
 
 def wait(event):
