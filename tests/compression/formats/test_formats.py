@@ -237,7 +237,7 @@ def changed(**attributes):
         (changed(name="fixed16"), "name of its own"),
         (changed(name="small"), "name of its own"),
     ],
-    ids=str,
+    ids=range(13),
 )
 def test_what_cannot_be_a_format_is_refused(format, message):
     before = formats.names()
