@@ -41,15 +41,18 @@ bench: $(VENV)/.installed-dev ## run every benchmark, write tables and plots int
 clean: ## remove .venv and what was built
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache
 
-# One stamp a set of extras: newer than pyproject.toml means installed.
+# One stamp a set of extras: newer than each pyproject.toml means installed.
 $(VENV)/.installed-demo: EXTRAS := tensorflow,device
 $(VENV)/.installed-dev: EXTRAS := tensorflow,dev
 $(VENV)/.installed-docs: EXTRAS := docs
+# Beside ours: the package that docs/extending.md shows.
+$(VENV)/.installed-dev: BESIDE := --editable tests/extending
+$(VENV)/.installed-dev: tests/extending/pyproject.toml
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing keras-split[$(EXTRAS)] into $(VENV), once." \
 	    $(if $(findstring tensorflow,$(EXTRAS)),\
 	    "TensorFlow is 600 MB to download: this can take minutes.")
-	$(INSTALL) --editable ".[$(EXTRAS)]"
+	$(INSTALL) --editable ".[$(EXTRAS)]" $(BESIDE)
 	@touch $@
 
 $(VENV)/bin/python:

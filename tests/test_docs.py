@@ -7,9 +7,12 @@ Data is little, and the server that a page tells to start runs in this process.
 
 import contextlib
 import doctest
+import importlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -34,6 +37,15 @@ COMMANDS = (
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _MENTIONED = re.compile(r"`(keras-split [^`]+)`")
+_SNIPPET = re.compile(r"^--8<-- \"(.+)\"$", re.MULTILINE)
+_PATH = re.compile(
+    r"(?<![\w./-])((?:keras_split|tests|benchmarks|cli|zoo|scripts|deploy)"
+    r"/[\w./-]*\w)"
+)
+_DOTTED = re.compile(r"(?<![\w./-])(keras_split(?:_cli|_zoo)?(?:\.\w+)+)")
+# The name of a service, and of a group of entry points.
+NOT_PYTHON = {"keras_split.v1.SplitTraining", "keras_split.extensions"}
+ROOMS = "The rooms a step passes"
 
 
 def read(page):
@@ -136,8 +148,8 @@ def served():
 def test_the_python_of_a_page_runs(page, little, served):
     namespace = {"__name__": "docs"}
     for kind, code, line, output in blocks(page):
-        if kind != "python":
-            continue
+        if kind != "python" or _SNIPPET.match(code):
+            continue  # a file that is shown is run by tests of its own
         if ADDRESS in code:
             code = code.replace(ADDRESS, served())
         program = compile("\n" * (line - 1) + code, page.name, "exec")
@@ -166,6 +178,57 @@ def test_links_between_files_lead_somewhere(page):
     ]
 
     assert not missing
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_files_and_folders_that_a_page_names_are_there(page):
+    paths = _PATH.findall(read(page)) + _SNIPPET.findall(read(page))
+
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def resolve(dotted):
+    """What a name such as `keras_split.training.in_flight.X` leads to."""
+    first, *rest = dotted.split(".")
+    found, module = importlib.import_module(first), first
+    for name in rest:
+        module = f"{module}.{name}"
+        if not hasattr(found, name):
+            importlib.import_module(module)
+        found = getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_python_names_of_ours_on_a_page_exist(page):
+    missing = []
+    for dotted in sorted({*_DOTTED.findall(read(page))} - NOT_PYTHON):
+        try:
+            resolve(dotted)
+        except (ImportError, AttributeError) as error:
+            missing.append(f"{dotted}: {error}")
+
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_a_step_passes_the_rooms_that_the_page_says():
+    page = read(ROOT / "docs" / "how-a-step-travels.md")
+    section = page.partition(f"\n## {ROOMS}\n")[2].partition("\n## ")[0]
+    said = {*re.findall(r"`(\w+(?:/\w+)*/\w+\.py)`", section)}
+
+    counted = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "count_step_files"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+    passed = {*re.findall(r"^(\w+/\S+\.py) ", counted.stdout, re.MULTILINE)}
+    assert said and said - passed == set()
+    rooms = {path.split("/")[0] for path in passed}
+    assert rooms - {"utils"} == {path.split("/")[0] for path in said}
 
 
 @pytest.mark.parametrize("page", named(PAGES))

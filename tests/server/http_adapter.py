@@ -12,9 +12,10 @@ from keras_split.compression import codecs
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.messages import Refusal
-from keras_split.protocol.wire import unary
 from keras_split.server import bearer
 from keras_split.transports import Transport
+from keras_split.transports import decode
+from keras_split.transports import encode
 
 STATUS = {
     "unauthenticated": 401,
@@ -139,10 +140,10 @@ class HttpTransport(Transport):
         return body
 
     def carry(self, message):
-        reply = self.send(unary.encode(message, self._codec))
+        reply = self.send(encode(message, self._codec))
         if isinstance(reply, Refusal):
             return reply
-        return unary.decode(reply, self._codec)
+        return decode(reply, self._codec)
 
     _exchange = carry
 
