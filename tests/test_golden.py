@@ -88,7 +88,7 @@ def assert_same_bits(actual, expected):
 
 @pytest.mark.parametrize("cut", [TWO_CUTS, ONE_CUT], ids=["two", "one"])
 @pytest.mark.parametrize(
-    # How a CPU adds floats decides the last bits: 1e-6 with AVX2, 3e-6 with AMX.
+    # In which order a CPU adds floats: 1e-6 with AVX2, 3e-6 with AMX.
     ("optimizer", "tolerance"),
     [(sgd, 1e-5), (adam, 1e-4)],
 )
