@@ -28,7 +28,7 @@ PRIVATE = re.compile(
 )
 OURS = re.compile(
     r"\bself(\._[a-z]\w*)\b(?:: [^=\n]+)? ="
-    r"|def (_[a-z]\w*)\(self"
+    r"|def (_[a-z]\w*)\(\s*self"
 )
 
 
