@@ -168,7 +168,9 @@ def test_another_codec_is_refused(server):
 
     assert error.reason == "codec"
     assert str(error) == (
-        "Expected codec raw. Received: zstd. Pass the same codec."
+        "Expected codec raw. Received: zstd. Pass the same codec on both "
+        "sides; one of another package is registered on both with "
+        "keras_split.codecs.register."
     )
 
 

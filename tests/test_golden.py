@@ -206,7 +206,7 @@ def test_a_private_body_ends_with_the_same_bits(cut):
 
     _, logs, client = fit_split(sgd, cut, serve_private, quantization="int8")
     server, serving = running
-    (body,) = serving._host._bodies
+    (body,) = serving.endpoint.service._bodies
     server.half.set_weights(body.half.weights())
     client.close()
     serving.stop(0)
