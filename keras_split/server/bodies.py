@@ -222,26 +222,10 @@ class PrivateBodies(Bodies):
         return Body(half, optimizer, self._options, snapshots, kept)
 
 
-def get(kind: str) -> type[Bodies]:
-    """The bodies of that kind.
-
-    Args:
-        kind: `"shared"` for one that all clients train, `"private"` for one
-            a client.
-
-    Raises:
-        DataError: If there is no such kind.
-    """
-    kinds: dict[str, type[Bodies]] = {
-        "shared": SharedBody,
-        "private": PrivateBodies,
-    }
-    if kind not in kinds:
-        raise DataError(
-            f"Expected bodies to be one of {', '.join(kinds)}. Received: "
-            f"{kind!r}. With one a client each trains as if alone."
-        )
-    return kinds[kind]
+KINDS: dict[str, type[Bodies]] = {
+    "shared": SharedBody,
+    "private": PrivateBodies,
+}
 
 
 def _owner(session: Session | SessionState) -> str:

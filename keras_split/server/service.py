@@ -23,7 +23,7 @@ from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
-from keras_split.server import bodies as kinds
+from keras_split.server.bodies import KINDS
 from keras_split.server.body import BodyOptions
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
@@ -90,7 +90,7 @@ class TrainingService:
             int(whole * max_batch) + _SLACK_BYTES, config.max_message_bytes
         )
         snapshots, checkpoints = config.snapshots, config.checkpoints
-        self._bodies = kinds.get(config.bodies)(
+        self._bodies = KINDS[config.bodies](
             half,
             optimizer,
             BodyOptions(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_split.errors import DataError
+from keras_split.errors import OptionError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
@@ -300,7 +301,7 @@ def test_a_client_that_is_refused_leaves_no_body_behind(served):
 
 
 def test_another_kind_of_bodies_is_none(served):
-    with pytest.raises(DataError, match="one of shared, private. Received"):
+    with pytest.raises(OptionError, match="one of shared, private. Received"):
         TrainingService(served.half, bodies="own")
 
 
