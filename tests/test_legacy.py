@@ -141,8 +141,9 @@ def test_a_client_knows_the_way_to_its_server(files):
     assert strategy.get_config() == EXPECTED["blocks"]["strategy"]
     assert strategy.address == "grpc://127.0.0.1:50051"
     assert strategy.microbatches == 2
-    assert strategy.retry == keras_split.Retry(give_up_s=30, longest_s=5)
-    assert strategy.credentials == keras_split.Credentials(
+    session = strategy.session
+    assert session.retry == keras_split.Retry(give_up_s=30, longest_s=5)
+    assert session.route.credentials == keras_split.Credentials(
         "ca.pem", token_file="token.txt"
     )
 

@@ -126,7 +126,8 @@ def test_an_address_without_a_port_is_a_wrong_call(halves):
     result = call("train", folder / "client.tflite", "--server", "here")
 
     assert result.returncode == 2
-    assert "for TLS. Received: 'here'" in result.stderr
+    assert "Expected HOST:PORT, or grpcs://HOST:PORT" in result.stderr
+    assert "Received: 'here'" in result.stderr
 
 
 @pytest.mark.parametrize(
