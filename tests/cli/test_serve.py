@@ -51,7 +51,7 @@ def test_sigterm_lets_a_step_in_flight_finish(saved, tmp_path):
             stop.start()
             while health(channel) == before:
                 assert stop.is_alive()
-            new = wire._exchange(links.hello(contract))
+            new = wire.carry(links.hello(contract))
             grad = links.features_grad(contract)
             taken = wire.exchange(Backward(session, 1, grad, 0.1))
         stop.join(60)

@@ -145,7 +145,5 @@ class HttpTransport(Transport):
             return reply
         return decode(reply, self._codec)
 
-    _exchange = carry
-
     def close(self):
         self._http.close()

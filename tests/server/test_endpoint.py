@@ -471,7 +471,7 @@ def test_a_fit_that_loses_replies_is_the_fit_that_does_not(listen):
                     raise TransportError("Expected a reply. Received: none.")
                 return reply
 
-            transport.carry = transport._exchange = lossy
+            transport.carry = lossy
             return transport
 
         return make

@@ -47,7 +47,5 @@ class UnaryTransport(Transport):
             return reply
         return unary.decode(reply, self._codec)
 
-    _exchange = carry
-
     def close(self):
         self._channel.close()
