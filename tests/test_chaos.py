@@ -99,6 +99,7 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path, overlap):
     assert list(taken.values()) == list(steps.values()) == [[*range(STEPS)]]
 
 
+@pytest.mark.slow
 def test_with_private_bodies_a_death_and_two_cuts_change_nothing(tmp_path):
     """Two phones train at once; each ends as one alone with a quiet server."""
     short = {"steps": 20, "epochs": 2}
@@ -131,7 +132,9 @@ def test_with_private_bodies_a_death_and_two_cuts_change_nothing(tmp_path):
     assert list(taken.values()) == [[*range(20)]] * 2
 
 
-@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize(
+    "overlap", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_death_and_two_cuts_change_nothing(tmp_path, overlap):
     short = {"steps": 20, "epochs": 2}
     losses, weights, _, quiet, _ = run(tmp_path, "quiet", **short)

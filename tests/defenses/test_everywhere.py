@@ -79,7 +79,9 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "quantization", [pytest.param("float32", marks=pytest.mark.slow), "int8"]
+)
 def test_messages_one_graph_and_grpc_train_to_the_same_bits(quantization):
     by_message = Recorded()
     expected = trained(*halves(quantization), by_message)
@@ -167,7 +169,9 @@ def test_a_defense_of_gradients_that_are_not_sent_is_refused():
         )
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "quantization", [pytest.param("float32", marks=pytest.mark.slow), "int8"]
+)
 def test_cut_quantizers_make_the_whole_model_train_as_the_halves(quantization):
     keras.utils.set_random_seed(0)
     split = nets.dense()

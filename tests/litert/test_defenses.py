@@ -65,7 +65,9 @@ def batches():
         yield x, rng.integers(0, 3, count).astype("int32")
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "quantization", [pytest.param("float32", marks=pytest.mark.slow), "int8"]
+)
 def test_a_phone_draws_and_learns_what_keras_does(quantization, tmp_path):
     path = tmp_path / "client.tflite"
     expected = halves(quantization)
