@@ -147,7 +147,7 @@ def from_json(config: str) -> keras.optimizers.Optimizer:
     )
 
 
-def judge_from_json(config: str) -> keras.Model:
+def loss_model_from_json(config: str) -> keras.Model:
     """A model without layers that knows how to compute the loss.
 
     Raises:
@@ -157,8 +157,10 @@ def judge_from_json(config: str) -> keras.Model:
         given = json.loads(config)
         _check_losses(given)
         values = keras.saving.deserialize_keras_object(given, safe_mode=True)
-        judge = keras.Model()
-        judge.compile(loss=values["loss"], loss_weights=values["loss_weights"])
+        loss_model = keras.Model()
+        loss_model.compile(
+            loss=values["loss"], loss_weights=values["loss_weights"]
+        )
     except (ValueError, TypeError, KeyError, ImportError) as error:
         raise ProtocolError(
             "Expected the config of a Keras loss, because a model that is "
@@ -166,7 +168,7 @@ def judge_from_json(config: str) -> keras.Model:
             f" ({error}). Use a loss of keras.losses.",
             "loss",
         ) from error
-    return judge
+    return loss_model
 
 
 def _check_losses(value: Any) -> None:

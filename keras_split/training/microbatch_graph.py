@@ -60,7 +60,7 @@ class MicrobatchGraph(StepGraph):
         passed = self.begin(parts, seed_state)
         features = self.cut_codecs.features.quantize(passed.features)
         after = self._after(seed_state, passed.state)
-        share, scale, *back = self._parking.exchange(
+        share, scale, *back = self._in_flight.exchange(
             step_handle,
             [passed.penalty, *after, *features],
             [tf.float32, *self.gradient_dtypes],

@@ -321,13 +321,13 @@ class ServerHalf:
     def _share(
         self, optimizer: keras.optimizers.Optimizer, loss: str = ""
     ) -> SharedStep:
-        judge = body_optimizer.judge_from_json(loss) if loss else None
+        loss_model = body_optimizer.loss_model_from_json(loss) if loss else None
         graph = MicrobatchGraph(
             self.body,
             self.cut_codecs,
             optimizer,
             self.in_flight,
-            judge,
+            loss_model,
             fused_batchnorm=self.contract.fused_batchnorm,
         )
         return SharedStep(graph, optimizer)

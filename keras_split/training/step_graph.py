@@ -70,10 +70,10 @@ class StepGraph:
         body: The body as a functional model.
         cut_codecs: Its cut-layer tensors.
         optimizer: Updates the weights.
-        parking: Where it waits: it hands out the penalty and the parts of the
+        in_flight: Where it waits: it hands out the penalty and the parts of the
             features, and gets the loss scale and the parts of the features'
             gradients.
-        judge: Computes the loss of a model that is cut once.
+        loss_model: Computes the loss of a model that is cut once.
         fused_batchnorm: As in `keras_split.compile`.
 
     Attributes:
@@ -86,16 +86,16 @@ class StepGraph:
         body: keras.Model,
         cut_codecs: CutCodecs,
         optimizer: keras.optimizers.Optimizer,
-        parking: StepsInFlight,
-        judge: keras.Model | None = None,
+        in_flight: StepsInFlight,
+        loss_model: keras.Model | None = None,
         *,
         fused_batchnorm: bool = False,
     ) -> None:
         self._body = body
         self.cut_codecs = cut_codecs
         self.optimizer = optimizer
-        self._parking = parking
-        self._judge = judge
+        self._in_flight = in_flight
+        self._loss_model = loss_model
         self._fused = fused_batchnorm
         self._trained = list(body.trainable_variables)
         self._state = list(body.non_trainable_variables)
@@ -143,7 +143,7 @@ class StepGraph:
             smashed_grad, passed.crossed
         )
         with tf.control_dependencies(self._finite(smashed_grad)):
-            sent = self._parking.hand_out(step_handle, out)
+            sent = self._in_flight.hand_out(step_handle, out)
         pairs = self._pairs(found[len(smashed_grad) :])
         delayed_wgrad.defer(
             [grad for grad, _ in pairs], smashed_grad, sent, before
@@ -157,7 +157,7 @@ class StepGraph:
         """The body forward; the features' gradients, and the loss scale."""
         passed = self.begin(parts)
         features = self.cut_codecs.features.quantize(passed.features)
-        scale, *back = self._parking.exchange(
+        scale, *back = self._in_flight.exchange(
             step_handle, [passed.penalty, *features], self.gradient_dtypes
         )
         grads = self.cut_codecs.features_grad.dequantize(
@@ -249,14 +249,14 @@ class StepGraph:
         scale: tf.Tensor,
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """The step of a model that is cut once: the loss is computed here."""
-        assert self._judge is not None
+        assert self._loss_model is not None
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
         smashed = self.cut_codecs.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
             tape.watch([*smashed, *values])
             features, state, penalty = self._forward(smashed, values)
             with keras.StatelessScope():
-                loss = self._judge.compute_loss(
+                loss = self._loss_model.compute_loss(
                     y=_bare(labels),
                     y_pred=_bare(features),
                     sample_weight=_bare(weights),
