@@ -39,6 +39,8 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            # `python -m` would find the packages of the current folder.
+            cwd=_WORKER.parent,
         )
         self.place = self._line()
 
