@@ -108,8 +108,12 @@ def measure(
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("before", help="Python of the version that was.")
-    parser.add_argument("after", help="Python of the version that is.")
+    parser.add_argument(
+        "before", nargs="?", help="Python of the version that was."
+    )
+    parser.add_argument(
+        "after", nargs="?", help="Python of the version that is."
+    )
     parser.add_argument(
         "--presets", nargs="*", default=["mobilenet_v2", "resnet50"]
     )
@@ -119,6 +123,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     write_option(parser)
     options = parser.parse_args()
+    if options.after is None:
+        print("No two versions to compare; see --help.")  # `make bench`
+        return
     report = Report("versions", write=options.write)
     report.say(
         f"{machine()}; {options.size}x{options.size} images, batch "
