@@ -48,8 +48,14 @@ class Defense:
 
         Returns:
             A tensor of the shape and dtype of `x`.
+
+        Raises:
+            DefenseError: If a subclass does not say what.
         """
-        raise NotImplementedError
+        raise DefenseError(
+            f"Expected {type(self).__name__} to say in apply(x, key, where) "
+            "what is sent instead of x. Received: a defense without it."
+        )
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes, as plain values."""

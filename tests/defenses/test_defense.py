@@ -41,3 +41,8 @@ def test_a_name_is_not_given_twice():
 def test_only_defenses_are_registered():
     with pytest.raises(DefenseError, match="subclass of Defense"):
         defenses.register("number")(int)
+
+
+def test_a_defense_that_does_nothing_says_so_in_words():
+    with pytest.raises(DefenseError, match="Expected Defense to say in apply"):
+        defenses.Defense().apply(None, None, "smashed")
