@@ -88,6 +88,25 @@ def test_a_server_that_is_elsewhere_is_an_error(server):
     assert way.sent[-1] == "close"
 
 
+@pytest.mark.parametrize("server", [0, 1, 2, 3])
+def test_steps_that_a_server_lost_are_sent_again_if_they_are_kept(server):
+    ways = [Scripted(Welcome("s", keeps_checkpoints=True))]
+    ways.append(Scripted(Welcome("s", server), Done(), Done()))
+    connection = opened(*ways)
+    for number in (1, 2):
+        connection.replay_log.add(number, [Release("s", str(number))])
+    connection.hang_up()
+
+    if server == 0:  # back from a checkpoint older than what is kept
+        with pytest.raises(RefusedError, match="steps before 1, and none"):
+            connection.resume(3, lambda way, taken: None)
+    else:
+        connection.resume(3, lambda way, taken: None)
+
+    again = [m.tag for m in ways[1].sent if isinstance(m, Release)]
+    assert again == [str(n) for n in (1, 2) if 0 < server <= n]
+
+
 def test_what_is_no_welcome_closes_the_way():
     way = Scripted(Done())
 

@@ -2,6 +2,7 @@ import errno
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_split.client import replay_log as module
@@ -237,4 +238,19 @@ def test_many_messages_of_a_step_come_back_in_order():
 
     assert all(map(same, kept, messages))
     assert len(kept) == 12
+    sent.clear()
+
+
+def test_what_is_kept_in_memory_is_a_copy():
+    """TensorFlow gets its own memory back; 30 steps would hold 30 batches."""
+    sent, messages = ReplayLog(1 << 30, 0), step(0)
+    sent.add(0, messages)
+    settle(sent)
+
+    kept = list(sent.since(0))
+
+    assert all(map(same, kept, messages))
+    for one, other in zip(kept, messages, strict=True):
+        for mine, given in zip(one.tensors, other.tensors, strict=True):
+            assert not np.shares_memory(mine.codes, given.codes)
     sent.clear()

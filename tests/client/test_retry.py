@@ -1,6 +1,7 @@
 import logging
 import time
 
+import numpy as np
 import pytest
 
 from keras_split.client.retry import Retry
@@ -92,3 +93,21 @@ def test_it_comes_back_from_its_config():
 def test_negative_times_are_refused():
     with pytest.raises(ValueError, match="give_up_s of 0 or more. Received: -"):
         Retry(give_up_s=-1)
+
+
+def test_pauses_grow_to_the_longest_and_no_two_clients_pause_alike(
+    monkeypatch,
+):
+    def pauses():
+        slept = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        retry = Retry(give_up_s=60, first_s=1.0, longest_s=8.0)
+        retry.call(Failing(*[TransportError("gone")] * 7))
+        return np.array(slept)
+
+    one, other = pauses(), pauses()
+
+    least = np.minimum(2.0 ** np.arange(len(one)), 8.0)
+    assert len(one) == 6  # the first try comes again at once
+    assert (least <= one).all() and (one <= least + 1.0).all()
+    assert (one != other).all()

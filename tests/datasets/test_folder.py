@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,33 @@ def test_a_share_outside_zero_to_one_is_refused(pets, split):
 def test_an_input_shape_that_no_image_has_is_refused(pets, shape):
     with pytest.raises(DataError, match="Received: "):
         load_folder(pets, shape)
+
+
+def test_the_order_is_that_of_names_whatever_the_disk_says(pets, monkeypatch):
+    """Two machines with one folder train on the same batches."""
+    iterdir = Path.iterdir
+    expected = load_folder(pets, (4, 6, 1), validation_split=0.2)
+
+    for backwards in (False, True):
+        monkeypatch.setattr(
+            Path,
+            "iterdir",
+            lambda path, backwards=backwards: sorted(
+                iterdir(path), reverse=backwards
+            ),
+        )
+        loaded = load_folder(pets, (4, 6, 1), validation_split=0.2)
+
+        assert loaded.class_names == expected.class_names
+        for half, other in zip(loaded[:2], expected[:2], strict=True):
+            np.testing.assert_array_equal(half[0], other[0])
+
+
+def test_a_smaller_image_has_the_mean_of_what_it_shows(tmp_path):
+    (tmp_path / "c").mkdir()
+    squares = np.kron([[0, 240], [240, 0]], np.ones((4, 4))).astype("uint8")
+    Image.fromarray(np.tile(squares, (2, 2))).save(tmp_path / "c" / "0.png")
+
+    (x, _), _, _ = load_folder(tmp_path, (1, 1, 1))
+
+    assert 100 < x.mean() < 140

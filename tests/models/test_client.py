@@ -390,6 +390,17 @@ def test_one_cut_with_several_outputs_by_name():
     )
 
 
+def test_one_cut_with_sample_weights():
+    x, y, weights = examples()
+
+    assert_fits_alike(
+        Pair(cut=["a"]).compile(),
+        lambda: (x, y),
+        sample_weight=weights,
+        batch_size=8,
+    )
+
+
 # -- what the model is made of -----------------------------------------------
 
 

@@ -34,6 +34,19 @@ def test_no_norm_is_above_its_bound(dtype, granularity):
         assert bound == pytest.approx(exact, rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", formats.names())
+@pytest.mark.parametrize("value", [3.0, -3.0])
+def test_no_norm_is_above_its_bound_where_each_value_is_the_largest(
+    dtype, value
+):
+    rule = Rule(dtype)
+    tensors = links.tensors(SPECS, rule, size=5, value=value)
+
+    assert norm(tensors, rule) <= gradient_norm.bound(tensors, rule) * (
+        1 + 1e-6
+    )
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "example", "channel"])
 @pytest.mark.parametrize("dtype", formats.names())
 def test_scaled_gradients_are_the_same_but_smaller(dtype, granularity):

@@ -16,11 +16,12 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import Refusal
-from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
+from keras_split.server.callbacks import Caller
 from keras_split.server.service import TrainingService
+from keras_split.server.session import Session
 from tests import links
 
 
@@ -96,19 +97,64 @@ def test_sessions_share_the_body(host, server):
 
 
 def test_each_session_has_an_optimizer_of_its_own(host, server):
-    """Momentum of one client must not push the weights for another."""
-    one = enter(host, server, optimizer=links.MOMENTUM)
-    other = enter(host, server, optimizer=links.MOMENTUM)
-    start = host.handle(Snapshot(other)).tag
-    links.take_step(host.handle, other, server.contract)
-    expected = links.state(server)
-    host.handle(Restore(other, start, True))
+    """One goes on with its momentum, whoever takes steps in between."""
+    start = server.half.weights()
+    after = []
+    for disturbed in (False, True):
+        server.half.set_weights(start)
+        one = enter(host, server, optimizer=links.MOMENTUM)
+        links.take_step(host.handle, one, server.contract)
+        between = server.half.weights()
+        slots = slots_of(host, one)
+        if disturbed:
+            other = enter(host, server, optimizer=links.MOMENTUM)
+            links.take_step(host.handle, other, server.contract, seed=3)
+            server.half.set_weights(between)
+        assert any(slot.any() for slot in slots)
+        assert links.same(slots_of(host, one), slots)
+        links.take_step(host.handle, one, server.contract, 1, seed=1)
+        after.append(links.state(server))
+        host.handle(Goodbye(one))
 
-    links.take_step(host.handle, one, server.contract, seed=3)
-    host.handle(Restore(other, start))
-    links.take_step(host.handle, other, server.contract, 1)
+    assert links.same(after[0], after[1])
 
-    assert links.same(links.state(server), expected)
+
+def slots_of(host, session):
+    """Momentum and the like of a session."""
+    return [np.array(slot) for slot in host.find(session).state().slots]
+
+
+def test_messages_wait_for_their_turn_client_by_client(
+    host, server, monkeypatch
+):
+    """Whoever opens two sessions has no more of the body."""
+    callers = [Caller("a"), Caller("a"), Caller("b")]
+    names = [
+        host.handle(links.hello(server.contract), caller).session
+        for caller in callers
+    ]
+    answered = []
+
+    def handle(session, message, early=None):
+        answered.append(names.index(session.name))
+        return Done()
+
+    monkeypatch.setattr(Session, "handle", handle)
+    turns = host._sessions.find(names[0], callers[0]).body.turns
+    threads = []
+    with turns.take("somebody else"):
+        for name, caller in zip(names, callers, strict=True):
+            infer = Infer(name, [])
+            thread = threading.Thread(target=host.handle, args=(infer, caller))
+            thread.start()
+            threads.append(thread)
+            time.sleep(0.05)  # they come one after the other
+        too_soon = list(answered)
+    for thread in threads:
+        thread.join(10)
+
+    assert too_soon == []
+    assert answered == [0, 2, 1]
 
 
 def test_steps_of_two_sessions_may_interleave(host, server):

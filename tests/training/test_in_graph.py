@@ -183,17 +183,44 @@ def test_a_learning_rate_that_is_none_is_refused():
 
 
 def test_it_takes_turns_with_a_client_over_grpc():
-    client, server = trained(SplitStrategy())
-    other, _ = links.halves("int8", activation="elu")
-    with server.serve(port=0) as running:
-        links.compile(other, adam(), f"grpc://{running.target}")
-        fit(other, *links.batch(16))
-        fit(client, *links.batch(16))
-        other.close()
+    ends = []
+    for strategy in (Called(), SplitStrategy()):
+        client, server = trained(strategy, size=16)
+        other, _ = links.halves("int8", activation="elu")
+        with server.serve(port=0) as running:
+            links.compile(other, adam(), f"grpc://{running.target}")
+            fit(other, *links.batch(16))
+            fit(client, *links.batch(16))
+            fit(other, *links.batch(16), epochs=1)
+            other.close()
+        steps = client.strategy.next_step, other.strategy.next_step
+        ends.append((weights(client, server), weights(other, server), steps))
 
     assert joins(client) and not joins(other)
-    assert client.strategy.next_step == 12
-    assert other.strategy.next_step == 4
+    assert links.same(ends[0][0], ends[1][0])
+    assert links.same(ends[0][1], ends[1][1])
+    assert ends[0][2] == ends[1][2] == (8, 6)
+
+
+def test_a_nan_that_only_the_gradient_shows_is_the_same_too():
+    """A ReLU makes zeros of NaN: the body's step is taken, the phone's not."""
+    ends = []
+    for strategy in (Called(), SplitStrategy()):
+        client, server = links.halves()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        client.compile(keras.optimizers.SGD(0.1), loss, strategy=strategy)
+        x, y = links.batch(24)
+        before = links.state(server)
+        x[9, 3, 3] = np.nan
+        fit(client, x, y, epochs=1, batch_size=8)
+        assert all(np.isfinite(w).all() for w in weights(client, server))
+        steps = client.strategy.next_step, int(client.optimizer.iterations)
+        assert not links.same(links.state(server), before)
+        ends.append((weights(client, server), steps))
+
+    assert joins(client)
+    assert links.same(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1] == (3, 2)
 
 
 def test_a_new_session_goes_on_in_the_same_graph():

@@ -1,5 +1,8 @@
 """The body's forward and backward, with NumPy tensors in and out."""
 
+import json
+
+import keras
 import numpy as np
 import pytest
 
@@ -193,3 +196,39 @@ def test_an_optimizer_is_copied_with_its_slots(server, half, smashed, grad):
     assert copied.lasting
     assert links.same(copied.weights(), own.weights())
     assert any(np.any(slot) for slot in copied.weights())
+
+
+def test_a_step_without_a_place_is_the_same_bit_for_bit(
+    half, optimizer, smashed, grad, monkeypatch
+):
+    """Its forward moves no statistics, though they are computed twice."""
+    before, ends = half.weights(), []
+    for places in (4, 0):
+        half.set_weights(before)
+        monkeypatch.setattr(half.in_flight, "limit", places)
+        features, _, step = half.forward(smashed, optimizer)
+        assert (step is None) == (places == 0)
+        assert links.same(half.weights(), before)
+        out = half.backward(step, smashed, grad, optimizer, 0.0)
+        ends.append(links.parts([*features, *out]) + half.weights())
+
+    assert links.same(*ends)
+
+
+def test_a_float16_overflow_reaches_the_phone_as_zeros():
+    """The body's optimizer skips such a step; the phone moves by nothing."""
+    keras.config.set_dtype_policy("mixed_float16")
+    _, server = links.halves("float16")
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    config = json.dumps(keras.saving.serialize_keras_object(scaled))
+    half, contract = server.half, server.contract
+    optimizer = half.optimizer(config)
+    smashed = links.smashed(contract)
+    kernels = [np.array(v) for v in half.body.trainable_variables]
+
+    *_, step = half.forward(smashed, optimizer)
+    grad = links.features_grad(contract, value=100.0)  # times 2**15
+    out = half.backward(step, smashed, grad, optimizer, RATE)
+
+    assert all(not part.any() for part in links.parts(out))
+    assert links.same(half.body.trainable_variables, kernels)

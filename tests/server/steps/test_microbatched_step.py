@@ -297,14 +297,28 @@ def test_a_batch_larger_than_the_server_takes_is_refused(server):
 
 def test_the_limits_hold_for_the_whole_batch(server):
     grads = links.features_grad(server.contract, seed=100)
-    norm = float(np.linalg.norm(np.concatenate(links.parts(grads))))
-    host, session = opened(server, max_grad_norm=norm / 3)
+    norm = norm_of(grads)
+    shares = np.array(SIZES) / BATCH
+    parts = [norm_of(cut(grads, i)) / norm for i in range(COUNT)]
+    # What each part may have is the root of its share: squares add up.
+    enough = norm * max(parts / np.sqrt(shares)) * 1.001
+    assert (enough * shares < norm * np.array(parts)).any()
+
+    host, session = opened(server, max_grad_norm=norm * 0.95)
     before = links.state(server)
+    refused = take(host, server, session)
+    after = links.state(server)
+    host, session = opened(server, max_grad_norm=enough)
+    taken = take(host, server, session)
 
-    replies = take(host, server, session)
+    assert "norm" in [getattr(r, "reason", "") for r in refused]
+    assert links.same(after, before)
+    assert all(isinstance(r, Features | SmashedGrad) for r in taken)
 
-    assert "norm" in [getattr(r, "reason", "") for r in replies]
-    assert links.same(links.state(server), before)
+
+def norm_of(tensors):
+    flat = [part.ravel() for part in links.parts(tensors)]
+    return float(np.linalg.norm(np.concatenate(flat)))
 
 
 def test_gradients_are_scaled_down_to_the_limit(server, monkeypatch):
@@ -324,15 +338,27 @@ def test_gradients_are_scaled_down_to_the_limit(server, monkeypatch):
 
 
 def test_other_sessions_come_in_between(server):
-    host, session = opened(server)
-    other = host.handle(Hello(server.contract, links.SGD)).session
+    """They do not notice a step until its last message commits it."""
+    before, kept = server.half.weights(), []
+    for alone in (True, False):
+        server.half.set_weights(before)
+        host, session = opened(server)
+        other = host.handle(Hello(server.contract, links.SGD)).session
+        replies = []
+        for number, which in enumerate(ORDER[:-1]):
+            if not alone:
+                host.handle(message(server, session, *which))
+            replies += links.take_step(
+                host.handle, other, server.contract, number
+            )
+        kept.append(arrays(replies))
+    quiet = links.state(server)
+    reply = host.handle(message(server, session, *ORDER[-1]))
 
-    for number, which in enumerate(ORDER):
-        reply = host.handle(message(server, session, *which))
-        links.take_step(host.handle, other, server.contract, number)
-
+    assert links.same(kept[0], kept[1])
     assert isinstance(reply, SmashedGrad)
-    assert [s.next_step for s in host._sessions] == [1, len(ORDER)]
+    assert not links.same(links.state(server), quiet)
+    assert [s.next_step for s in host._sessions] == [1, len(ORDER) - 1]
 
 
 def test_a_whole_batch_may_come_instead(server):
