@@ -13,7 +13,7 @@ INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check
 # TensorFlow has no wheels for Python 3.14 yet.
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test mutants check docs bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed-demo ## train a split network on real images, then on w
 
 test: $(VENV)/.installed-dev ## run the tests; those marked slow only with CI=true
 	$(RUN) scripts/test $(if $(filter true,$(CI)),,-m "not slow") $(ARGS)
+
+mutants: $(VENV)/.installed-mutants ## change the code here and there: do the tests notice?
+	$(RUN) scripts/mutants $(ARGS)
 
 check: $(VENV)/.installed-dev ## run ruff, mypy and import-linter
 	$(RUN) scripts/check
@@ -45,6 +48,8 @@ clean: ## remove .venv and what was built
 $(VENV)/.installed-demo: EXTRAS := tensorflow,device
 $(VENV)/.installed-dev: EXTRAS := tensorflow,dev
 $(VENV)/.installed-docs: EXTRAS := docs
+$(VENV)/.installed-mutants: EXTRAS := mutants
+$(VENV)/.installed-mutants: | $(VENV)/.installed-dev
 # Beside ours: the package that docs/extending.md shows.
 $(VENV)/.installed-dev: BESIDE := --editable tests/extending
 $(VENV)/.installed-dev: tests/extending/pyproject.toml
