@@ -1,12 +1,21 @@
-"""What the tests of `train` and `device` share."""
+"""What the tests of commands share."""
 
+import io
 import os
 import subprocess
 import sys
+import traceback
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
+from importlib.metadata import EntryPoint
+from unittest import mock
 
 import keras
 
 import keras_split
+from keras_split import zoo
+from keras_split.utils import malloc
+from keras_split_cli.main import main
 
 
 def python(*arguments, **environment):
@@ -18,6 +27,73 @@ def python(*arguments, **environment):
         timeout=300,
         env={**os.environ, "COLUMNS": "100", **environment},
     )
+
+
+def run(*arguments):
+    """Calls `keras-split` in this process, which has imported TensorFlow.
+
+    Args:
+        *arguments: Of the command.
+
+    Returns:
+        Exit code, stdout and stderr, as of a process of its own.
+    """
+    arguments, code = [*map(str, arguments)], 0
+    out, error = io.StringIO(), io.StringIO()
+    with (
+        redirect_stdout(out),
+        redirect_stderr(error),
+        mock.patch.dict(os.environ, COLUMNS="100"),
+        mock.patch.object(malloc, "keep"),  # it would stay
+    ):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+        except Exception:  # as Python does
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(
+        arguments, code, out.getvalue(), error.getvalue()
+    )
+
+
+def tiny(input_shape, classes, weights=None):
+    """The network of the preset `tiny`."""
+    layers = keras.layers
+    image = keras.Input(input_shape)
+    x = layers.Conv2D(2, 3, 4, name="first")(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Conv2D(3, 3, 2, activation="relu", name="second")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(classes, activation="softmax", name="last")(x)
+    return keras.Model(image, x)
+
+
+TINY = zoo.Preset(
+    name="tiny",
+    summary="The smallest network with two cuts.",
+    model="tests.cli.commands:tiny",
+    preprocess="keras.applications.mobilenet_v2:preprocess_input",
+    cuts={
+        name: zoo.Cut(layers, None)
+        for name, layers in (
+            ("spliteasy", ("first", "pool")),
+            ("deep", ("norm", "pool")),
+        )
+    },
+)
+
+
+def installed(monkeypatch):
+    """Brings the preset `tiny`, as an installed package would."""
+    entry = EntryPoint("tiny", "tests.cli.commands:TINY", zoo.GROUP)
+    found = zoo.entry_points
+
+    def entry_points(group):
+        return [*found(group=group), *[entry] * (group == zoo.GROUP)]
+
+    monkeypatch.setattr(zoo, "entry_points", entry_points)
 
 
 def halves():

@@ -10,6 +10,7 @@ import keras_split
 from keras_split.errors import ExportError
 from keras_split_cli import main
 from tests import nets
+from tests.cli import commands
 
 SMALL = ("--input-size", "32", "--classes", "3")
 
@@ -18,22 +19,23 @@ def call(*arguments):
     return CliRunner().invoke(main.cli, ["export", *map(str, arguments)])
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
     """client.keras of a compiled client."""
-    client, _ = keras_split.compile(
-        nets.built(nets.residual), ["inner", "outer"]
-    )
+    path = tmp_path_factory.mktemp("saved") / "client.keras"
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
     client.compile(
         keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy"
     )
     client.optimizer.build(client.trainable_variables)
-    client.save(tmp_path / "client.keras")
-    return tmp_path / "client.keras"
+    client.save(path)
+    return path
 
 
-def test_a_preset_gives_both_halves(tmp_path):
-    result = call("mobilenet_v2", *SMALL, "-o", tmp_path / "halves")
+def test_a_preset_gives_both_halves(tmp_path, monkeypatch):
+    commands.installed(monkeypatch)
+
+    result = call("tiny", *SMALL, "-o", tmp_path / "halves")
 
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in (tmp_path / "halves").iterdir()) == [
@@ -117,9 +119,12 @@ def test_a_schedule_keeps_its_rates(saved, tmp_path):
         keras.optimizers.SGD(rates), "sparse_categorical_crossentropy"
     )
     client.optimizer.build(client.trainable_variables)
-    client.save(saved)
+    client.save(tmp_path / "client.keras")
 
-    result = call(saved, "-o", tmp_path / "halves", "--learning-rate", 0.5)
+    result = call(
+        *(tmp_path / "client.keras", "-o", tmp_path / "halves"),
+        *("--learning-rate", 0.5),
+    )
 
     assert result.exit_code == 1
     assert isinstance(result.exception, ExportError)

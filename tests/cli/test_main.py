@@ -1,12 +1,17 @@
-"""The command line as a person calls it: in a process of its own."""
+"""The command line as a person calls it: in a process of its own.
+
+Where a command would import TensorFlow there, it is called in this one.
+"""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from keras_split_cli.main import COMMANDS
+from tests.cli import commands
 
 
 def call(*arguments, **environment):
@@ -95,7 +100,7 @@ def test_another_backend_is_named_and_what_to_set(command):
     ],
 )
 def test_a_source_that_is_not_there_is_named(command, source, expected):
-    result = call(command, source)
+    result = commands.run(command, source)
 
     assert result.returncode == 1
     assert expected in result.stderr
@@ -107,20 +112,19 @@ def test_a_file_that_keras_cannot_load_is_named(tmp_path):
     path = tmp_path / "broken.keras"
     path.write_bytes(b"not a model")
 
-    result = call("serve", str(path))
+    result = commands.run("serve", path)
 
     assert result.returncode == 1
     assert "Expected a .keras file that server.save wrote" in result.stderr
 
 
-def test_a_port_in_use_is_named():
-    import socket
-
+def test_a_port_in_use_is_named(monkeypatch):
+    commands.installed(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
 
-        result = call(
-            *("serve", "mobilenet_v2", "--input-size", "32", "--port", port)
+        result = commands.run(
+            *("serve", "tiny", "--input-size", 32, "--port", port)
         )
 
     assert result.returncode == 1

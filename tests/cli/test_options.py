@@ -8,9 +8,10 @@ from click.testing import CliRunner
 
 from keras_split_cli.options import Network
 from keras_split_cli.options import network_options
+from tests.cli import commands
 
 WHOLE = Network(
-    preset="mobilenet_v2",
+    preset="tiny",
     cut="deep",
     input_size=32,
     classes=7,
@@ -24,7 +25,8 @@ WHOLE = Network(
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_arguments_make_the_same_network(fused):
+def test_arguments_make_the_same_network(fused, monkeypatch):
+    commands.installed(monkeypatch)
     network = replace(WHOLE, fused_batchnorm=fused)
     received = []
 

@@ -13,13 +13,15 @@ from grpc_health.v1 import health_pb2_grpc
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
+from keras_split.server.service import TrainingService
 from tests import links
+from tests.cli import commands
 from tests.disturbances import ServeProcess
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """Both halves, saved to a folder."""
+    """The client of two halves that are saved to a folder."""
     client, server = links.halves()
     server.save(tmp_path / "server.keras")
     client.save(tmp_path / "client.keras")
@@ -55,13 +57,9 @@ def test_sigterm_lets_a_step_in_flight_finish(saved, tmp_path):
             grad = links.features_grad(contract)
             taken = wire.exchange(Backward(session, 1, grad, 0.1))
         stop.join(60)
-    with ServeProcess(
-        *(tmp_path / "server.keras", "--checkpoints", tmp_path / "state"),
-    ) as process:
-        with links.wire(process.target) as wire:
-            again = wire.exchange(
-                links.hello(contract, session=session, next_step=2)
-            )
+    server = links.halves()[1]
+    host = TrainingService(server.half, checkpoints=tmp_path / "state")
+    again = host.handle(links.hello(contract, session=session, next_step=2))
 
     assert before == health_pb2.HealthCheckResponse.SERVING
     assert isinstance(new, Refusal) and new.reason == "stopping"
@@ -144,7 +142,7 @@ def test_with_certificates_and_tokens_only_friends_train(saved, tmp_path):
 def test_what_cannot_be_served_safely_is_refused(
     saved, tmp_path, arguments, said
 ):
-    result = command(
+    result = commands.run(
         "serve", tmp_path / "server.keras", "--port", 0, *arguments
     )
 

@@ -1,4 +1,8 @@
-"""Phone and server as two commands in two processes."""
+"""Phone and server as two commands.
+
+Once in two processes, as people run them; what does not need that is called
+in this one.
+"""
 
 import os
 import signal
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_split_cli.options import Network
 from tests.cli import commands
 
 NAMES = ("client", "server")
@@ -19,6 +24,11 @@ QUIET = {"COLUMNS": "100", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 def call(*arguments):
     return commands.python("-m", "keras_split_cli", *arguments, **QUIET)
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    commands.installed(monkeypatch)
 
 
 @contextmanager
@@ -40,6 +50,15 @@ def serving(*arguments):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@contextmanager
+def served(cut, classes, seed=0):
+    """Serves the preset `tiny` from this process; yields `"host:port"`."""
+    network = Network("tiny", cut, 32, classes, None, None, seed, "int8", None)
+    _, server = network.load()
+    with server.serve(port=0) as running:
+        yield running.target
 
 
 @pytest.fixture
@@ -98,23 +117,24 @@ def test_a_preset_learns_from_an_archive(tmp_path):
         x=rng.integers(0, 255, (24, 28, 28)).astype(np.uint8),
         y=np.arange(24) % 3,
     )
-    network = ("mobilenet_v2", "--input-size", 32, "--classes", 3, "--seed", 5)
 
-    with serving(*network) as (_, target):
-        result = call(
-            *("train", *network, "--server", target, "--epochs", 1),
-            *("--data", tmp_path / "data.npz", "--batch-size", 8),
+    with served("spliteasy", classes=3, seed=5) as target:
+        result = commands.run(
+            *("train", "tiny", "--input-size", 32, "--seed", 5),
+            *("--server", target, "--data", tmp_path / "data.npz"),
+            *("--epochs", 1, "--batch-size", 8),
         )
 
     assert result.returncode == 0, result.stderr
     assert "training images" in result.stdout
 
 
-def test_a_server_of_another_cut_is_refused(halves):
-    network = ("mobilenet_v2", "--input-size", 32, "--classes", 10)
-
-    with serving(*network, "--cut", "deep") as (_, target):
-        result = call("train", *network, "--server", target)
+def test_a_server_of_another_cut_is_refused(photos):
+    with served("deep", classes=2) as target:
+        result = commands.run(
+            *("train", "tiny", "--input-size", 32, "--classes", 2),
+            *("--server", target, "--data", photos),
+        )
 
     assert result.returncode == 1
     assert "Expected fingerprint" in result.stderr
@@ -124,7 +144,7 @@ def test_a_server_of_another_cut_is_refused(halves):
 def test_a_server_that_is_not_there_is_named(halves, photos):
     client = halves / "client.keras"
 
-    result = call(
+    result = commands.run(
         *("train", client, "--server", "127.0.0.1:9", "--data", photos)
     )
 
@@ -141,7 +161,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, problem):
     if problem == "unreadable":
         (folder / "cats" / "1.jpg").write_bytes(b"no image")
 
-    result = call("train", "mobilenet_v2", "--data", folder)
+    result = commands.run("train", "mobilenet_v2", "--data", folder)
 
     assert result.returncode == 1
     assert "photos" in result.stderr
@@ -150,7 +170,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, problem):
 
 
 def test_an_address_without_a_port_is_a_wrong_call():
-    result = call("train", "mobilenet_v2", "--server", "somewhere")
+    result = commands.run("train", "mobilenet_v2", "--server", "somewhere")
 
     assert result.returncode == 2
     assert "Received: 'somewhere'" in result.stderr
@@ -163,8 +183,8 @@ def test_more_classes_than_the_network_has_are_named(tmp_path):
         y=np.arange(8),
     )
 
-    result = call(
-        *("train", "mobilenet_v2", "--input-size", 32, "--classes", 4),
+    result = commands.run(
+        *("train", "tiny", "--input-size", 32, "--classes", 4),
         *("--data", tmp_path / "data.npz"),
     )
 
