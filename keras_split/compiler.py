@@ -15,6 +15,8 @@ from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
 from keras_split.partition.bottleneck import add_bottlenecks
 from keras_split.partition.partition import Partition
+from keras_split.training.optimizer_check import check_optimizer
+from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.utils import keras_private
 
 
@@ -36,7 +38,7 @@ def compile(
 
     Both halves share their layers with `model`, so training them in this
     process trains `model`. If `model` is compiled, the client takes over its
-    optimizer (a fresh copy), its loss and its metrics.
+    optimizer (a fresh copy), its loss and its metrics (the same objects).
 
     Args:
         model: A functional or Sequential Keras model, built.
@@ -72,6 +74,8 @@ def compile(
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
         DefenseError: If there is no such defense.
+        OptionError: If the model is compiled with an optimizer that has
+            several learning rates, or averages weights.
     """
     chain = Chain.get(defenses)
     coding = presets.get(quantization, codec, bottleneck)
@@ -110,20 +114,20 @@ def compile(
 
 
 def _hand_on(model: keras.Model, client: ClientModel) -> None:
-    """Compiles the client as the model was."""
+    """Compiles the client as the model was.
+
+    Loss and metrics are the same objects, for not all have a config that
+    tells all of them; an optimizer knows one set of variables alone.
+    """
     given = keras_private.compile_config(model)
     given.pop("jit_compile", None)
-    optimizer = model.optimizer
-    if optimizer is not None:
-        given["optimizer"] = keras.optimizers.deserialize(
-            keras.optimizers.serialize(optimizer)
-        )
-    for name in ("metrics", "weighted_metrics"):
-        given[name] = keras.tree.map_structure(_fresh, given.get(name))
+    if model.optimizer is not None:
+        check_optimizer(model.optimizer)
+        given["optimizer"] = optimizer_copy(model.optimizer)
+    for metric in keras.tree.flatten(
+        [given.get("metrics"), given.get("weighted_metrics")]
+    ):
+        # Keras does so for those that it has seen, which is after a batch.
+        if isinstance(metric, keras.Metric):
+            metric.reset_state()
     client.compile(**given)
-
-
-def _fresh(metric: Any) -> Any:
-    if isinstance(metric, keras.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric

@@ -82,6 +82,13 @@ _BOUNDS = [
         help="Refuse gradients of the features with a larger norm.",
     ),
     click.option(
+        "--max-smashed-norm",
+        type=click.FloatRange(min=0, min_open=True),
+        default=ServerConfig.max_smashed_norm,
+        show_default=True,
+        help="Refuse smashed data with a larger norm.",
+    ),
+    click.option(
         "--clip-grad-norm",
         type=click.FloatRange(min=0, min_open=True),
         help="Scale gradients of the features down to this norm.",
@@ -182,6 +189,7 @@ def serving(options: dict[str, Any]) -> ServerConfig:
         max_batch=take("max_batch"),
         idle_timeout_s=take("idle_timeout"),
         max_grad_norm=take("max_grad_norm"),
+        max_smashed_norm=take("max_smashed_norm"),
         clip_grad_norm=take("clip_grad_norm"),
         checkpoints=take("checkpoints"),
         checkpoint_every=take("checkpoint_every"),

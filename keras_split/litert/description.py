@@ -17,6 +17,7 @@ from keras_split.litert.losses import OutputLoss
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.state import Entry
 from keras_split.protocol.messages import PROTOCOL
+from keras_split.training import optimizer_description
 from keras_split.utils.version import __version__
 
 FORMAT = 1
@@ -68,7 +69,9 @@ def describe(
             }
             for i in client.wiring.skips
         ],
-        "optimizer": None if optimizer is None else _optimizer(optimizer),
+        "optimizer": None
+        if optimizer is None
+        else _optimizer(client, optimizer),
         "preprocess": None if preprocess is None else affine(preprocess),
         "state": [
             {
@@ -181,12 +184,9 @@ def output_names(client: Any) -> list[str]:
     return [f"output_{i}" for i in range(count)]
 
 
-def _optimizer(optimizer: keras.Optimizer) -> dict[str, Any]:
-    config = keras.optimizers.serialize(optimizer)
-    rate = float(optimizer.learning_rate)
-    config["config"]["learning_rate"] = rate
+def _optimizer(client: Any, optimizer: keras.Optimizer) -> dict[str, Any]:
     return {
         "name": type(optimizer).__name__,
-        "learning_rate": rate,
-        "config": json.dumps(config),
+        "learning_rate": float(optimizer.learning_rate),
+        "config": optimizer_description.describe(optimizer, client),
     }

@@ -21,6 +21,7 @@ from keras_split.protocol.contract import Contract
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
 from keras_split.training.crossed_step import CrossedStep
+from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.remote_body import RemoteBody
 from keras_split.utils import keras_private
 
@@ -105,7 +106,10 @@ class ClientModel(SnapshotWeights):
 
         Raises:
             ValueError: If `jit_compile` is True.
+            OptionError: If the optimizer has several learning rates, or
+                averages weights.
         """
+        check_optimizer(optimizer)
         if kwargs.get("jit_compile") is True:
             raise ValueError(
                 "Expected jit_compile=False for a split model, whose step "
@@ -266,10 +270,9 @@ class ClientModel(SnapshotWeights):
         if not self.strategy.connected:
             if self.strategy.local:
                 tf_threads.check_room()
-            optimizer = getattr(self, "optimizer", None)
             self.strategy.connect(
                 self.contract,
-                _optimizer_config(optimizer),
+                self._server_link.describe(self),
                 _loss_config(self) if self.tail is None else "",
                 self._server_link.in_process(),
             )
@@ -406,13 +409,3 @@ def _loss_config(client: ClientModel) -> str:
             }
         )
     )
-
-
-def _optimizer_config(optimizer: Any) -> str:
-    """The optimizer as JSON, with the learning rate of this moment."""
-    if optimizer is None:
-        return json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(0.0)))
-    config = keras.optimizers.serialize(optimizer)
-    inner = config["config"].get("inner_optimizer", config)
-    inner["config"]["learning_rate"] = float(optimizer.learning_rate)
-    return json.dumps(config)

@@ -13,6 +13,9 @@ from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
 from keras_split.server.service import TrainingService
+from keras_split.training.optimizer_check import check_optimizer
+from keras_split.training.optimizer_copy import has_schedule
+from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.training.server_step import ServerHalf
 
 if TYPE_CHECKING:
@@ -56,9 +59,22 @@ class ServerModel(keras.Model):
         """Sets the optimizer that updates the body for every client.
 
         Without it each client's session gets the optimizer, with its own
-        slots, that the client was compiled with.
+        slots, that the client was compiled with. The learning rate comes
+        with each step, whoever's optimizer it is.
+
+        Raises:
+            OptionError: If it has several learning rates, or averages weights.
         """
+        check_optimizer(optimizer)
+        if has_schedule(optimizer):
+            optimizer = optimizer_copy(optimizer, fixed_rate=True)
         super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """The inverse of `get_compile_config`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def half(self) -> ServerHalf:

@@ -1,10 +1,13 @@
 """What a client model knows of its server."""
 
+import keras
+
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
 from keras_split.models.server import ServerModel
 from keras_split.server.in_process import InProcessTransport
 from keras_split.server.service import TrainingService
+from keras_split.training import optimizer_description
 from keras_split.training.in_graph import InGraphBody
 
 
@@ -53,6 +56,20 @@ class ServerLink:
         codec = codecs.get(self.server.contract.codec)
         return InProcessTransport(host, codec)
 
+    def describe(self, client: keras.Model) -> str:
+        """What the server is told of the optimizer of its client.
+
+        A server in this process takes it as it is where that does not tell
+        all of it.
+        """
+        optimizer = getattr(client, "optimizer", None)
+        server = self.server
+        if server is None:
+            return optimizer_description.describe(optimizer, client)
+        if self.strategy.local and not optimizer_description.is_told(optimizer):
+            return server.half.optimizers.know(optimizer)
+        return optimizer_description.describe(optimizer, client, server.body)
+
     def bind(self, joins: bool) -> bool:
         """Finds the body that steps are taken with in one graph, if any.
 
@@ -68,6 +85,8 @@ class ServerLink:
             return False
         self.in_graph_body = None
         if session is not None:
-            limit = session.limits.max_grad_norm
-            self.in_graph_body = InGraphBody(session.graph, limit)
+            limits = session.limits
+            self.in_graph_body = InGraphBody(
+                session.graph, limits.max_grad_norm, limits.max_smashed_norm
+            )
         return True

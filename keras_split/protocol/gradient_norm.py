@@ -16,7 +16,7 @@ def bound(tensors: Sequence[CutTensor], rule: Rule) -> float:
     is at most some hundred times the norm.
 
     Args:
-        tensors: Gradients that have been checked.
+        tensors: Gradients, or smashed data, that have been checked.
         rule: How they are quantized.
     """
     total = sum(

@@ -3,14 +3,13 @@
 import functools
 from collections.abc import Sequence
 
-import numpy as np
-
 from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.rules import Rule
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.optimizer_config import LEARNING_RATE
 
 # Reasons of a step that was not taken because it would have done harm; the
 # client logs its loss as NaN and goes on.
@@ -184,16 +183,32 @@ def is_finite(tensor: CutTensor, rule: Rule) -> bool:
 
 
 def check_learning_rate(value: float) -> None:
-    """Refuses a learning rate that is negative or not finite.
+    """Refuses a learning rate that no optimizer is to have.
 
     Raises:
         ProtocolError: With reason `"learning-rate"`.
     """
-    if not (np.isfinite(value) and value >= 0):
+    if not LEARNING_RATE.has(float(value)):
         raise ProtocolError(
-            "Expected a learning rate of 0 or more. Received: "
-            f"{value}. Look at the optimizer and its schedule.",
+            "Expected a learning rate of 0 or more, and of at most "
+            f"{LEARNING_RATE.high:g}. Received: {value}. Look at "
+            "the optimizer and its schedule.",
             "learning-rate",
+        )
+
+
+def check_smashed_norm(norm: float, limit: float) -> None:
+    """Refuses smashed data that would carry the body's statistics away.
+
+    Raises:
+        ProtocolError: With reason `"norm"`.
+    """
+    if norm > limit:
+        raise ProtocolError(
+            "Expected smashed data with a norm of at most "
+            f"{limit:g}. Received: {norm:g}. Scale the inputs of the model, "
+            "or start the server with a larger --max-smashed-norm.",
+            "norm",
         )
 
 

@@ -1,11 +1,13 @@
 """Which body a session trains: one for all, or one a client."""
 
 import abc
+import functools
 import gc
 import hashlib
 import logging
 import shutil
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,9 @@ from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.server.body import Body
 from keras_split.server.body import BodyOptions
+from keras_split.server.body import check_optimizer
+from keras_split.server.body import odd_variables
+from keras_split.server.callbacks import label
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.checkpoints import Checkpoints
@@ -104,14 +109,12 @@ class SharedBody(Bodies):
         found = self._body.load()
         if found is None:
             self._body.write_first()
-        return [self.open(start) for start in found or ()]
+        return _reopened(found or (), self.open)
 
     def open(self, start: SessionState) -> Session:
         """A session that trains the body beside others."""
         self._half.refresh()
-        session = Session(start, self._body)
-        self._body.join(session)
-        return session
+        return _session(self._body, start)
 
     def end(self, session: Session, *, forget: bool) -> None:
         """Frees nothing: the body is the server's."""
@@ -148,17 +151,23 @@ class PrivateBodies(Bodies):
             raise _other_bodies(self._kept.folder, "private", "shared")
         inside = Checkpoints(self._kept.folder / _PRIVATE)
         fingerprint = self._half.contract.fingerprint
-        sessions = []
+        odd = odd_variables(self._half)
+        sessions: list[Session] = []
         for folder in sorted(inside.folders):
-            loaded = Checkpoints(folder).load(fingerprint)
+            kept = Checkpoints(folder)
+            loaded = kept.load(fingerprint, odd)
             if loaded is None:
                 shutil.rmtree(folder, ignore_errors=True)  # it took no step
-            elif loaded[0].sessions:
+                continue
+            check_optimizer(loaded[0], self._optimizer, kept)
+            if loaded[0].sessions:
                 body = self._make(folder.name, loaded[0].sessions[0].client)
-                self._bodies[folder.name] = body
-                for start in body.load() or ():
-                    sessions.append(Session(start, body))
-                    body.join(sessions[-1])
+                found = _reopened(
+                    body.load() or (), functools.partial(_session, body)
+                )
+                if found:
+                    self._bodies[folder.name] = body
+                sessions += found
         return sessions
 
     def open(self, start: SessionState) -> Session:
@@ -167,10 +176,13 @@ class PrivateBodies(Bodies):
         with self._lock:
             body = self._bodies.get(owner)
             if body is None:
+                own = self._optimizer is not None
+                config = None if own else start.optimizer
+                # Before anything is copied.
+                self._half.optimizers.check(config, start.loss)
                 body = self._make(owner, start.client)
                 body.load()
-            session = Session(start, body)
-            body.join(session)
+            session = _session(body, start)
             self._bodies[owner] = body
             return session
 
@@ -233,6 +245,31 @@ def _owner(session: Session | SessionState) -> str:
     kind = "client" if session.client else "session"
     text = f"{kind} {session.client or session.name}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _session(body: Body, start: SessionState) -> Session:
+    """Someone who trains a body."""
+    session = Session(start, body)
+    body.join(session)
+    return session
+
+
+def _reopened(
+    starts: Sequence[SessionState], open: Callable[[SessionState], Session]
+) -> list[Session]:
+    """The sessions of a checkpoint, but for those that cannot go on.
+
+    What their clients asked for is read as strictly as in a `Hello`; an
+    older server may have let in more.
+    """
+    sessions = []
+    for start in starts:
+        try:
+            sessions.append(open(start))
+        except ProtocolError as error:
+            name = label(start.name)
+            _LOG.error("session %s cannot go on, and ends: %s", name, error)
+    return sessions
 
 
 def _other_bodies(folder: Path, asked: str, found: str) -> DataError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 
+from keras_split.compression.formats import floats_are_finite
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Committed
@@ -97,6 +98,7 @@ class Body:
         self._events = options.events
         self._trainers: dict[str, Trainer] = {}
         self._checkpoints = checkpoints
+        self._odd = odd_variables(half)
         self._checkpointer: Checkpointer | None = None
         if checkpoints is not None:
             self._checkpointer = Checkpointer(
@@ -105,13 +107,18 @@ class Body:
                 options.every_bytes,
                 self._state,
                 self._events,
+                self._odd,
             )
 
     # -- who trains it -----------------------------------------------------
 
     def optimizer(self, config: str, loss: str) -> "BodyOptimizer":
         """What updates it for a session, by the configs of its `Hello`."""
-        return self._optimizer or self.half.optimizer(config, loss)
+        own = self._optimizer
+        if own is None:
+            return self.half.optimizer(config, loss)
+        with self.half.lock:
+            return self.half.optimizers.with_loss(own, loss)
 
     def join(self, trainer: Trainer) -> None:
         """Someone trains it from now on."""
@@ -153,6 +160,13 @@ class Body:
                     "the server with a snapshot folder of its own.",
                     "snapshot",
                 )
+            even = [v for i, v in enumerate(values) if i not in self._odd]
+            if not all(map(floats_are_finite, [*even, *slots])):
+                raise ProtocolError(
+                    "Expected a snapshot with finite numbers. Received: NaN "
+                    f"or infinity in {tag!r}. Use an older one.",
+                    "snapshot",
+                )
             if optimizer is not None:
                 if _fit(slots, optimizer.weights()):
                     optimizer.set_weights(slots)
@@ -173,15 +187,17 @@ class Body:
             Who trained it then; None if there was never a checkpoint.
 
         Raises:
-            DataError: If checkpoints are damaged, or of another model.
+            DataError: If checkpoints are damaged, of another model, or of a
+                server with another optimizer.
         """
         kept, checkpointer = self._checkpoints, self._checkpointer
         if kept is None or checkpointer is None:
             return None
-        loaded = kept.load(self.half.contract.fingerprint)
+        loaded = kept.load(self.half.contract.fingerprint, self._odd)
         if loaded is None:
             return None
         state, path = loaded
+        check_optimizer(state, self._optimizer, kept)
         self.half.set_weights(state.body)
         if self._optimizer is not None and state.slots:
             self._optimizer.set_weights(state.slots)
@@ -265,7 +281,50 @@ class Body:
                 self.half.weights(),
                 shared.weights() if shared is not None else (),
                 [trainer.state() for trainer in [*self._trainers.values()]],
+                shared.name if shared is not None else "",
             )
+
+
+def odd_variables(half: "ServerHalf") -> frozenset[int]:
+    """Which variables are infinite before anybody trains, such as masks."""
+    return frozenset(
+        i
+        for i, values in enumerate(half.weights())
+        if not floats_are_finite(values)
+    )
+
+
+def check_optimizer(
+    state: HostState, own: "BodyOptimizer | None", kept: Checkpoints
+) -> None:
+    """Refuses to go on with another optimizer than that of a checkpoint.
+
+    Its slots would be lost, or taken for those of another rule.
+
+    Args:
+        state: What was kept.
+        own: The server's own optimizer, if it has one.
+        kept: Where.
+
+    Raises:
+        DataError: If they do not belong together.
+    """
+    if own is None:
+        alike = not state.slots
+    elif not state.slots:
+        alike = not state.sessions  # each with slots of its own
+    else:
+        alike = state.optimizer in ("", own.name)
+        alike = alike and _fit(state.slots, own.weights())
+    if alike:
+        return
+    found = "one of another class or shape" if state.slots else "none"
+    raise DataError(
+        f"Expected checkpoints in {kept.folder} of a server whose own "
+        f"optimizer is {own.name if own is not None else 'none'}. Received: "
+        f"{state.optimizer or found}. Serve it as it was (--optimizer, "
+        "server.compile), or choose another folder."
+    )
 
 
 def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:

@@ -45,6 +45,7 @@ _NUMBERS: dict[str, Any] = {
             "hello_timeout_s",
             "message_timeout_s",
             "max_grad_norm",
+            "max_smashed_norm",
             "clip_grad_norm",
             "messages_per_s",
         ),
@@ -80,6 +81,8 @@ class ServerConfig:
             refused.
         clip_grad_norm: Those with a larger norm are scaled down to it; None
             for as they are.
+        max_smashed_norm: Smashed data of one message with a larger norm are
+            refused; those of honest models are smaller.
         checkpoints: Folder for checkpoints; the server goes on from the last
             one there. None for a server that forgets.
         checkpoint_every: Steps from one checkpoint to the next.
@@ -118,6 +121,7 @@ class ServerConfig:
     idle_timeout_s: float = StreamLimits.idle_timeout_s
     max_grad_norm: float = GradientLimits.max_grad_norm
     clip_grad_norm: float | None = GradientLimits.clip_grad_norm
+    max_smashed_norm: float = GradientLimits.max_smashed_norm
     checkpoints: _Path | None = None
     checkpoint_every: int = 100
     checkpoint_every_bytes: int = 100 << 20
@@ -197,9 +201,12 @@ class ServerConfig:
 
     @property
     def gradient_limits(self) -> GradientLimits:
-        """What gradients a session accepts."""
+        """What gradients and smashed data a session accepts."""
         return GradientLimits(
-            self.max_grad_norm, self.clip_grad_norm, self.max_batch
+            self.max_grad_norm,
+            self.clip_grad_norm,
+            self.max_batch,
+            self.max_smashed_norm,
         )
 
     def read_tokens(self) -> Tokens | None:

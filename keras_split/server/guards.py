@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
@@ -26,11 +27,15 @@ class GradientLimits:
         clip_grad_norm: Those with a larger norm are scaled down to it; None
             for as they are.
         max_batch: Examples of a batch that travels in microbatches.
+        max_smashed_norm: Smashed data of a message with a larger norm are
+            refused. No honest model meets it: 10^8 are ten million numbers
+            of 30,000 each.
     """
 
     max_grad_norm: float = 1e6
     clip_grad_norm: float | None = None
     max_batch: int = 1024
+    max_smashed_norm: float = 1e8
 
 
 class Guard:
@@ -52,11 +57,16 @@ class Guard:
         """Checks smashed data, and returns of how many examples it is.
 
         Raises:
-            ProtocolError: If they are not what the contract says.
+            ProtocolError: If they are not what the contract says, or larger
+                than is accepted.
         """
         contract = self._half.contract
-        rule = contract.quantization.activations
-        return validation.check_tensors(tensors, contract.smashed, rule)
+        rule, limit = contract.quantization.activations, self.limits
+        batch = validation.check_tensors(tensors, contract.smashed, rule)
+        if gradient_norm.bound(tensors, rule) > limit.max_smashed_norm:
+            norm = _norm(self._half.cut_codecs.smashed, tensors)
+            validation.check_smashed_norm(norm, limit.max_smashed_norm)
+        return batch
 
     def features(self, tensors: Sequence[CutTensor]) -> None:
         """Refuses to send what the body made of weights that have diverged.
@@ -107,14 +117,17 @@ class Guard:
         smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
         if gradient_norm.bound(tensors, rule) <= smallest:
             return tensors
-        norm = self._norm(tensors)
+        norm = _norm(self._half.cut_codecs.features_grad, tensors)
         gradient_norm.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
         return gradient_norm.scaled(tensors, smallest / norm, rule)
 
-    def _norm(self, tensors: list[CutTensor]) -> float:
-        """The norm of all gradients of the features together."""
-        arrays = self._half.cut_codecs.features_grad.read(tensors)
-        squares = [np.sum(np.square(a, dtype=np.float64)) for a in arrays]
-        return float(np.sqrt(np.sum(squares)))
+
+def _norm(codec: CutCodec, tensors: Sequence[CutTensor]) -> float:
+    """The norm of all tensors of a cut together."""
+    squares = [
+        np.sum(np.square(array, dtype=np.float64))
+        for array in codec.read(tensors)
+    ]
+    return float(np.sqrt(np.sum(squares)))

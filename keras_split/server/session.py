@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
@@ -66,6 +69,7 @@ class Session:
         self._last_replies = start.replies
         if start.slots:
             with body.half.lock:
+                self._check_slots(start.slots)
                 self._optimizer.set_weights(start.slots)
 
     @property
@@ -171,6 +175,19 @@ class Session:
         with self.body.half.lock:
             self._put_aside()
             self._optimizer.leave()
+
+    def _check_slots(self, slots: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Refuses slots that are not those of its optimizer."""
+        expected = [slot.shape for slot in self._optimizer.weights()]
+        received = [slot.shape for slot in slots]
+        if expected != received:
+            self._optimizer.leave()
+            raise ProtocolError(
+                f"Expected {len(expected)} slots of {self._optimizer.name}. "
+                f"Received: {len(received)}, or of other shapes. Begin a new "
+                "session.",
+                "optimizer",
+            )
 
     def _train(self, message: StepMessage, early: Early | None) -> Message:
         """Answers a message of a step; the last one takes it, once."""

@@ -34,13 +34,6 @@ def body_copy(body: keras.Model) -> keras.Model:
     return made
 
 
-def optimizer_copy(
-    optimizer: keras.optimizers.Optimizer,
-) -> keras.optimizers.Optimizer:
-    """An optimizer of the same config; its slots are still to be built."""
-    return type(optimizer).from_config(optimizer.get_config())
-
-
 def _check_alike(
     made: list[keras.Variable], body: list[keras.Variable]
 ) -> None:

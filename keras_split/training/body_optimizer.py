@@ -1,6 +1,5 @@
 """The optimizer of the body, one for each session, and who built it."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.errors import ProtocolError
+from keras_split.protocol.optimizer_config import OptimizerConfig
 from keras_split.training.microbatch_graph import MicrobatchGraph
 
 _Arrays = list[np.ndarray[Any, Any]]
@@ -47,7 +47,7 @@ class SharedStep:
 
 
 class BodyOptimizer:
-    """The optimizer of one session.
+    """The optimizer of one session, or the server's own for all of them.
 
     Args:
         shared: The graph that it updates the body in.
@@ -69,6 +69,13 @@ class BodyOptimizer:
     def graph(self) -> MicrobatchGraph:
         """The compiled step."""
         return self._shared.graph
+
+    @property
+    def name(self) -> str:
+        """Its class in Keras."""
+        optimizer = self._shared.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        return type(inner).__name__
 
     def enter(self, learning_rate: float) -> float:
         """Makes ready for a step with this session's slots.
@@ -120,89 +127,72 @@ class BodyOptimizer:
             variable.assign(value)
 
 
-def from_json(config: str) -> keras.optimizers.Optimizer:
-    """A Keras optimizer from JSON; only classes of `keras.optimizers`.
+class WithLoss(BodyOptimizer):
+    """The server's own optimizer, for sessions whose loss is on the server.
+
+    Slots are those of the other; the graph knows a loss.
+
+    Args:
+        own: The server's own.
+        shared: A graph of the same optimizer that knows the loss.
+    """
+
+    def __init__(self, own: BodyOptimizer, shared: SharedStep) -> None:
+        super().__init__(shared, lasting=True)
+        self._own = own
+
+    def take_over(self) -> None:
+        """Has the slots of the other in the graph's variables."""
+        self._own.take_over()
+
+    def leave(self) -> None:
+        """Lets go of the graph, when the session ends."""
+        if not self._left:
+            self._left = True
+            self._shared.users -= 1
+
+    def weights(self) -> _Arrays:
+        """A copy of every variable of the optimizer."""
+        return self._own.weights()
+
+    def set_weights(self, values: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Puts a copy back."""
+        self._own.set_weights(values)
+
+
+def build(
+    config: OptimizerConfig, variables: Sequence[keras.Variable] = ()
+) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that a client asks for.
+
+    Args:
+        config: It, within the ranges.
+        variables: Of the body.
 
     Raises:
-        ProtocolError: With reason `"optimizer"`.
+        ProtocolError: With reason `"optimizer"`, if its values do not go
+            together, or it knows more variables than there are.
     """
-    try:
-        value = json.loads(config)
-        name = value["class_name"]
-        kind = getattr(keras.optimizers, name, None)
-        base = keras.optimizers.Optimizer
-        if isinstance(kind, type) and issubclass(kind, base) and kind != base:
-            return keras.optimizers.deserialize(value)
-    except (ValueError, TypeError, KeyError) as error:
+    names, numbers = config.excluded_names, config.excluded_variables
+    if numbers and max(numbers) >= len(variables):
         raise ProtocolError(
-            "Expected the config of a Keras optimizer. Received: "
-            f"{config[:200]!r} ({error}).",
+            f"Expected a variable of the body, below {len(variables)}. "
+            f"Received: {max(numbers)}. Both halves must be of one model.",
+            "optimizer",
+        )
+    kind = getattr(keras.optimizers, config.name)
+    try:
+        made = kind(**config.fields)
+    except (ValueError, TypeError) as error:
+        raise ProtocolError(
+            f"Expected values that go together for {config.name}. Received: "
+            f"{error} Change them on the phone.",
             "optimizer",
         ) from error
-    raise ProtocolError(
-        "Expected an optimizer of keras.optimizers. Received: "
-        f"{name!r}. For one of your own start the server with it: "
-        "server.compile(optimizer).",
-        "optimizer",
-    )
-
-
-def loss_model_from_json(config: str) -> keras.Model:
-    """A model without layers that knows how to compute the loss.
-
-    Raises:
-        ProtocolError: With reason `"loss"`.
-    """
-    try:
-        given = json.loads(config)
-        _check_losses(given)
-        values = keras.saving.deserialize_keras_object(given, safe_mode=True)
-        loss_model = keras.Model()
-        loss_model.compile(
-            loss=values["loss"], loss_weights=values["loss_weights"]
-        )
-    except (ValueError, TypeError, KeyError, ImportError) as error:
-        raise ProtocolError(
-            "Expected the config of a Keras loss, because a model that is "
-            f"cut once has its loss on the server. Received: {config[:200]!r}"
-            f" ({error}). Use a loss of keras.losses.",
-            "loss",
-        ) from error
-    return loss_model
-
-
-def _check_losses(value: Any) -> None:
-    """Raises a `ValueError` for anything but what is in `keras.losses`.
-
-    Keras would build any of its classes from a config, large ones as well.
-    """
-    if isinstance(value, dict) and "class_name" in value:
-        name, module = value["class_name"], value.get("module")
-        if (name, module) == ("function", "builtins"):
-            name, module = value.get("config"), "keras.losses"
-        known = isinstance(name, str) and hasattr(keras.losses, name)
-        if module != "keras.losses" or not known:
-            raise ValueError(f"{name!r} of {module!r} is none")
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            _check_losses(item)
-
-
-def without_rate(config: str) -> str:
-    """The config without what may differ between clients of one graph.
-
-    The learning rate comes with each step, and the name is only a name, which
-    Keras numbers.
-    """
-    try:
-        value = json.loads(config)
-        inner = value["config"].get("inner_optimizer", value)
-        if isinstance(inner["config"].get("learning_rate"), float):
-            del inner["config"]["learning_rate"]
-        for part in (value, inner):
-            part["config"].pop("name", None)
-        return json.dumps(value, sort_keys=True)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return config
+    if names or numbers:
+        excluded = [variables[i] for i in numbers]
+        made.exclude_from_weight_decay(excluded, list(names))
+    if config.loss_scale is not None:
+        scaled = keras.optimizers.LossScaleOptimizer
+        made = scaled(made, **config.loss_scale)
+    return made

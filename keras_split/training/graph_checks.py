@@ -11,6 +11,10 @@ import tensorflow as tf
 from keras_split.errors import ProtocolError
 
 _MARK = "keras_split: "
+_FINITE = {
+    "body": "gradients in the body",
+    "update": "weights of the body and slots of its optimizer after the step",
+}
 
 
 def check(holds: tf.Tensor, what: str, *number: tf.Tensor) -> Any:
@@ -33,12 +37,13 @@ def finite_gradients() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        if failed(error)[0] != "body":
+        expected = _FINITE.get(failed(error)[0])
+        if expected is None:
             raise
         raise ProtocolError(
-            "Expected finite gradients in the body. Received: NaN or "
-            "infinity. The step was not taken; lower the learning rate, or "
-            "look for a broken batch.",
+            f"Expected finite {expected}. Received: NaN or infinity. The step "
+            "was not taken; lower the learning rate, or look for a broken "
+            "batch.",
             "not-finite",
         ) from error
 

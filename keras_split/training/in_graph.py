@@ -14,6 +14,7 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
+from keras_split.protocol.optimizer_config import LEARNING_RATE
 from keras_split.training.graph_checks import check
 from keras_split.training.graph_checks import failed
 from keras_split.training.graph_checks import finite_gradients
@@ -34,6 +35,7 @@ class InGraphBody:
     Attributes:
         graph: The body under the session's optimizer.
         max_grad_norm: Gradients of the features above it are refused.
+        max_smashed_norm: And smashed data above this.
         batch: What it knows of the size of the batch that is traced now;
             None for nothing.
         known_batch: What it would know of a batch, in a graph of its own.
@@ -41,6 +43,7 @@ class InGraphBody:
 
     graph: StepGraph
     max_grad_norm: float
+    max_smashed_norm: float
     batch: int | None = None
     known_batch: KnownBatch = field(default_factory=KnownBatch)
 
@@ -49,8 +52,11 @@ class InGraphBody:
         codec = self.graph.cut_codecs.features
         passed = self.graph.begin(apart(parts, self.batch))
         features = apart(codec.quantize(passed.features), None)
+        finite = _finite(passed.smashed)
+        norm = tf.sqrt(_squares(passed.smashed, self.max_smashed_norm))
         checks = [
-            check(_finite(passed.smashed), "smashed data"),
+            check(finite, "smashed data"),
+            check((norm <= 1.0) | ~finite, "smashed norm", norm),
             check(_finite(codec.dequantize(features)), "features"),
         ]
         return InGraphForward(self, passed, features, checks)
@@ -79,6 +85,9 @@ class InGraphBody:
         if what == "norm":
             limit = self.max_grad_norm
             _refuse(gradient_norm.check_norm, number * limit, limit)
+        if what == "smashed norm":
+            limit = self.max_smashed_norm
+            _refuse(validation.check_smashed_norm, number * limit, limit)
         if what == "rate":
             _refuse(validation.check_learning_rate, number)
         error = validation.not_finite(what)
@@ -125,7 +134,7 @@ class InGraphForward:
             check(tf.reduce_all(tf.math.is_finite(loss)), "loss"),
             check(finite, "features_grad"),
             check((norm <= 1.0) | ~finite, "norm", norm),
-            check(tf.math.is_finite(rate) & (rate >= 0), "rate", rate),
+            check((rate >= 0) & (rate <= LEARNING_RATE.high), "rate", rate),
         ]
         operations = tf.compat.v1.get_default_graph().get_operations
         before = len(operations())

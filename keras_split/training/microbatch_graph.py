@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_split.training.commit import is_float
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.step_graph import StepGraph
-from keras_split.training.step_graph import is_float
 
 
 class MicrobatchGraph(StepGraph):

@@ -19,13 +19,10 @@ import tensorflow as tf
 
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
-from keras_split.errors import ProtocolError
 from keras_split.protocol.contract import Contract
-from keras_split.training import body_optimizer
 from keras_split.training.body_copy import body_copy
-from keras_split.training.body_copy import optimizer_copy
 from keras_split.training.body_optimizer import BodyOptimizer
-from keras_split.training.body_optimizer import SharedStep
+from keras_split.training.body_optimizers import BodyOptimizers
 from keras_split.training.graph_checks import finite_gradients
 from keras_split.training.in_flight import MAX_IN_FLIGHT
 from keras_split.training.in_flight import StepInFlight
@@ -35,7 +32,6 @@ from keras_split.training.server_microbatches import ServerMicrobatches
 from keras_split.training.step_graph import CutCodecs
 
 Early = Callable[[list[CutTensor]], None]
-_MAX_OPTIMIZERS = 8
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
 
 
@@ -64,6 +60,7 @@ class ServerHalf:
         contract: The same.
         cut_codecs: What crosses, to and from wire parts.
         in_flight: The steps that wait.
+        optimizers: What updates it.
         lock: Held while the body computes or is read.
     """
 
@@ -86,6 +83,7 @@ class ServerHalf:
             CutCodec(contract.smashed, rules.gradients, arrives),
         )
         self.in_flight = StepsInFlight(max_in_flight)
+        self.optimizers = BodyOptimizers(body, self._graph)
         self.retrace()
         _HALVES.add(self)
 
@@ -96,14 +94,16 @@ class ServerHalf:
             SplitError: If its layers cannot be made again from their configs.
         """
         with self.lock:
-            return ServerHalf(
+            made = ServerHalf(
                 body_copy(self.body), self.contract, self.in_flight.limit
             )
+            made.optimizers.know_those_of(self.optimizers)
+            return made
 
     def retrace(self) -> None:
         """Forgets compiled graphs, when layers were frozen or thawed."""
         self._trained = [id(v) for v in self.body.trainable_variables]
-        self._steps: dict[tuple[str, str], SharedStep] = {}
+        self.optimizers.forget()
         self._infer = tf.function(
             self._trace_infer,
             input_signature=self.cut_codecs.smashed.part_specs,
@@ -278,14 +278,14 @@ class ServerHalf:
                 variable.assign(value)
 
     def optimizer(self, config: str, loss: str = "") -> BodyOptimizer:
-        """An optimizer for a session, from the JSON config in a `Hello`."""
+        """An optimizer for a session, from the configs in its `Hello`.
+
+        Raises:
+            ProtocolError: With reason `"optimizer"` or `"loss"`, if they say
+                what a client may not ask for.
+        """
         with self.lock:
-            key = (body_optimizer.without_rate(config), loss)
-            if key not in self._steps:
-                self._check_graphs()
-                optimizer = body_optimizer.from_json(config)
-                self._steps[key] = self._share(optimizer, loss)
-            return BodyOptimizer(self._steps[key])
+            return self.optimizers.of_client(config, loss)
 
     def adopt(
         self, optimizer: keras.optimizers.Optimizer | BodyOptimizer
@@ -295,34 +295,21 @@ class ServerHalf:
         Args:
             optimizer: It; or that of another half of the same body, which is
                 copied with its slots.
+
+        Raises:
+            OptionError: If it has several learning rates, or averages weights.
         """
-        if not isinstance(optimizer, BodyOptimizer):
-            return BodyOptimizer(self._share(optimizer), lasting=True)
-        copied = optimizer_copy(optimizer.graph.optimizer)
-        made = BodyOptimizer(self._share(copied), lasting=True)
-        made.set_weights(optimizer.weights())
-        return made
+        with self.lock:
+            return self.optimizers.adopt(optimizer)
 
     # -- graphs ------------------------------------------------------------
 
-    def _check_graphs(self) -> None:
-        """Makes room for one more optimizer: each has a graph and slots."""
-        for key, shared in list(self._steps.items()):
-            if len(self._steps) >= _MAX_OPTIMIZERS and not shared.users:
-                del self._steps[key]
-        if len(self._steps) >= _MAX_OPTIMIZERS:
-            raise ProtocolError(
-                f"Expected at most {_MAX_OPTIMIZERS} different optimizers of "
-                "clients at a time. Received: one more. Use one that others "
-                "use, or start the server with its own: serve --optimizer.",
-                "optimizer",
-            )
-
-    def _share(
-        self, optimizer: keras.optimizers.Optimizer, loss: str = ""
-    ) -> SharedStep:
-        loss_model = body_optimizer.loss_model_from_json(loss) if loss else None
-        graph = MicrobatchGraph(
+    def _graph(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        loss_model: keras.Model | None,
+    ) -> MicrobatchGraph:
+        return MicrobatchGraph(
             self.body,
             self.cut_codecs,
             optimizer,
@@ -330,7 +317,6 @@ class ServerHalf:
             loss_model,
             fused_batchnorm=self.contract.fused_batchnorm,
         )
-        return SharedStep(graph, optimizer)
 
     def _start(
         self,

@@ -24,6 +24,8 @@ import tensorflow as tf
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.errors import ProtocolError
 from keras_split.training import delayed_wgrad
+from keras_split.training.commit import commit
+from keras_split.training.commit import is_float
 from keras_split.training.fused_batchnorm import fused
 from keras_split.training.graph_checks import check
 from keras_split.training.graph_checks import total
@@ -77,6 +79,7 @@ class StepGraph:
         fused_batchnorm: As in `keras_split.compile`.
 
     Attributes:
+        body: The same.
         cut_codecs: The same.
         optimizer: The same.
     """
@@ -91,7 +94,7 @@ class StepGraph:
         *,
         fused_batchnorm: bool = False,
     ) -> None:
-        self._body = body
+        self.body = body
         self.cut_codecs = cut_codecs
         self.optimizer = optimizer
         self._in_flight = in_flight
@@ -298,8 +301,8 @@ class StepGraph:
             else next(given)
             for v in self._state
         ]
-        with fused(self._body, self._fused):
-            features, after, losses = self._body.stateless_call(
+        with fused(self.body, self._fused):
+            features, after, losses = self.body.stateless_call(
                 values, before, smashed, training=True, return_losses=True
             )
         state = [
@@ -385,24 +388,16 @@ class StepGraph:
         smashed_grad: Sequence[tf.Tensor] = (),
     ) -> None:
         """Assigns everything, if all of it is finite."""
-        new = [grad for grad, _ in pairs] + [value for _, value in state]
+        new = [value for _, value in state]
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            new += [grad for grad, _ in pairs]  # else it skips such a step
         finite = self._finite([*smashed_grad, *new])
         with tf.control_dependencies([*ready, *finite]):
-            if pairs:
-                self.optimizer.apply_gradients(pairs)
-            for variable, value in state:
-                variable.assign(value)
+            commit(self.optimizer, pairs, state, self._trained)
 
     def _finite(self, tensors: list[tf.Tensor]) -> list[Any]:
         """What to wait for so that nothing that is not finite goes on."""
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            return []  # it skips such a step by itself
         return [check(tf.math.is_finite(total(tensors)), "body")]
-
-
-def is_float(variable: Any) -> bool:
-    """Whether it holds floats, and not seeds or counts."""
-    return bool(tf.as_dtype(variable.dtype).is_floating)
 
 
 def _bare(values: list[tf.Tensor]) -> Any:

@@ -183,9 +183,82 @@ def decays(optimizer: Any, variable: Any) -> bool:
     """Whether an optimizer takes weight decay from a variable.
 
     `Optimizer._use_weight_decay`, Keras 3.0 on: what
-    `exclude_from_weight_decay` left out.
+    `exclude_from_weight_decay` left out. Asked as Keras asks when it takes a
+    step: of TensorFlow's variable, whose name is longer.
     """
+    if isinstance(variable, keras.Variable):
+        variable = variable.value
     return bool(optimizer._use_weight_decay(variable))
+
+
+def excluded(
+    optimizer: Any, mine: Sequence[Any] = (), theirs: Sequence[Any] = ()
+) -> tuple[list[str], list[int], int]:
+    """What an optimizer was told not to decay.
+
+    `Optimizer._exclude_from_weight_decay` and
+    `_exclude_from_weight_decay_pattern`, Keras 3.0 on, which no config has.
+
+    Args:
+        optimizer: It.
+        mine: Variables of which nobody need be told.
+        theirs: Those of which it is to be told.
+
+    Returns:
+        Parts of names; the numbers of those of `theirs`; and how many there
+        are beside.
+    """
+    keys = set(getattr(optimizer, "_exclude_from_weight_decay", ()))
+    known = [optimizer._var_key(variable) for variable in theirs]
+    numbers = [i for i, key in enumerate(known) if key in keys]
+    keys -= {*known, *map(optimizer._var_key, mine)}
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    names = [] if pattern is None else sorted(pattern.pattern.split("|"))
+    return names, numbers, len(keys)
+
+
+def move_excluded(
+    optimizer: Any, before: Sequence[Any], after: Sequence[Any]
+) -> None:
+    """Lets what holds for some variables hold for others instead.
+
+    `Optimizer._exclude_from_weight_decay` and its cache, Keras 3.0 on.
+    """
+    keys = {
+        optimizer._var_key(old): optimizer._var_key(new)
+        for old, new in zip(before, after, strict=True)
+    }
+    kept = getattr(optimizer, "_exclude_from_weight_decay", None)
+    if kept:
+        moved = {keys.get(key, key) for key in kept}
+        optimizer._exclude_from_weight_decay = moved
+    optimizer._exclude_from_weight_decay_cache = {}
+
+
+def rate_given(optimizer: Any) -> Any:
+    """The learning rate as an optimizer was given it: a number, or a schedule.
+
+    `Optimizer._learning_rate`, Keras 3.0 on; the public `learning_rate` is
+    the number of this moment.
+    """
+    given = getattr(optimizer, "_learning_rate", 0.0)
+    scheduled = callable(given) and not isinstance(given, keras.Variable)
+    return given if scheduled else float(given)
+
+
+def is_bookkeeping(name: str, bare: set[str]) -> bool:
+    """Whether an attribute of an optimizer is none that a user would know.
+
+    What `Optimizer.__init__` sets that is private (Keras 3.0 on), and what
+    TensorFlow's `AutoTrackable` keeps.
+
+    Args:
+        name: Of the attribute.
+        bare: Those that an optimizer has after `Optimizer.__init__`.
+    """
+    private = name.startswith("_") and name in bare
+    tracked = name.startswith(("_self_", "_obj_", "_unconditional_"))
+    return private or tracked or name in ("built", "name")
 
 
 def set_initial_epoch(model: keras.Model, epoch: int) -> None:

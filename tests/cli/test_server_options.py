@@ -45,6 +45,7 @@ def test_each_option_has_its_field(parse):
         *("--tokens", "d", "--max-sessions", "2", "--max-batch", "3"),
         *("--idle-timeout", "4.5", "--max-grad-norm", "5"),
         *("--clip-grad-norm", "6", "--checkpoints", "e"),
+        *("--max-smashed-norm", "8"),
         *("--checkpoint-every", "7", "--checkpoint-every-mib", "0.5"),
         *("--snapshots", "f"),
     )
@@ -59,6 +60,7 @@ def test_each_option_has_its_field(parse):
         idle_timeout_s=4.5,
         max_grad_norm=5.0,
         clip_grad_norm=6.0,
+        max_smashed_norm=8.0,
         checkpoints="e",
         checkpoint_every=7,
         checkpoint_every_bytes=1 << 19,

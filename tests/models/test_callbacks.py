@@ -375,7 +375,7 @@ def test_backup_and_restore_goes_on_as_if_nothing_had_happened(
             epochs = fit(client, 4, callbacks=[backup]).epoch
             weights = both(client, server)
             slots = [np.array(v) for v in client.optimizer.variables]
-            [shared] = server.half._steps.values()
+            [shared] = server.half.optimizers._steps.values()
             return epochs, *weights, slots, shared.owner.weights()
 
     epochs, *undisturbed = train(False)

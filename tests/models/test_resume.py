@@ -415,19 +415,19 @@ def test_optimizers_of_clients_are_counted():
     assert refused.reason == "optimizer"
     assert "at most 8 different optimizers" in refused.text
     assert isinstance(again, Welcome) and isinstance(accepted, Welcome)
-    assert len(server.half._steps) == 8
+    assert len(server.half.optimizers._steps) == 8
 
 
 def test_a_client_that_is_refused_leaves_nothing_behind():
     server = body()
     host = TrainingService(server.half, max_sessions=1)
     host.handle(hello(server))
-    graphs = len(server.half._steps)
+    graphs = len(server.half.optimizers._steps)
 
     refusal = host.handle(Hello(server.contract, links.SGD))
 
     assert refusal.reason == "busy"
-    assert len(server.half._steps) == graphs
+    assert len(server.half.optimizers._steps) == graphs
 
 
 def test_where_labels_stay_on_the_phone_its_loss_is_not_read():

@@ -27,13 +27,17 @@ def test_there_are_as_many_streams_as_sessions_unless_it_is_said():
 
 def test_its_parts_have_its_values():
     config = ServerConfig(
-        idle_timeout_s=7, max_batch=5, clip_grad_norm=2.0, hellos_per_s=0
+        idle_timeout_s=7,
+        max_batch=5,
+        clip_grad_norm=2.0,
+        max_smashed_norm=3,
+        hellos_per_s=0,
     )
 
     assert config.stream_limits == StreamLimits(
         idle_timeout_s=7, hellos_per_s=0
     )
-    assert config.gradient_limits == GradientLimits(1e6, 2.0, 5)
+    assert config.gradient_limits == GradientLimits(1e6, 2.0, 5, 3)
 
 
 def test_options_go_before_the_fields_of_a_config():

@@ -331,7 +331,7 @@ def test_clients_of_equal_optimizers_share_a_graph():
         config = keras.optimizers.serialize(keras.optimizers.Adam(rate))
         enter(host, server, optimizer=json.dumps(config))
 
-    assert len(server.half._steps) == 1
+    assert len(server.half.optimizers._steps) == 1
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Lion"])

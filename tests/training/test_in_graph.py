@@ -50,7 +50,7 @@ def weights(client, server):
 
 
 def state(client, server):
-    [shared] = server.half._steps.values()
+    [shared] = server.half.optimizers._steps.values()
     return (
         weights(client, server)
         + [np.array(v) for v in client.optimizer.variables]
@@ -131,9 +131,10 @@ def test_a_batch_that_is_not_finite_moves_nothing():
     assert client.strategy.next_step == 8
 
 
-def test_gradients_above_the_norm_are_refused(caplog):
+@pytest.mark.parametrize("limit", ["max_grad_norm", "max_smashed_norm"])
+def test_what_is_above_a_norm_is_refused(limit, caplog):
     client, server = links.halves()
-    client._server_link._host = server.host(max_grad_norm=1e-6)
+    client._server_link._host = server.host(**{limit: 1e-6})
     links.compile(client)
 
     history = fit(client, *links.batch(8), epochs=1)

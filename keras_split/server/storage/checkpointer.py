@@ -5,8 +5,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 
+from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.storage.checkpoints import Checkpoints
@@ -34,6 +36,7 @@ class Checkpointer:
             unless the last one took long.
         capture: Takes the state; called while nothing else runs.
         events: Hears of each.
+        odd: As in `HostState.check_finite`.
     """
 
     def __init__(
@@ -43,12 +46,15 @@ class Checkpointer:
         every_bytes: int,
         capture: Callable[[], HostState],
         events: ServerCallback,
+        odd: Collection[int] = (),
     ) -> None:
         self._checkpoints = checkpoints
         self._every = every
         self._every_bytes = every_bytes
         self._capture = capture
         self._events = events
+        self._odd = odd
+        self._failed = ""
         self._steps = self._tried = self._saved = 0
         self._written: deque[dict[str, int]] = deque(maxlen=2)
         self._writing: threading.Thread | None = None
@@ -106,9 +112,8 @@ class Checkpointer:
         """
         if not self.try_now(anyway=False):
             raise ProtocolError(
-                "Expected to write a checkpoint. Received: an error of the "
-                "server's disk; its log says which. The steps are taken, but "
-                "would be lost with the server. Free some space there.",
+                f"Expected to write a checkpoint. Received: {self._failed} "
+                "The steps are taken, but would be lost with the server.",
                 "checkpoint",
             )
 
@@ -133,8 +138,14 @@ class Checkpointer:
     def _write(self, state: HostState, steps: int) -> bool:
         began = time.perf_counter()
         try:
-            path: Path = self._checkpoints.save(state)
-        except OSError as error:
+            path: Path = self._checkpoints.save(state, self._odd)
+        except (OSError, DataError) as error:
+            self._failed = (
+                "an error of the server's disk; its log says which. Free "
+                "some space there."
+                if isinstance(error, OSError)
+                else "weights or slots that are not finite."
+            )
             _LOG.error(
                 "no checkpoint was written (%s); training goes on, and the "
                 "one before is kept",

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
 from keras_split.protocol.messages import Message
@@ -38,12 +40,40 @@ class HostState:
         body: Every variable of the body: weights, statistics, seeds.
         slots: Variables of the server's own optimizer, if it has one.
         sessions: Those that are open.
+        optimizer: The class of the server's own optimizer; empty without
+            one, or in a file that does not say.
     """
 
     fingerprint: str
     body: _Arrays
     slots: _Arrays
     sessions: Sequence[SessionState]
+    optimizer: str = ""
+
+    def check_finite(self, odd: Collection[int] = ()) -> None:
+        """Refuses a state that nobody could train on with.
+
+        Args:
+            odd: Variables of the body, by number, that may be anything: they
+                were infinite before anybody trained, such as masks.
+
+        Raises:
+            DataError: If there is NaN or infinity in it.
+        """
+        groups = {
+            "the body": [a for i, a in enumerate(self.body) if i not in odd],
+            "the optimizer": self.slots,
+            "a session's optimizer": [
+                a for s in self.sessions for a in s.slots
+            ],
+        }
+        for what, arrays in groups.items():
+            if not all(map(floats_are_finite, arrays)):
+                raise DataError(
+                    "Expected finite numbers in what a server keeps. "
+                    f"Received: NaN or infinity in {what}. Go on from the "
+                    "checkpoint before, with a lower learning rate."
+                )
 
 
 class Checkpoints:
@@ -73,12 +103,18 @@ class Checkpoints:
         for draft in self.folder.glob("checkpoint-*.partial"):
             draft.unlink(missing_ok=True)  # of a write that was killed
 
-    def save(self, state: HostState) -> Path:
+    def save(self, state: HostState, odd: Collection[int] = ()) -> Path:
         """Writes a state.
+
+        Args:
+            state: It.
+            odd: As in `HostState.check_finite`.
 
         Raises:
             OSError: If it cannot be written; the others are as they were.
+            DataError: If it is not finite; they are, too.
         """
+        state.check_finite(odd)
         found = self._found()
         number = found[-1][0] + 1 if found else 1
         path = self.folder / f"checkpoint-{number:08d}.npz"
@@ -87,8 +123,14 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
-    def load(self, fingerprint: str) -> tuple[HostState, Path] | None:
+    def load(
+        self, fingerprint: str, odd: Collection[int] = ()
+    ) -> tuple[HostState, Path] | None:
         """Reads the last state that is whole; None if there was never one.
+
+        Args:
+            fingerprint: Of the model.
+            odd: As in `HostState.check_finite`.
 
         Raises:
             DataError: If all of them are damaged, or of another model.
@@ -97,6 +139,7 @@ class Checkpoints:
         for _, path in reversed(found):
             try:
                 state = _from_arrays(npz.read(path))
+                state.check_finite(odd)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 _LOG.error(
                     "checkpoint %s is damaged (%s); the one before is used",
@@ -162,6 +205,7 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
         "fingerprint": state.fingerprint,
         "body": _put(arrays, "body", state.body),
         "slots": _put(arrays, "slots", state.slots),
+        "optimizer": state.optimizer,
         "sessions": [],
     }
     for i, session in enumerate(state.sessions):
@@ -198,6 +242,7 @@ def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> HostState:
         _get(arrays, "body", about["body"]),
         _get(arrays, "slots", about["slots"]),
         sessions,
+        about.get("optimizer", ""),
     )
 
 

@@ -1,0 +1,103 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_split
+from keras_split.client.strategy import SplitStrategy
+from keras_split.models import ServerModel
+from tests import nets
+
+LOSS = "sparse_categorical_crossentropy"
+DATA = nets.vectors()
+
+
+def adam():
+    return keras.optimizers.Adam(0.05)
+
+
+def halves(cut=("a", "b")):
+    model = nets.built(nets.dense)
+    return keras_split.compile(model, list(cut), quantization="float32")
+
+
+def fitted(client, server, epochs=1):
+    """Trains over gRPC."""
+    with server.serve(port=0) as running:
+        strategy = SplitStrategy(f"grpc://{running.target}")
+        client.compile(adam(), LOSS, strategy=strategy)
+        log = client.fit(
+            *DATA, batch_size=8, epochs=epochs, shuffle=False, verbose=0
+        )
+        client.close()
+    return log.history["loss"]
+
+
+def whole():
+    model = nets.built(nets.dense)
+    model.compile(adam(), LOSS)
+    model.fit(*DATA, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(
+    "grpc", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
+def test_a_model_cut_once_trains_with_an_optimizer_of_the_server(grpc):
+    expected = nets.values_of(whole())
+    client, server = halves(("a",))
+    server.compile(adam())
+
+    if grpc:
+        fitted(client, server, epochs=2)
+    else:
+        client.compile(keras.optimizers.Adam(0.05), LOSS)
+        client.fit(*DATA, batch_size=8, epochs=2, shuffle=False, verbose=0)
+
+    found = [np.array(v) for v in [*client.head.variables]]
+    found += [np.array(v) for v in server.body.variables]
+    assert nets.largest_difference(expected, found) < 1e-6
+
+
+def test_sessions_of_other_losses_share_the_slots_of_the_server():
+    client, server = halves(("a",))
+    other, _ = halves(("a",))
+    server.compile(adam())
+    with server.serve(port=0) as running:
+        for phone, loss in ((client, LOSS), (other, "mean_squared_error")):
+            strategy = SplitStrategy(f"grpc://{running.target}")
+            phone.compile(adam(), loss, strategy=strategy)
+            x, y = DATA
+            y = y if loss == LOSS else np.eye(3, dtype="float32")[y]
+            phone.fit(x, y, batch_size=8, verbose=0)
+            phone.close()
+
+    steps = 2 * -(-len(DATA[0]) // 8)
+    assert int(server.optimizer.iterations) == steps
+
+
+def test_a_compiled_server_comes_back_from_a_file_with_its_slots(tmp_path):
+    client, server = halves()
+    server.compile(adam())
+    fitted(client, server)
+    server.save(tmp_path / "server.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "server.keras")
+
+    assert isinstance(loaded, ServerModel)
+    kept = [np.array(v) for v in server.optimizer.variables]
+    found = [np.array(v) for v in loaded.optimizer.variables]
+    assert nets.largest_difference(kept, found) == 0
+    assert np.isfinite(fitted(client, loaded)[-1])
+    assert int(loaded.optimizer.iterations) == 2 * int(kept[0])
+
+
+def test_a_server_may_have_a_schedule_though_the_rate_travels():
+    client, server = halves()
+    schedule = keras.optimizers.schedules.ExponentialDecay(1e-9, 1, 0.5)
+    server.compile(keras.optimizers.Adam(schedule))
+
+    fitted(client, server, epochs=2)
+
+    found = [np.array(v) for v in server.body.variables]
+    expected = [np.array(v) for v in whole().get_layer("b").variables]
+    assert nets.largest_difference(expected, found) < 1e-6
