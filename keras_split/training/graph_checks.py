@@ -12,8 +12,8 @@ from keras_split.errors import ProtocolError
 
 _MARK = "keras_split: "
 _FINITE = {
-    "body": "gradients in the body",
-    "update": "weights of the body and slots of its optimizer after the step",
+    "body": "gradients and statistics in the body",
+    "update": "gradients, weights and slots in the body",
 }
 
 

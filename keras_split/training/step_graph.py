@@ -387,11 +387,12 @@ class StepGraph:
         ready: Sequence[Any] = (),
         smashed_grad: Sequence[tf.Tensor] = (),
     ) -> None:
-        """Assigns everything, if all of it is finite."""
-        new = [value for _, value in state]
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            new += [grad for grad, _ in pairs]  # else it skips such a step
-        finite = self._finite([*smashed_grad, *new])
+        """Assigns everything, if all of it is finite.
+
+        Gradients of the weights are not looked at by themselves: what they
+        make is, and a `LossScaleOptimizer` skips those that are not finite.
+        """
+        finite = self._finite([*smashed_grad, *(value for _, value in state)])
         with tf.control_dependencies([*ready, *finite]):
             commit(self.optimizer, pairs, state, self._trained)
 
