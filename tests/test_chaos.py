@@ -72,6 +72,19 @@ def run(folder, name, plan=lambda server: (), **options):
     return losses, weights, committed(folder / f"{name}.log"), proxy, server
 
 
+def run_here(folder, **options):
+    """A quiet run with the server in this process, which starts faster."""
+    client, server = links.halves("int8")
+    state = {"checkpoints": folder / "quiet", "checkpoint_every": 7}
+    with server.serve(port=0, **state) as running:
+        with Proxy(running.port) as proxy:
+            losses = train(client, proxy.target, **options)
+    server.save(folder / "quiet.keras")
+    body = keras.models.load_model(folder / "quiet.keras")
+    weights = [v.numpy() for v in [*client.variables, *body.variables]]
+    return losses, weights, proxy
+
+
 def moments(total, count, seed):
     """Random numbers of bytes, not in the first or the last few messages."""
     numbers = random.Random(seed)
@@ -137,7 +150,7 @@ def test_with_private_bodies_a_death_and_two_cuts_change_nothing(tmp_path):
 )
 def test_a_death_and_two_cuts_change_nothing(tmp_path, overlap):
     short = {"steps": 20, "epochs": 2}
-    losses, weights, _, quiet, _ = run(tmp_path, "quiet", **short)
+    losses, weights, quiet = run_here(tmp_path, **short)
     points = moments(quiet.passed, 3, seed=1)
 
     def plan(server):

@@ -71,6 +71,18 @@ def trained_far(scheme="grpc", strategy=None, **options):
         return trained(client, server, address, **(strategy or {}))
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """A training in one process, with nothing of the package."""
+    return trained(*halves())
+
+
+@pytest.fixture(scope="module")
+def far():
+    """The same over gRPC."""
+    return trained_far()
+
+
 # -- the package --------------------------------------------------------------
 
 
@@ -178,8 +190,8 @@ def test_schemes_of_an_installed_package_are_known_without_an_import(installed):
 # -- codec --------------------------------------------------------------------
 
 
-def test_a_codec_changes_bytes_and_no_number(extras):
-    raw, plain_bytes = trained(*halves())
+def test_a_codec_changes_bytes_and_no_number(extras, plain):
+    raw, plain_bytes = plain
 
     here, here_bytes = trained(*halves(codec="deflate"))
     there, there_bytes = trained_far(codec="deflate")
@@ -204,19 +216,19 @@ def test_a_codec_refuses_another_size(nbytes, extras):
 # -- defense ------------------------------------------------------------------
 
 
-def test_a_defense_trains_to_the_same_bits_in_process_and_over_grpc(extras):
+def test_a_defense_trains_to_the_same_bits_in_process_and_over_grpc(
+    extras, plain
+):
     def defended():
         keras.utils.set_random_seed(0)
         hidden = extras.defense.HiddenChannels(0.7)
         return keras_split.defenses.Chain([hidden], seed=7)
 
-    plain, _ = trained(*halves())
-
     here, _ = trained(*halves(defenses=defended()))
     there, _ = trained_far(defenses=defended())
 
     assert links.same(here, there)
-    assert not links.same(here, plain)
+    assert not links.same(here, plain[0])
 
 
 class Sent(keras_split.SessionTap):
@@ -270,8 +282,8 @@ def test_a_defense_hides_the_same_on_the_phone(extras, tmp_path):
 # -- transport ----------------------------------------------------------------
 
 
-def test_a_transport_is_chosen_by_its_scheme(extras):
-    expected, counted = trained_far()
+def test_a_transport_is_chosen_by_its_scheme(extras, far):
+    expected, counted = far
 
     found, found_counted = trained_far("delayed")
     parts, _ = trained_far("delayed", {"microbatches": 2})
@@ -302,8 +314,8 @@ def over_http(extras):
         server.stop(0)
 
 
-def test_http_trains_bit_for_bit_as_grpc_does(over_http):
-    expected, _ = trained_far()
+def test_http_trains_bit_for_bit_as_grpc_does(over_http, far):
+    expected, _ = far
     client, _ = halves()
     _, server = halves()
 

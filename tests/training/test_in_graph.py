@@ -65,8 +65,10 @@ def joins(client):
 BY_CHANNEL = Quantization(Rule("int8", "channel"), Rule("int4", "tensor"))
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8", BY_CHANNEL])
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.parametrize(
+    ("quantization", "steps_per_execution"),
+    [("float32", 1), ("int8", 3), (BY_CHANNEL, 1)],
+)
 def test_it_does_what_messages_do_bit_for_bit(
     quantization, steps_per_execution
 ):

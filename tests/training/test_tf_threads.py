@@ -19,8 +19,8 @@ from keras_split.training import tf_threads
 from tests import links
 
 
-@pytest.mark.parametrize("clients", [4, 9])
-def test_many_clients_train_at_the_same_time(clients):
+def test_many_clients_train_at_the_same_time():
+    clients = 9  # more than TensorFlow has threads
     _, server = links.halves()
     histories, steps = [], []
     with server.serve(port=0) as running:
@@ -33,7 +33,7 @@ def test_many_clients_train_at_the_same_time(clients):
             history = model.fit(
                 *links.batch(32),
                 batch_size=8,
-                epochs=3,
+                epochs=2,
                 validation_data=links.batch(8),
                 verbose=0,
             )
@@ -52,7 +52,7 @@ def test_many_clients_train_at_the_same_time(clients):
         for model in models:
             model.close()
 
-    assert steps == [12] * clients
+    assert steps == [8] * clients
     assert np.isfinite([h["loss"] + h["val_loss"] for h in histories]).all()
     assert all(np.isfinite(value).all() for value in links.state(server))
 
