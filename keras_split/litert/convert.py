@@ -15,6 +15,7 @@ from keras_split.errors import ExportError
 from keras_split.litert import lowering
 from keras_split.litert.contents import operations
 from keras_split.litert.lowering.depthwise import MOST_CHANNELS
+from keras_split.litert.special_values import repaired
 
 Functions = dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]
 
@@ -76,7 +77,7 @@ def convert(
         raise ExportError(
             f"Expected LiteRT's own operations. Received: {custom}. {_ELSE}"
         )
-    return content
+    return repaired(content)
 
 
 @contextlib.contextmanager
