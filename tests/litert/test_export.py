@@ -253,6 +253,14 @@ def test_a_client_without_loss(tmp_path):
         client.export(tmp_path / "client.tflite", optimizer="sgd")
 
 
+def test_losses_and_weights_of_unknown_outputs(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    client.compile("sgd", "mse", loss_weights={"nobody": 2.0})
+
+    with pytest.raises(ExportError, match="Received: nobody"):
+        client.export(tmp_path / "client.tflite")
+
+
 def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):
     client = client_of(nets.built(nets.dense), ["a", "b"])
     path = tmp_path / "client.tflite"
