@@ -97,9 +97,9 @@ def check_masks(model: Any, outputs: Sequence[Any], where: str) -> None:
         if output is not None and keras_private.mask_of(output) is not None:
             raise ExportError(
                 f"Expected {_made_by(symbolic)} to give a tensor without a "
-                f"mask, which has no place in a phone's file. Received: one "
-                f"{where}. Give masked steps a sample weight of 0, or use the "
-                "mask up in the layer before."
+                "mask, which has no place in a phone's file. Received: one "
+                f"{where}. Cut behind the layer that uses the mask up, or "
+                "mask with keras.ops.where instead."
             )
 
 
