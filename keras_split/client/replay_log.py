@@ -13,16 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from keras_split.compression import codecs
+from keras_split.errors import DataError
+from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import payload_bytes
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
+from keras_split.protocol.wire.frames import parse
 from keras_split.utils import workers
 from keras_split.utils.arena import Arena
 
 _LOG = logging.getLogger("keras_split")
 _RAW = codecs.get("raw")  # to compress once more would cost a step its time
 _LENGTHS = struct.Struct("<QQ")  # of an envelope, and of the payload behind it
+# What a file that is missing, cut off or overwritten makes of its reader.
+_DAMAGED = (
+    OSError,
+    struct.error,
+    ProtocolError,
+    OverflowError,
+    MemoryError,
+)
 _LIMIT_BYTES = 1 << 48  # of one tensor: it is our own file
 _AHEAD_BYTES = 64 << 20  # that copies and the disk may be behind
 
@@ -209,12 +220,24 @@ class ReplayLog:
         return Path(self._folder.name) / str(step.step)
 
     def _read(self, step: _Step) -> Iterator[Message]:
-        with self._path(step).open("rb") as file:
-            while lengths := file.read(_LENGTHS.size):
-                about, payload = map(file.read, _LENGTHS.unpack(lengths))
-                yield convert.from_wire(
-                    pb.Envelope.FromString(about), payload, _RAW, _LIMIT_BYTES
-                )
+        path = self._path(step)
+        try:
+            with path.open("rb") as file:
+                while lengths := file.read(_LENGTHS.size):
+                    about, payload = map(file.read, _LENGTHS.unpack(lengths))
+                    yield convert.from_wire(
+                        parse(pb.Envelope, about),
+                        payload,
+                        _RAW,
+                        _LIMIT_BYTES,
+                    )
+        except _DAMAGED as error:
+            raise DataError(
+                f"Expected step {step.step} as it was sent in {path}, to send "
+                f"it again to a server that lost it. Received: {error}. Keep "
+                "temporary files while a client runs; go on from a saved "
+                "state of both halves."
+            ) from error
 
 
 def _pieces(message: Message) -> Iterator[Any]:

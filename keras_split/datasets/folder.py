@@ -18,6 +18,7 @@ from keras_split.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -158,8 +159,9 @@ def _read_image(path: Path, shape: tuple[int, int, int]) -> Images:
         ) from error
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            colored = _to_mode(upright, "L" if shape[2] == 1 else "RGB")
+            shallow = _to_8_bits(image)
+            upright = ImageOps.exif_transpose(shallow)
+            colored = upright.convert("L" if shape[2] == 1 else "RGB")
             resized = colored.resize(
                 (shape[1], shape[0]), Image.Resampling.BILINEAR
             )
@@ -176,11 +178,25 @@ def _read_image(path: Path, shape: tuple[int, int, int]) -> Images:
     return np.asarray(resized, np.uint8).reshape(shape)
 
 
-def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":
+def _to_8_bits(image: "Image.Image") -> "Image.Image":
+    """The image with 8 bits a channel; Pillow clips deeper ones at 255.
+
+    Raises:
+        ValueError: If nothing says which of its values is white.
+    """
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        # Pillow clips 16-bit gray at 255, which would turn it white.
-        gray = (np.asarray(image, np.uint16) >> 8).astype(np.uint8)
-        image = Image.fromarray(gray)
-    return image.convert(mode)
+    # Until Pillow 10.2, 16-bit PNG opens in the mode of 32 bits.
+    deep = image.mode == "I" and image.format == "PNG"
+    (bits, *_) = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
+    if deep or (image.mode.startswith("I;16") and bits == 16):
+        gray = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        made = Image.fromarray(gray)
+        made.getexif().update(image.getexif())
+        return made
+    if image.mode[:1] in "IF":
+        raise ValueError(
+            "expected 8 or 16 bits a channel, received numbers of mode "
+            f"{image.mode} whose range nobody knows; save it with 8 bits"
+        )
+    return image

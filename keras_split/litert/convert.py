@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras_split.errors import ExportError
 from keras_split.litert import lowering
 from keras_split.litert.contents import operations
+from keras_split.litert.lowering.depthwise import MOST_CHANNELS
+from keras_split.litert.special_values import repaired
 
 Functions = dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]
 
@@ -51,6 +53,7 @@ def convert(
         for name, (function, specs) in functions.items()
     }
     _check_captures(module, traced)
+    _check_depthwise(traced, layers)
     with tempfile.TemporaryDirectory() as folder, _silent():
         tf.saved_model.save(
             module,
@@ -74,7 +77,7 @@ def convert(
         raise ExportError(
             f"Expected LiteRT's own operations. Received: {custom}. {_ELSE}"
         )
-    return content
+    return repaired(content)
 
 
 @contextlib.contextmanager
@@ -100,6 +103,26 @@ def _check_captures(module: tf.Module, traced: Mapping[str, Any]) -> None:
                     "Expected layers that use their weights alone. Received: "
                     f"one that uses {found.group(1) if found else 'a state'!r}"
                     f". {_RANDOM}"
+                )
+
+
+def _check_depthwise(
+    traced: Mapping[str, Any], layers: Mapping[str, str]
+) -> None:
+    """Refuses a convolution that would never come back on a phone."""
+    for function in traced.values():
+        for op in function.graph.get_operations():
+            if op.type != "DepthwiseConv2dNative":
+                continue
+            channels = op.outputs[0].shape[3]
+            kernel = tf.get_static_value(op.inputs[1])
+            if channels > MOST_CHANNELS and kernel is None:
+                raise ExportError(
+                    "Expected depthwise convolutions of at most "
+                    f"{MOST_CHANNELS:,} channels, the most that LiteRT can "
+                    f"train. Received: {channels:,} in "
+                    f"{_layer(op.name, layers)}. Freeze that layer "
+                    "(trainable = False), or cut so that the server has it."
                 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_split.errors import ExportError
+from keras_split.litert import silent
 from keras_split.litert.convert import convert
 from keras_split.litert.description import describe
 from keras_split.litert.description import dumps
@@ -94,6 +95,7 @@ def check(
             "phone. Received: one cut. Pass cut=[first, second]."
         )
     for segment in (client.head, client.tail):
+        silent.check_stateless(segment)
         for layer in keras_private.flatten_layers(segment):
             if layer.compute_dtype not in (None, "float32"):
                 raise ExportError(
@@ -187,6 +189,12 @@ def _losses(client: PhoneHalf, given: Any) -> list[OutputLoss]:
 def _each(names: list[str], given: Any) -> list[Any]:
     """What was given for each output: one for all, by name or in order."""
     if isinstance(given, dict):
+        unknown = [str(name) for name in given if name not in names]
+        if unknown:
+            raise ExportError(
+                f"Expected names of outputs: {', '.join(names)}. Received: "
+                f"{', '.join(unknown)}. Name each output as the model does."
+            )
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)) and len(given) == len(names):
         return list(given)

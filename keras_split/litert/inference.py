@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_split.defenses.chain import INFERENCE
 from keras_split.errors import ExportError
+from keras_split.litert import silent
 from keras_split.litert.calibration import observe
 from keras_split.litert.convert import convert
 from keras_split.litert.description import describe
@@ -118,8 +119,8 @@ class InferenceSignatures:
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data of a batch, and what stays for the tail."""
         inputs = [given[f"x_{n}"] for n in self._boundary.head_inputs]
-        with keras.StatelessScope(self._values):
-            made = keras.tree.flatten(self._head(inputs, training=False))
+        made = self._call(self._head, inputs)
+        self._boundary.check_skips(made)
         with tf.name_scope(CUT_SCOPE):
             return self._boundary.leaving(made, INFERENCE)
 
@@ -127,6 +128,14 @@ class InferenceSignatures:
         """The model's outputs."""
         with tf.name_scope(CUT_SCOPE):
             inputs = self._boundary.arriving(given)
-        with keras.StatelessScope(self._values):
-            made = keras.tree.flatten(self._tail(inputs, training=False))
+        made = self._call(self._tail, inputs)
         return {f"prediction_{i}": output for i, output in enumerate(made)}
+
+    def _call(
+        self, segment: keras.Model, inputs: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        scope = keras.StatelessScope(self._values)
+        with scope, silent.watched(scope, [v for v, _ in self._values]):
+            made = keras.tree.flatten(segment(inputs, training=False))
+        silent.check_rows(segment, made, self._size)
+        return list(made)

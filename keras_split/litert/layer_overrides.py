@@ -109,6 +109,13 @@ def _normalization(layer: Any, batch: Batch) -> Callable[..., tf.Tensor]:
                 f"renorm. Received: {layer.path!r}. Take LayerNormalization "
                 "behind masked inputs, or pass renorm=False."
             )
+        if inputs.shape[0] != batch.size:
+            raise ExportError(
+                "Expected BatchNormalization of one row for each of "
+                f"{batch.size} examples. Received: {layer.path!r}, which gets "
+                f"{inputs.shape[0]}. Keep other axes out of the batch: "
+                "keras.layers.TimeDistributed does."
+            )
         rank = len(inputs.shape)
         axis = layer.axis % rank
         channels = inputs.shape[axis]

@@ -31,17 +31,18 @@ class OutputLoss:
 
     def __init__(self, name: str, loss: Any, weight: float = 1.0) -> None:
         self.loss = _standard(name, loss)
+        kind = type(self.loss)
         self.name = keras.utils.get_registered_name(type(self.loss))
         self.name = str(getattr(self.loss, "name", self.name))
         self.weight = weight
-        self.sparse = isinstance(
-            self.loss, keras.losses.SparseCategoricalCrossentropy
-        )
+        # A class of one's own that is made from one of these is its own.
+        self.sparse = kind is keras.losses.SparseCategoricalCrossentropy
+        self.binary = kind is keras.losses.BinaryCrossentropy
         self.label_dtype = "int32" if self.sparse else "float32"
-        self.accuracy = self.sparse or isinstance(
-            self.loss,
-            keras.losses.CategoricalCrossentropy
-            | keras.losses.BinaryCrossentropy,
+        self.accuracy = (
+            self.sparse
+            or self.binary
+            or kind is keras.losses.CategoricalCrossentropy
         )
 
     def label_shape(self, prediction: Sequence[int]) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ class OutputLoss:
         """The number of right answers, as Keras' accuracy counts them."""
         if self.sparse:
             right = tf.equal(_best(predictions), labels)
-        elif isinstance(self.loss, keras.losses.BinaryCrossentropy):
+        elif self.binary:
             right = tf.equal(predictions > 0.5, labels > 0.5)
         else:
             right = tf.equal(_best(predictions), _best(labels))
@@ -102,7 +103,7 @@ class OutputLoss:
         if config.get("from_logits"):
             logits = predictions
         smoothing = config.get("label_smoothing") or 0.0
-        if isinstance(self.loss, keras.losses.BinaryCrossentropy):
+        if self.binary:
             labels = labels * (1.0 - smoothing) + 0.5 * smoothing
             return tf.reduce_mean(_binary(labels, predictions, logits), -1)
         classes = predictions.shape[-1]
@@ -111,7 +112,7 @@ class OutputLoss:
         elif smoothing:
             labels = labels * (1.0 - smoothing) + smoothing / classes
         if logits is not None:
-            logs = tf.nn.log_softmax(logits)
+            return _softmax_crossentropy(labels, logits)
         elif self.sparse:
             logs = tf.nn.log_softmax(tf.math.log(_clip(predictions)))
         else:
@@ -127,8 +128,30 @@ def _binary(
         yes = tf.math.log(_clip(predictions))
         no = tf.math.log(1.0 - _clip(predictions))
         return -(labels * yes + (1.0 - labels) * no)
-    tail = tf.math.log(1.0 + tf.exp(-tf.abs(logits)))
-    return tf.nn.relu(logits) - logits * labels + tail
+
+    @tf.custom_gradient
+    def crossentropy(logits: tf.Tensor) -> Any:
+        rest = tf.math.log(1.0 + tf.exp(-tf.abs(logits)))
+        loss = tf.nn.relu(logits) - logits * labels + rest
+        # At 0 as well, where those of Relu and Abs are not it.
+        return loss, lambda grad: grad * (tf.sigmoid(logits) - labels)
+
+    return crossentropy(logits)
+
+
+def _softmax_crossentropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """With TensorFlow's gradient, which takes labels to sum to 1."""
+
+    @tf.custom_gradient
+    def crossentropy(logits: tf.Tensor) -> Any:
+        loss = -tf.reduce_sum(labels * tf.nn.log_softmax(logits), -1)
+
+        def gradient(grad: tf.Tensor) -> tf.Tensor:
+            return grad[..., tf.newaxis] * (tf.nn.softmax(logits) - labels)
+
+        return loss, gradient
+
+    return crossentropy(logits)
 
 
 def _standard(name: str, loss: Any) -> keras.Loss:
@@ -139,7 +162,14 @@ def _standard(name: str, loss: Any) -> keras.Loss:
             "client.compile(optimizer, loss) before client.export, or pass "
             'mode="infer".'
         )
-    found = keras.losses.get(loss)
+    try:
+        found = keras.losses.get(loss)
+    except (TypeError, ValueError) as error:
+        raise ExportError(
+            f"Expected a keras.Loss for the output {name!r}. Received: "
+            f"{loss!r}. Pass an object such as "
+            "keras.losses.MeanSquaredError(), one for each output."
+        ) from error
     if not isinstance(found, keras.Loss):
         # By name Keras returns a function; its class has the same name.
         given = getattr(found, "__name__", str(found))
@@ -149,6 +179,7 @@ def _standard(name: str, loss: Any) -> keras.Loss:
                 isinstance(candidate, type)
                 and issubclass(candidate, keras.Loss)
                 and candidate.__name__.lower() == wanted
+                and getattr(keras.losses, given, None) is found
             ):
                 found = candidate()
                 break
@@ -160,7 +191,9 @@ def _standard(name: str, loss: Any) -> keras.Loss:
             )
     config = found.get_config()
     problem = ""
-    if found.reduction in (None, "none"):
+    if type(found).__call__ is not keras.Loss.__call__:
+        problem = "a __call__ of its own"
+    elif found.reduction in (None, "none"):
         problem = "reduction=None"
     elif config.get("axis", -1) != -1:
         problem = f"axis={config['axis']}"

@@ -9,7 +9,14 @@ import tensorflow as tf
 from keras_split.errors import ExportError
 from keras_split.utils import keras_private
 
-_KINDS = ("SGD", "Adam", "AdamW")
+_KINDS = {
+    kind.__name__: kind
+    for kind in (
+        keras.optimizers.SGD,
+        keras.optimizers.Adam,
+        keras.optimizers.AdamW,
+    )
+}
 
 
 class Updated(NamedTuple):
@@ -36,9 +43,9 @@ class Update:
 
     def __init__(self, optimizer: keras.Optimizer) -> None:
         kind = type(optimizer).__name__
-        if kind not in _KINDS:
+        if _KINDS.get(kind) is not type(optimizer):
             raise ExportError(
-                f"Expected one of the optimizers {', '.join(_KINDS)}. "
+                f"Expected one of Keras' {', '.join(_KINDS)}. "
                 f"Received: {kind}. Pass client.export(..., optimizer="
                 "keras.optimizers.SGD(0.01, momentum=0.9))."
             )
@@ -57,6 +64,13 @@ class Update:
                     f"{option}={value}. Leave it out; clipnorm and clipvalue "
                     "work weight by weight."
                 )
+        if callable(keras_private.rate_given(optimizer)):
+            raise ExportError(
+                "Expected a learning rate that is a number, for a phone gives "
+                "its file one with each step. Received: a schedule. Pass "
+                "client.export(..., optimizer=keras.optimizers.SGD(0.1)), and "
+                "the schedule to the phone's fit(learning_rate=function)."
+            )
         self._optimizer = optimizer
         self._adam = kind != "SGD"
         momentum = getattr(optimizer, "momentum", 0.0)
@@ -82,10 +96,10 @@ class Update:
             step: Number of steps taken before this one, scalar, int32.
         """
         optimizer = self._optimizer
-        if optimizer.clipnorm is not None:
-            gradient = _clip_by_norm(gradient, optimizer.clipnorm)
-        elif optimizer.clipvalue is not None:
-            bound = optimizer.clipvalue
+        # To Keras, a bound of 0 or less is none.
+        if (bound := optimizer.clipnorm or 0) > 0:
+            gradient = _clip_by_norm(gradient, bound)
+        elif (bound := optimizer.clipvalue or 0) > 0:
             gradient = tf.clip_by_value(gradient, -bound, bound)
         decay = optimizer.weight_decay
         if decay is not None and keras_private.decays(optimizer, variable):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.errors import ExportError
+from keras_split.litert import silent
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.layer_overrides import layer_overrides
 from keras_split.litert.optimizers import Update
@@ -50,22 +51,31 @@ class TracedSegment:
         """Outputs in inference mode."""
         size = _batch_size(inputs)
         batch = Batch(size, tf.constant(size), tf.constant(0))
+        values = self.state.values(read)
+        scope = keras.StatelessScope(values)
         with (
-            keras.StatelessScope(self.state.values(read)),
+            scope,
+            silent.watched(scope, [v for v, _ in values]),
             layer_overrides(self.model, batch),
         ):
             made: list[tf.Tensor] = _list(self.model(inputs, training=False))
+        silent.check_rows(self.model, made, size)
         return made
 
     def train(
         self, read: Sequence[tf.Tensor], inputs: list[tf.Tensor], batch: Batch
     ) -> Run:
         """Outputs in training mode; nothing is assigned."""
-        scope = keras.StatelessScope(
-            self.state.values(read), collect_losses=True
-        )
-        with scope, layer_overrides(self.model, batch):
+        values = self.state.values(read)
+        scope = keras.StatelessScope(values, collect_losses=True)
+        moving = self.state.statistics
+        with (
+            scope,
+            silent.watched(scope, [v for v, _ in values], moving),
+            layer_overrides(self.model, batch),
+        ):
             outputs = _list(self.model(inputs, training=True))
+        silent.check_rows(self.model, outputs, batch.size)
         if scope.losses:
             raise ExportError(
                 f"Expected layers without a loss of their own in the "

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_split.compression.cut import client_cuts
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.defenses.chain import Moment
+from keras_split.litert import silent
 from keras_split.litert.half import PhoneHalf
 
 Tensors = dict[str, tf.Tensor]
@@ -48,6 +49,7 @@ class SignatureIO:
         self.smashed, self.features = cuts.smashed, cuts.features
         self.features_grad = cuts.features_grad
         self.smashed_grad = cuts.smashed_grad
+        self._head = client.head
         self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
         behind = len(contract.features) + len(self.skips)
@@ -70,6 +72,17 @@ class SignatureIO:
         return named("smashed", self.smashed, parts) | {
             f"skip_{i}": made[n] for i, n in enumerate(self.skips)
         }
+
+    def check_skips(self, made: list[tf.Tensor]) -> None:
+        """Refuses what goes from head to tail with a mask.
+
+        Raises:
+            ExportError: If there is such a thing.
+        """
+        skipping = [
+            made[i] if i in self.skips else None for i in range(len(made))
+        ]
+        silent.check_masks(self._head, skipping, "that the tail would heed")
 
     def defended(
         self, made: list[tf.Tensor], moment: Moment

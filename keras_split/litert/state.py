@@ -108,11 +108,14 @@ def digest(constants: Iterable[tuple[keras.Variable, Any]]) -> str:
 
 
 def _moving(model: keras.Model) -> list[keras.Variable]:
-    """Statistics of the BatchNormalization layers that are trained."""
+    """Statistics of the BatchNormalization layers that are trained.
+
+    One with a `call` of its own would take them over rows that are filled up.
+    """
     return [
         variable
         for layer in keras_private.flatten_layers(model)
-        if isinstance(layer, keras.layers.BatchNormalization)
+        if type(layer).call is keras.layers.BatchNormalization.call
         and layer.trainable
         for variable in (layer.moving_mean, layer.moving_variance)
     ]

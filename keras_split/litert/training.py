@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_split.defenses.chain import INFERENCE
 from keras_split.defenses.chain import Moment
+from keras_split.litert import silent
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
@@ -96,6 +97,7 @@ class TrainingSignatures:
             self._inputs(given),
             Batch(self._size, given["count"], given["step"]),
         )
+        self._boundary.check_skips(run.outputs)
         leaving = self._boundary.leaving(run.outputs, _moment(given))
         return leaving | {"penalty": run.penalty}
 
@@ -106,6 +108,9 @@ class TrainingSignatures:
         batch = Batch(self._size, given["count"], given["step"], _TAIL_SALT)
         read = self.tail.state.read()
         run = self.tail.train(read, arriving, batch)
+        silent.check_masks(
+            self._client.tail, run.outputs, "that its loss would heed"
+        )
         loss, correct = self._score(given, run.outputs)
         loss += run.penalty
         count = len(boundary.features.specs)

@@ -1,5 +1,6 @@
 """What a half of a model knows of how it was cut."""
 
+import math
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -90,6 +91,17 @@ class Contract:
             labels_on_server=config["labels_on_server"],
             fused_batchnorm=config.get("fused_batchnorm", False),
         )
+
+    def reply_limit_bytes(self, batch: int) -> int:
+        """More bytes than any honest reply about a batch has, decoded.
+
+        Both of what may come back, at 16 bytes an element: twice those of a
+        float64, so that scales and positions have room in any rule.
+        """
+        elements = sum(
+            math.prod(spec.shape) for spec in (*self.smashed, *self.features)
+        )
+        return (1 << 16) + 16 * batch * elements
 
     def bytes_per_sample(self, batch: int = 1) -> tuple[float, float]:
         """Payload bytes of one training step `(uplink, downlink)` a sample.

@@ -184,6 +184,7 @@ def _grpc(route: Route, contract: Contract) -> Transport:
         credentials=route.credentials,
         connect_timeout_s=route.connect_timeout_s,
         reply_timeout_s=route.reply_timeout_s,
+        reply_limit_bytes=contract.reply_limit_bytes,
     )
 
 

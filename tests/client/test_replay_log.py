@@ -8,6 +8,7 @@ import pytest
 from keras_split.client import replay_log as module
 from keras_split.client.replay_log import ReplayLog
 from keras_split.compression.rules import Rule
+from keras_split.errors import DataError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import payload_bytes
@@ -226,6 +227,21 @@ def test_all_of_it_is_forgotten_while_the_disk_is_busy(slow_disk):
     slow_disk.release(2)
     settle(sent)
     assert files(sent) == ["0"]
+    sent.clear()
+
+
+@pytest.mark.parametrize("content", [None, b"damaged" * 9])
+def test_files_that_others_removed_or_damaged_are_named(content):
+    sent = steps(1, 0)
+    settle(sent)
+    path = Path(sent._folder.name) / "0"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(DataError, match="step 0 as it was sent"):
+        list(sent.since(0))
+
     sent.clear()
 
 

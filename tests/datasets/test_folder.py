@@ -124,6 +124,34 @@ def test_images_of_every_mode_are_read(tmp_path, pixels, expected, channels):
     )
 
 
+def test_deep_png_is_read_by_any_pillow(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    pixels = np.full((4, 4), 51 << 8, np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.png")
+    opened = Image.open
+
+    def as_before_10_3(path):
+        with opened(path) as image:
+            old = Image.fromarray(np.asarray(image, np.int32))
+        old.format = "PNG"
+        return old
+
+    monkeypatch.setattr(Image, "open", as_before_10_3)
+    (x, _), _, _ = load_folder(tmp_path, (2, 2, 1))
+
+    assert (x == 51).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_images_of_no_known_range_are_refused(tmp_path, dtype):
+    (tmp_path / "a").mkdir()
+    pixels = np.full((4, 4), 0.5, dtype)
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.tif")
+
+    with pytest.raises(DataError, match=r"0\.tif.*range nobody knows"):
+        load_folder(tmp_path, (2, 2, 1))
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\. There is no such folder"):
         load_folder(tmp_path / "none", (4, 4, 3))

@@ -181,6 +181,14 @@ def test_a_variable_of_nobody_is_refused(tmp_path):
         client.export(tmp_path / "client.tflite", batch_size=2)
 
 
+def test_a_depthwise_layer_that_would_hang_is_refused(tmp_path):
+    wide = layers.DepthwiseConv2D(1, depth_multiplier=2417, name="wide")
+    client = client_of(with_layer(wide, (2, 2, 2)), ["a", "b"])
+
+    with pytest.raises(ExportError, match=r"4,832 .* 4,834 in 'wide'"):
+        client.export(tmp_path / "client.tflite", batch_size=1)
+
+
 def shared():
     layer = layers.Dense(4, name="twice")
     x = values = keras.Input((4,))
@@ -243,6 +251,14 @@ def test_a_client_without_loss(tmp_path):
 
     with pytest.raises(ExportError, match="client.compile"):
         client.export(tmp_path / "client.tflite", optimizer="sgd")
+
+
+def test_losses_and_weights_of_unknown_outputs(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    client.compile("sgd", "mse", loss_weights={"nobody": 2.0})
+
+    with pytest.raises(ExportError, match="Received: nobody"):
+        client.export(tmp_path / "client.tflite")
 
 
 def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):

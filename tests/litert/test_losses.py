@@ -140,10 +140,43 @@ def test_losses_may_be_named(name):
     assert OutputLoss("y", name).name == long
 
 
+class Doubled(LOSSES.BinaryCrossentropy):
+    """A loss of one's own, made from one that we know."""
+
+    def call(self, y_true, y_pred):
+        return 2.0 * super().call(y_true, y_pred)
+
+
+class Whole(LOSSES.Loss):
+    """Decides by itself what a batch makes."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return tf.reduce_max(tf.abs(y_true - y_pred))
+
+
+def mean_squared_error(y_true, y_pred):
+    """Not the one of that name."""
+    return tf.reduce_mean(tf.abs(y_true - y_pred), -1)
+
+
+def test_a_loss_made_from_another_is_itself():
+    y, p = tf.constant([[0.0, 1.0]]), tf.constant([[0.2, 0.3]])
+    subject = OutputLoss("y", Doubled())
+
+    value = subject.value(y, p, tf.ones(1), tf.constant(1))
+
+    assert float(value) == pytest.approx(float(Doubled()(y, p)))
+    assert not subject.accuracy
+
+
 @pytest.mark.parametrize(
     "loss, word",
     [
+        (mean_squared_error, "the function 'mean_squared_error'"),
+        (Whole(), "a __call__ of its own"),
         (None, "client.compile"),
+        ("nobody", "'nobody'"),
+        (["mse", "mae"], "one for each output"),
         (lambda y, p: 0.0, "MeanSquaredError()"),
         (LOSSES.MeanSquaredError(reduction=None), "reduction=None"),
         (LOSSES.CategoricalCrossentropy(axis=1), "axis=1"),

@@ -19,7 +19,17 @@ CASES = {
     "adamw": lambda: OPTIMIZERS.AdamW(0.1, weight_decay=0.1),
     "clipped by norm": lambda: OPTIMIZERS.SGD(0.1, clipnorm=0.5),
     "clipped by value": lambda: OPTIMIZERS.Adam(0.1, clipvalue=0.3),
+    "not clipped by norm": lambda: OPTIMIZERS.SGD(0.1, clipnorm=0.0),
+    "not clipped by value": lambda: OPTIMIZERS.SGD(0.1, clipvalue=-1.0),
 }
+
+
+class SGD(OPTIMIZERS.SGD):
+    """One's own, with another rule."""
+
+
+def schedule():
+    return OPTIMIZERS.schedules.ExponentialDecay(0.1, 2, 0.3)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,6 +98,10 @@ def test_excluded_weights_do_not_decay():
         (lambda: OPTIMIZERS.Adam(amsgrad=True), "amsgrad"),
         (lambda: OPTIMIZERS.SGD(global_clipnorm=1.0), "clipnorm"),
         (lambda: OPTIMIZERS.SGD(use_ema=True), "use_ema"),
+        (lambda: OPTIMIZERS.SGD(schedule()), "a schedule"),
+        (lambda: OPTIMIZERS.Adam(lambda: 0.1), "a schedule"),
+        (lambda: SGD(0.1), "Keras' SGD"),
+        (lambda: OPTIMIZERS.LossScaleOptimizer(SGD(0.1)), "LossScale"),
         (
             lambda: OPTIMIZERS.SGD(gradient_accumulation_steps=2),
             "gradient_accumulation_steps=2",

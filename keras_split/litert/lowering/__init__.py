@@ -45,7 +45,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Relu6": activations.relu6,
     "ResizeBilinear": shapes.resize,
     "ResizeNearestNeighbor": shapes.resize,
+    "Rsqrt": activations.rsqrt,
+    "Selu": activations.selu,
     "Softsign": activations.softsign,
+    "Sqrt": activations.sqrt,
     "StridedSlice": shapes.strided_slice,
     "Tile": shapes.tile,
 }

@@ -1,6 +1,6 @@
 """Functions of single values whose stock gradient LiteRT lacks.
 
-Sigmoid, Tanh, Selu, Softplus, SiLU, softmax and what is made of comparisons
+Sigmoid, Tanh, Softplus, SiLU, softmax and what is made of comparisons
 and arithmetic need no row: TensorFlow's own gradients convert.
 """
 
@@ -13,6 +13,10 @@ from keras_split.litert.lowering import operation
 
 # TensorFlow's 1 / sqrt(2), which has float32's digits in every dtype.
 _GELU = float(np.float32(math.sqrt(0.5)))
+
+# Klambauer et al., arXiv 1706.02515: the scale, and the scale times alpha.
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_ALPHA = 1.7580993408473768599402175208123
 
 
 def relu(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
@@ -35,6 +39,24 @@ def leaky_relu(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
 def elu(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
     """The gradient of Elu: `exp(x)`, which is `y + 1`, below zero."""
     return y_grad * (tf.minimum(op.outputs[0], 0.0) + 1.0)
+
+
+def selu(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
+    """The gradient of Selu; at 0 that of its upper half, as in TensorFlow."""
+    y = op.outputs[0]
+    scale = tf.constant(_SELU_SCALE, y.dtype)
+    return y_grad * tf.where(y < 0, y + _SELU_ALPHA, scale)
+
+
+def rsqrt(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
+    """The gradient of Rsqrt; of nothing, nothing, also at 0."""
+    y = op.outputs[0]
+    return _of_nothing(y_grad, y_grad * -0.5 * (y * y * y))
+
+
+def sqrt(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
+    """The gradient of Sqrt; of nothing, nothing, also at 0."""
+    return _of_nothing(y_grad, y_grad * 0.5 / op.outputs[0])
 
 
 def softsign(op: tf.Operation, y_grad: tf.Tensor) -> tf.Tensor:
@@ -89,6 +111,11 @@ def _gelu_slope(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         near, density * x + 0.5, y / tf.where(near, tf.ones_like(x), x)
     )
     return probability + x * density
+
+
+def _of_nothing(y_grad: tf.Tensor, x_grad: tf.Tensor) -> tf.Tensor:
+    """What TensorFlow does, where the product is 0 times infinity."""
+    return tf.where(tf.equal(y_grad, 0.0), tf.zeros_like(x_grad), x_grad)
 
 
 def _sum_to(op: tf.Operation, grad: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,11 @@ from keras_split.litert.lowering import operation
 from keras_split.litert.lowering import windows
 from keras_split.litert.lowering.windows import Windows
 
+# A kernel that is a run-time tensor is LiteRT's own, which sums into a buffer
+# of this many floats. A pixel of more channels never fits into it, and the
+# call never returns (ai-edge-litert 2.1 to 2.3).
+MOST_CHANNELS = 4832
+
 
 def depthwise_conv2d(
     op: tf.Operation, y_grad: tf.Tensor
@@ -38,12 +43,8 @@ def input_gradient(
             rows.length + rows.reach,
             columns.length + columns.reach,
         )
-        x_grad = tf.nn.depthwise_conv2d(
-            y_grad,
-            tf.reverse(kernel, (0, 1)),
-            (1, 1, 1, 1),
-            "VALID",
-            dilations=sliding.dilations,
+        x_grad = _convolve(
+            y_grad, tf.reverse(kernel, (0, 1)), sliding.dilations
         )
     else:
         x_grad = sliding.scatter(
@@ -68,11 +69,9 @@ def kernel_gradient(
     if sliding.strides == sliding.dilations == (1, 1) and multiplier == 1:
         # Each tap is a sum over all windows, which is what a kernel as large
         # as `y_grad` makes of the image. Examples are so many more channels.
-        sums = tf.nn.depthwise_conv2d(
+        sums = _convolve(
             _join_batch(sliding.cover(x)),
             tf.reshape(_join_batch(y_grad), (*y_grad.shape[1:3], -1, 1)),
-            (1, 1, 1, 1),
-            "VALID",
         )
         if batch > 1:
             sums = tf.reduce_sum(tf.reshape(sums, (*size, batch, channels)), 2)
@@ -83,6 +82,30 @@ def kernel_gradient(
         for tap in sliding.taps(x)
     ]
     return tf.reshape(tf.stack(sums), (*size, channels, multiplier))
+
+
+def _convolve(
+    x: tf.Tensor, kernel: tf.Tensor, dilations: tuple[int, int] = (1, 1)
+) -> tf.Tensor:
+    """A depthwise convolution of `(rows, columns, channels, 1)`, unpadded.
+
+    In as many parts as LiteRT needs; channels have nothing to do with each
+    other.
+    """
+    channels = x.shape[3]
+    parts = -(-channels // MOST_CHANNELS)
+    most = -(-channels // parts)
+    sizes = [most] * (channels // most)
+    sizes += [channels % most] if channels % most else []
+    images = tf.split(x, sizes, 3) if parts > 1 else [x]
+    kernels = tf.split(kernel, sizes, 2) if parts > 1 else [kernel]
+    made = [
+        tf.nn.depthwise_conv2d(
+            image, part, (1, 1, 1, 1), "VALID", dilations=dilations
+        )
+        for image, part in zip(images, kernels, strict=True)
+    ]
+    return tf.concat(made, 3) if parts > 1 else made[0]
 
 
 def _join_batch(x: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,9 @@ class GrpcTransport(Transport):
             large body takes a minute: the server traces its graph.
         secure: Whether to speak TLS.
         credentials: What to show the server, and how to know it.
+        reply_limit_bytes: The most that a reply to so many examples may
+            take, on the wire and decoded; a server could make gigabytes of
+            kilobytes.
 
     Raises:
         DataError: If a file of the credentials is of no use.
@@ -61,11 +65,14 @@ class GrpcTransport(Transport):
         reply_timeout_s: float = 600.0,
         secure: bool = False,
         credentials: Credentials | None = None,
+        reply_limit_bytes: Callable[[int], int] | None = None,
     ) -> None:
         self._address = address
+        self._limit_of = reply_limit_bytes
+        self._room = 0  # bytes of the reply that may still come
         self._codec = codec
         self._broken = False
-        self._unanswered: deque[tuple[str, float]] = deque()
+        self._unanswered: deque[tuple[str, float, int]] = deque()
         calling = metadata(credentials)
         channel = open_channel(
             address,
@@ -74,7 +81,9 @@ class GrpcTransport(Transport):
             timeout_s=connect_timeout_s,
         )
         self._stream = Stream(channel, _TRAIN, calling, reply_timeout_s)
-        self._envelopes = frames.join(self._frames(), REPLY_LIMIT_BYTES)
+        self._envelopes = frames.join(
+            self._frames(), REPLY_LIMIT_BYTES, self._take
+        )
 
     def carry(self, message: Message) -> Message:
         """Sends a message and waits for its reply."""
@@ -96,11 +105,19 @@ class GrpcTransport(Transport):
         self._expect(message)
 
     def _expect(self, message: Message) -> None:
-        self._unanswered.append((_what(message), time.monotonic()))
+        limit = REPLY_LIMIT_BYTES
+        if self._limit_of is not None:
+            limit = min(limit, self._limit_of(_batch_size(message)))
+        self._unanswered.append((_what(message), time.monotonic(), limit))
+
+    def _take(self, nbytes: int) -> bool:
+        self._room -= nbytes
+        return self._room >= 0
 
     def _collect(self) -> Message:
         self._check_whole()
-        what, began = self._unanswered.popleft()
+        what, began, limit = self._unanswered.popleft()
+        self._room = limit
         self._broken = True  # until it is here
         try:
             reply, content = next(self._envelopes)
@@ -117,11 +134,11 @@ class GrpcTransport(Transport):
         self._broken = False
         if content is None:
             raise TransportError(
-                f"Expected a reply of at most {REPLY_LIMIT_BYTES:,} bytes. "
+                f"Expected a reply of at most {limit:,} bytes. "
                 f"Received: {reply.payload_bytes:,} bytes from "
                 f"{self._address}. Use a smaller batch."
             )
-        return convert.from_wire(reply, content, self._codec, REPLY_LIMIT_BYTES)
+        return convert.from_wire(reply, content, self._codec, limit)
 
     def close(self) -> None:
         """Ends the stream and closes the connection."""
@@ -258,3 +275,11 @@ def _end(
     channel.close()
     if reader is not threading.current_thread():
         reader.join(_LAST_S)
+
+
+def _batch_size(message: Message) -> int:
+    """Of how many examples a message is; 0 if of none."""
+    sent = getattr(message, "tensors", None)
+    rows = sent[0].shape[0] if sent else 0
+    microbatch = getattr(message, "microbatch", None)
+    return max(rows, microbatch.batch if microbatch is not None else 0)

@@ -15,6 +15,9 @@ ROWS = {
     "Reciprocal": (tf.math.reciprocal, SHAPE),
     "Relu": (tf.nn.relu, SHAPE),
     "Relu6": (lambda x: tf.nn.relu6(4.0 * x), SHAPE),
+    "Rsqrt": (lambda x: tf.math.rsqrt(tf.abs(x) + 0.1), SHAPE),
+    "Sqrt": (lambda x: tf.sqrt(tf.abs(x) + 0.1), SHAPE),
+    "Selu": (tf.nn.selu, SHAPE),
     "Softsign": (tf.nn.softsign, SHAPE),
 }
 # `Inv` is Reciprocal's old name; LiteRT has the new one only.
@@ -75,6 +78,19 @@ def test_gelu_around_zero(approximate):
     assert_same_gradients(
         lambda x: keras.activations.gelu(x, approximate=approximate), x
     )
+
+
+def test_selu_at_zero():
+    assert_same_gradients(tf.nn.selu, np.array([-1.0, -0.0, 0.0, 1e-9, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "root, bound", [(tf.sqrt, tf.maximum), (tf.math.rsqrt, tf.minimum)]
+)
+def test_roots_pass_nothing_on_at_zero(root, bound):
+    x = np.array([0.0, 0.25, 4.0])
+
+    assert_same_gradients(lambda x: bound(root(x), 1.5), x)
 
 
 def test_relu6_stops_at_both_ends():

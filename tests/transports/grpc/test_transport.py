@@ -7,19 +7,23 @@ import time
 import weakref
 
 import grpc
+import numpy as np
 import pytest
 
 from keras_split.compression import codecs
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Snapshot
 from keras_split.server.grpc.servicer import SERVICE
 from keras_split.transports.grpc import transport as transports
+from keras_split.transports.grpc.transport import GrpcTransport
 from keras_split.transports.grpc.transport import Stream
 from tests import links
 from tests.transports.scripted import Scripted
@@ -205,6 +209,41 @@ def test_a_reply_over_the_limit_is_refused(monkeypatch):
             wire.exchange(Forward(session, 0, smashed))
 
     assert "Use a smaller batch." in str(info.value)
+
+
+def test_a_reply_of_more_than_its_batch_is_not_decoded():
+    codec = codecs.get("zstd")
+    contract = links.halves("int8", codec="zstd")[0].contract
+    most = contract.reply_limit_bytes(2)
+    huge = CutTensor("drop", (2, most), np.zeros((2, most), np.uint8), None)
+    server = links.listen(Scripted(lambda m: Features(0, [huge], 0.0)), "zstd")
+    smashed = links.smashed(contract, size=2)
+
+    with server.start() as running:
+        wire = GrpcTransport(
+            running.target, codec, reply_limit_bytes=contract.reply_limit_bytes
+        )
+        with pytest.raises(ProtocolError, match="over the limit"):
+            wire.exchange(Forward("s", 0, smashed))
+        wire.close()
+
+
+def test_a_payload_of_more_than_its_batch_is_not_kept():
+    contract = links.halves()[0].contract
+    codes = np.zeros((2, contract.reply_limit_bytes(2)), np.uint8)
+    huge = CutTensor("drop", codes.shape, codes, None)
+    server = links.listen(Scripted(lambda m: Features(0, [huge], 0.0)))
+    smashed = links.smashed(contract, size=2)
+
+    with server.start() as running:
+        wire = GrpcTransport(
+            running.target,
+            codecs.get("raw"),
+            reply_limit_bytes=contract.reply_limit_bytes,
+        )
+        with pytest.raises(TransportError, match="reply of at most"):
+            wire.exchange(Forward("s", 0, smashed))
+        wire.close()
 
 
 def test_a_reply_that_is_not_understood_is_refused(start, monkeypatch):
