@@ -286,7 +286,7 @@ def test_a_wrong_shape_is_refused(any_link):
 
     assert error.reason == "shape"
     assert str(error) == (
-        "Expected 'first' of shape ('batch', 7, 7, 4), the same batch in "
+        "Expected 'first' of shape (batch, 7, 7, 4), the same batch in "
         "every tensor. Received: (8, 4, 7, 7)."
     )
 
@@ -346,8 +346,8 @@ def test_a_truncated_payload_is_refused(link, missing):
 
     assert reply.refusal.reason == "truncated"
     assert reply.refusal.text == (
-        f"Expected 6,272 bytes of tensor 'first'. Received: {6272 - missing:,}"
-        "; the payload is truncated. Send it again."
+        "Expected 6,272 bytes of codes in tensor 'first'. Received: "
+        f"{6272 - missing:,}; the payload is truncated. Send it again."
     )
 
 

@@ -21,7 +21,9 @@ from tests.disturbances import ServeProcess
 from tests.disturbances import committed
 
 STEPS, EPOCHS, SIZE = 200, 10, 8
-RETRY = Retry(give_up_s=120, first_s=0.05, longest_s=0.5)
+# A server is back within 15 s; a client that lost its way shall fail soon.
+RETRY = Retry(give_up_s=45, first_s=0.05, longest_s=0.5)
+PATIENCE_S = 45  # for a reply
 # Room for four steps in memory and some more on disk: then the phone has to
 # ask for a checkpoint.
 NARROW = replace(RETRY, memory_bytes=10_000, disk_bytes=15_000)
@@ -40,7 +42,10 @@ def train(
         keras.optimizers.SGD(0.05, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         strategy=SplitStrategy(
-            f"grpc://{target}", retry=retry, overlap=overlap
+            f"grpc://{target}",
+            retry=retry,
+            overlap=overlap,
+            reply_timeout_s=PATIENCE_S,
         ),
     )
     x, y = links.batch(SIZE * steps // epochs)
@@ -239,6 +244,7 @@ def test_a_phone_with_litert_is_cut_off_ten_times(tmp_path):
                     tmp_path / "client.tflite",
                     f"grpc://{proxy.target}",
                     retry=RETRY,
+                    reply_timeout_s=PATIENCE_S,
                 )
                 history = phone.fit(batches(x, y, SIZE), verbose=False)
                 state = phone.get_state()

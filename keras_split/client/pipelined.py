@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from keras_split.client.retry import LATER
 from keras_split.client.session import ClientSession
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
@@ -15,6 +14,7 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Microbatch
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.reasons import LATER
 from keras_split.transports import Transport
 from keras_split.transports.transport import expect
 

@@ -11,11 +11,10 @@ import tenacity
 
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
+from keras_split.protocol.reasons import LATER
 
 _LOG = logging.getLogger("keras_split")
 _T = TypeVar("_T")
-# Refusals that say: not now.
-LATER = ("busy", "memory", "rate", "stopping")
 
 
 @dataclass(frozen=True)

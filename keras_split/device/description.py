@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 
 FORMAT = 1
@@ -17,8 +18,6 @@ _ADVICE = (
     "Export the model again with client.export('client.tflite') and copy both "
     "files, client.tflite and client.json, to one folder."
 )
-# For a file that cannot train; the server wants an optimizer all the same.
-_NO_OPTIMIZER = '{"class_name": "SGD", "config": {"learning_rate": 0.0}}'
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ class Description:
             contract=Contract.from_config(config["contract"]),
             inputs=_tensors(config["inputs"]),
             outputs=tuple(_output(item) for item in config["outputs"]),
-            optimizer=str(optimizer.get("config", _NO_OPTIMIZER)),
+            optimizer=str(optimizer.get("config", NO_OPTIMIZER)),
             learning_rate=float(optimizer.get("learning_rate", 0.0)),
             matrix=_matrix(preprocess),
             offset=_numbers(preprocess["offset"]) if preprocess else None,

@@ -1,7 +1,8 @@
 """What client.json says of the .tflite beside it.
 
 It is all that a client in another language needs: names, shapes, dtypes,
-quantization, codec, protocol and fingerprint.
+quantization, codec, protocol and fingerprint, and the `Hello` to begin with.
+`client.schema.json` beside this module is the JSON schema of it.
 """
 
 import hashlib
@@ -16,7 +17,10 @@ from keras_split.litert import contents
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.state import Entry
+from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.wire.proto_json import hello_to_json
 from keras_split.training import optimizer_description
 from keras_split.utils.version import __version__
 
@@ -50,6 +54,8 @@ def describe(
         precision: Of the weights.
         preprocess: The network's own preparation of images from 0 to 255.
     """
+    described = None if optimizer is None else _optimizer(client, optimizer)
+    config = described["config"] if described else NO_OPTIMIZER
     return {
         "format": FORMAT,
         "keras_split": __version__,
@@ -58,6 +64,7 @@ def describe(
         "precision": precision,
         "batch_size": batch_size,
         "contract": client.contract.get_config(),
+        "hello": hello_to_json(Hello(client.contract, config)),
         # They are in the .tflite, with their seed; this only says which.
         "defenses": client.defenses.describe(),
         "inputs": _inputs(client),
@@ -69,9 +76,7 @@ def describe(
             }
             for i in client.wiring.skips
         ],
-        "optimizer": None
-        if optimizer is None
-        else _optimizer(client, optimizer),
+        "optimizer": described,
         "preprocess": None if preprocess is None else affine(preprocess),
         "state": [
             {

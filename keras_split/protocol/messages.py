@@ -13,6 +13,8 @@ from keras_split.protocol.contract import Contract
 
 PROTOCOL = 1
 MAX_MICROBATCHES = 64
+# Of a client that only predicts; the server wants an optimizer all the same.
+NO_OPTIMIZER = '{"class_name": "SGD", "config": {"learning_rate": 0.0}}'
 
 
 @dataclass(frozen=True)

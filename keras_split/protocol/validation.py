@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.rules import Rule
@@ -15,6 +16,16 @@ from keras_split.protocol.optimizer_config import LEARNING_RATE
 # client logs its loss as NaN and goes on.
 NOT_TAKEN = ("not-finite", "norm")
 
+_ADVICE = {
+    "fingerprint": "The two halves come from different models or cuts; export "
+    "both from one keras_split.compile, or name the same preset, input size, "
+    "classes and cut on both sides.",
+    "cut": "Export both halves from one keras_split.compile.",
+    "quantization": "Pass the same quantization on both sides.",
+    "codec": "Pass the same codec on both sides; one of another package is "
+    "registered on both with keras_split.codecs.register.",
+}
+
 
 def check_contract(theirs: Contract, ours: Contract) -> None:
     """Refuses a client that was cut from another model, or otherwise.
@@ -23,39 +34,14 @@ def check_contract(theirs: Contract, ours: Contract) -> None:
         ProtocolError: With reason `"fingerprint"`, `"cut"`,
             `"quantization"` or `"codec"`.
     """
-    for reason, expected, received, advice in (
-        (
-            "fingerprint",
-            ours.fingerprint,
-            theirs.fingerprint,
-            "The two halves come from different models or cuts; export both "
-            "from one keras_split.compile, or name the same preset, input "
-            "size, classes and cut on both sides.",
-        ),
-        (
-            "cut",
-            (ours.smashed, ours.features, ours.labels_on_server),
-            (theirs.smashed, theirs.features, theirs.labels_on_server),
-            "Export both halves from one keras_split.compile.",
-        ),
-        (
-            "quantization",
-            ours.quantization,
-            theirs.quantization,
-            "Pass the same quantization on both sides.",
-        ),
-        (
-            "codec",
-            ours.codec_name,
-            theirs.codec_name,
-            "Pass the same codec on both sides; one of another package is "
-            "registered on both with keras_split.codecs.register.",
-        ),
-    ):
+    wanted, given = _terms(ours), _terms(theirs)
+    for reason, part in wanted:
+        expected, received = wanted[reason, part], given[reason, part]
         if expected != received:
+            what = f"{reason}, {part}:" if part else reason
             raise ProtocolError(
-                f"Expected {reason} {_short(expected)}. Received: "
-                f"{_short(received)}. {advice}",
+                f"Expected {what} {_short(expected)}. Received: "
+                f"{_short(received)}. {_ADVICE[reason]}",
                 reason,
             )
 
@@ -80,10 +66,17 @@ def check_tensors(
     batch = tensors[0].shape[0] if tensors and tensors[0].shape else 0
     for tensor, spec in zip(tensors, specs, strict=True):
         expected = (batch, *spec.shape)
-        if tensor.shape != expected or batch < 1:
+        if tensor.shape != expected:
             raise ProtocolError(
-                f"Expected {spec.name!r} of shape {('batch', *spec.shape)}"
-                f", the same batch in every tensor. Received: {tensor.shape}.",
+                f"Expected {spec.name!r} of shape "
+                f"{_shape('batch', *spec.shape)}, the same batch in every "
+                f"tensor. Received: {tensor.shape}.",
+                "shape",
+            )
+        if batch < 1:
+            raise ProtocolError(
+                f"Expected one example or more in {spec.name!r}. Received: a "
+                f"batch of 0, shape {tensor.shape}. Send no step for it.",
                 "shape",
             )
         codes, rows = _packed(rule, batch, spec.shape)
@@ -210,6 +203,39 @@ def check_smashed_norm(norm: float, limit: float) -> None:
             "or start the server with a larger --max-smashed-norm.",
             "norm",
         )
+
+
+def _terms(contract: Contract) -> dict[tuple[str, str], str]:
+    """What two contracts must have in common, in words.
+
+    By reason and by part of what it is about, the more telling ones first.
+    """
+    rules = contract.quantization
+    on_server = contract.labels_on_server
+    return {
+        ("fingerprint", ""): contract.fingerprint,
+        ("cut", "smashed data"): _specs(contract.smashed),
+        ("cut", "features"): _specs(contract.features),
+        ("cut", "labels"): "on the server" if on_server else "on the phone",
+        ("quantization", ""): str(rules),
+        ("quantization", "activations"): _rule(rules.activations),
+        ("quantization", "gradients"): _rule(rules.gradients),
+        ("codec", ""): contract.codec_name,
+    }
+
+
+def _specs(specs: Sequence[TensorSpec]) -> str:
+    """Names and shapes of tensors, such as `'conv' (8, 8, 4)`."""
+    return ", ".join(f"{s.name!r} {_shape(*s.shape)}" for s in specs) or "none"
+
+
+def _shape(*axes: object) -> str:
+    return f"({', '.join(map(str, axes))})"
+
+
+def _rule(rule: Rule) -> str:
+    """All fields of a rule, such as `dtype int8, granularity example`."""
+    return ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
 
 
 def _short(value: object) -> str:

@@ -225,6 +225,8 @@ class TrainingService:
             if self._stopping and session.begins(message):
                 self._check_open()
             if isinstance(message, Goodbye | Checkpoint):
+                if isinstance(message, Checkpoint):
+                    _check_durable(body.keeps_checkpoints)
                 body.make_durable()
                 if isinstance(message, Goodbye):
                     self.close(session.name)
@@ -298,4 +300,15 @@ class TrainingService:
             session.body.durable_steps(session),
             session.body.keeps_checkpoints,
             replies_early=True,
+        )
+
+
+def _check_durable(keeps_checkpoints: bool) -> None:
+    """Promises nothing that a server without checkpoints cannot keep."""
+    if not keeps_checkpoints:
+        raise ProtocolError(
+            "Expected a server that keeps checkpoints. Received: a Checkpoint "
+            "to one that keeps none: its steps are lost with it. Start it with "
+            "serve --checkpoints FOLDER; Welcome.keeps_checkpoints says so.",
+            "checkpoint",
         )

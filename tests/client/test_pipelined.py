@@ -23,7 +23,7 @@ from tests.disturbances import ServeProcess
 from tests.disturbances import committed
 
 COUNT = 3
-RETRY = Retry(give_up_s=60, first_s=0.01, longest_s=0.1)
+RETRY = Retry(give_up_s=30, first_s=0.01, longest_s=0.1)
 
 
 class Line(Transport):

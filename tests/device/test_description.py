@@ -2,9 +2,17 @@ import json
 import shutil
 
 import pytest
+from google.protobuf import json_format
 
+from keras_split.compression import codecs
 from keras_split.device.description import Description
 from keras_split.errors import DataError
+from keras_split.litert.description import describe
+from keras_split.litert.description import dumps
+from keras_split.protocol.messages import Hello
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import split_pb2 as pb
+from tests import links
 
 
 @pytest.fixture
@@ -37,6 +45,28 @@ def test_it_says_what_the_exporter_wrote(copied):
     assert json.loads(description.optimizer)["class_name"] == "SGD"
     assert {"head_forward", "tail_step"} <= set(description.signatures)
     assert description.matrix is None
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_hello_that_is_ready_is_the_one_that_the_client_says(files, trains):
+    for name in ("int8", "small") if trains else ("float32",):
+        path = files[name]
+        if not trains:
+            client, _ = links.halves(name)
+            about = describe(
+                client, path.read_bytes(), mode="infer", batch_size=8
+            )
+            path = path.with_name("infer.tflite")
+            path.write_bytes(files[name].read_bytes())
+            path.with_suffix(".json").write_text(dumps(about))
+        description = Description.read(path)
+        about = json.loads(path.with_suffix(".json").read_bytes())
+
+        ready = json_format.ParseDict(about["hello"], pb.Hello())
+
+        said = Hello(description.contract, description.optimizer)
+        envelope, _ = convert.to_wire(said, codecs.get("raw"))
+        assert ready == envelope.hello
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".json"])

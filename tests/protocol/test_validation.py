@@ -54,20 +54,24 @@ def test_tensors_of_other_names_are_refused(names):
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (2,), (2, 2, 3), (2, 3, 2, 1), (0, 3, 2)], ids=str
+    "shape", [(), (2,), (2, 2, 3), (2, 3, 2, 1), (0, 3, 3)], ids=str
 )
 def test_another_shape_is_refused(shape):
     error = refusal([replace(tensor(SPECS[0]), shape=shape), tensor(SPECS[1])])
 
     assert error.reason == "shape"
-    assert "Expected 'a' of shape ('batch', 3, 2)" in str(error)
+    assert "Expected 'a' of shape (batch, 3, 2)" in str(error)
     assert f"Received: {shape}" in str(error)
 
 
-def test_an_empty_batch_is_refused():
+def test_an_empty_batch_is_refused_in_words():
     error = refusal([tensor(spec, batch=0) for spec in SPECS])
 
     assert error.reason == "shape"
+    assert str(error).startswith(
+        "Expected one example or more in 'a'. Received: a batch of 0, shape "
+        "(0, 3, 2)."
+    )
 
 
 def test_two_tensors_of_different_batches_are_refused():
@@ -176,31 +180,6 @@ def test_cuts_may_be_named_differently():
     validation.check_contract(replace(CONTRACT, cut=("x", "y")), CONTRACT)
 
 
-@pytest.mark.parametrize(
-    "reason, change, expected, received",
-    [
-        ("fingerprint", {"fingerprint": "other"}, "print", "other"),
-        ("cut", {"smashed": SPECS[:1]}, "name='b'", "TensorSpec(name='a'"),
-        ("cut", {"labels_on_server": True}, "False", "True"),
-        (
-            "quantization",
-            {"quantization": Quantization("int4")},
-            "int8",
-            "int4",
-        ),
-        ("codec", {"codec": "zstd"}, "raw", "zstd"),
-    ],
-)
-def test_a_contract_that_differs_is_refused(reason, change, expected, received):
-    with pytest.raises(ProtocolError) as info:
-        validation.check_contract(replace(CONTRACT, **change), CONTRACT)
-
-    ours, theirs = str(info.value).split("Received:")
-    assert info.value.reason == reason
-    assert f"Expected {reason}" in ours and expected in ours
-    assert received in theirs and theirs.endswith(".")
-
-
 @pytest.mark.parametrize("shape", [(), (2,), (4, 1)], ids=str)
 def test_labels_of_another_batch_are_refused(shape):
     labels = CutTensor("labels_0", shape, np.zeros(shape, "int64"))
@@ -236,3 +215,54 @@ def test_what_is_not_finite_must_not_be_sent():
 
     assert info.value.reason == "not-finite"
     assert "The step was not taken" in str(info.value)
+
+
+def rules(*names, **options):
+    return {"quantization": Quantization(*names, **options)}
+
+
+@pytest.mark.parametrize(
+    "change, reason, text",
+    [
+        (
+            {"fingerprint": "other"},
+            "fingerprint",
+            "fingerprint print. Received: other.",
+        ),
+        (
+            {"smashed": SPECS[1:]},
+            "cut",
+            "cut, smashed data: 'a' (3, 2), 'b' (4). Received: 'b' (4).",
+        ),
+        (
+            {"features": (TensorSpec("a", ()),)},
+            "cut",
+            "cut, features: 'a' (3, 2). Received: 'a' ().",
+        ),
+        ({"features": ()}, "cut", "features: 'a' (3, 2). Received: none."),
+        (
+            {"labels_on_server": True},
+            "cut",
+            "cut, labels: on the phone. Received: on the server.",
+        ),
+        (rules("int4"), "quantization", "quantization int8. Received: int4."),
+        (
+            rules(granularity="tensor"),
+            "quantization",
+            "quantization, activations: dtype int8, granularity example",
+        ),
+        (
+            rules(gradients=Rule("int8", rounding="stochastic")),
+            "quantization",
+            "quantization, gradients: dtype int8, granularity example",
+        ),
+        ({"codec": "zstd"}, "codec", "codec raw. Received: zstd."),
+    ],
+)
+def test_another_contract_is_refused_in_words(change, reason, text):
+    with pytest.raises(ProtocolError) as info:
+        validation.check_contract(replace(CONTRACT, **change), CONTRACT)
+
+    assert info.value.reason == reason
+    assert text in str(info.value)
+    assert "TensorSpec" not in str(info.value)

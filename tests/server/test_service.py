@@ -10,6 +10,7 @@ import pytest
 
 from keras_split.compression.rules import Quantization
 from keras_split.models.client import _loss_config
+from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -71,6 +72,16 @@ def test_a_model_that_is_cut_once_says_where_the_labels_go():
     assert welcome.notice == (
         "This model is cut once: labels travel to the server."
     )
+
+
+def test_a_checkpoint_is_not_promised_by_a_server_that_keeps_none(host, server):
+    session = enter(host, server)
+
+    refusal = host.handle(Checkpoint(session))
+
+    assert refusal.reason == "checkpoint"
+    assert "Expected a server that keeps checkpoints" in refusal.text
+    assert host.handle(Goodbye(session)) == Done()  # which promises nothing
 
 
 def test_sessions_follow_one_another(host, server):

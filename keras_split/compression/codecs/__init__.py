@@ -10,6 +10,7 @@ on both sides:
 
 from keras_split.compression.codecs.codec import Buffer
 from keras_split.compression.codecs.codec import Codec
+from keras_split.compression.codecs.codec import WrongSizeError
 from keras_split.compression.codecs.raw import Raw
 from keras_split.compression.codecs.zstd import Zstd
 from keras_split.errors import CodecError
@@ -19,6 +20,7 @@ __all__ = [
     "Buffer",
     "Codec",
     "Raw",
+    "WrongSizeError",
     "Zstd",
     "get",
     "names",

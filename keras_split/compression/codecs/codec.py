@@ -10,6 +10,10 @@ from keras_split.errors import CodecError
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
+class WrongSizeError(CodecError):
+    """The data can be decoded, and holds more or fewer bytes than it should."""
+
+
 class Codec(ABC):
     """Packs the codes of a tensor for the wire.
 
@@ -45,8 +49,8 @@ class Codec(ABC):
         if size != nbytes:
             raise self._wrong_size(size, nbytes)
 
-    def _wrong_size(self, size: int, nbytes: int) -> CodecError:
-        return CodecError(
+    def _wrong_size(self, size: int, nbytes: int) -> WrongSizeError:
+        return WrongSizeError(
             f"Expected {self.name} data that holds {nbytes} bytes. "
             f"Received: {size} bytes. Both parties must use the same "
             "codec, quantization and tensor shapes."

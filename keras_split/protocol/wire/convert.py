@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_split.compression.codecs import Codec
+from keras_split.compression.codecs import WrongSizeError
 from keras_split.compression.formats import CODE_DTYPES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
@@ -102,6 +103,12 @@ def from_wire(
         if name in _TENSORS:
             values[name] = [reader.tensor(item) for item in value]
         elif name == "contract":
+            if not source.HasField(name):
+                raise ProtocolError(
+                    "Expected a Hello with a contract. Received: one without. "
+                    "client.json has a whole one, hello.",
+                    "protocol",
+                )
             values[name] = _contract_from_wire(value)
         elif name == "microbatch":
             values[name] = None
@@ -125,7 +132,7 @@ class _Reader:
         self._offset = 0
 
     def tensor(self, item: pb.Tensor) -> CutTensor:
-        dtype = _dtype(item.dtype)
+        dtype = _dtype(item)
         shape = tuple(item.codes_shape)
         if len(shape) > _MAX_RANK or max(shape, default=0) >= 1 << 48:
             raise ProtocolError(
@@ -144,15 +151,20 @@ class _Reader:
                 "smaller batch, or raise the server's --max-batch.",
                 "size",
             )
-        encoded = self._take(item.codes_bytes, item.name)
+        encoded = self._take(item.codes_bytes, "codes", item.name)
         try:
             decoded = self._codec.decode(encoded, nbytes)
         except CodecError as error:
-            raise ProtocolError(str(error), "codec") from error
+            reason = "shape" if isinstance(error, WrongSizeError) else "codec"
+            raise ProtocolError(
+                f"In tensor {item.name!r} of dtype {item.dtype}, codes_shape "
+                f"{shape} and codes_bytes {item.codes_bytes}: {error}",
+                reason,
+            ) from error
         codes = _array(decoded, dtype).reshape(shape)
         scales = None
         if item.scale_rows:
-            raw = self._take(scale_bytes, item.name)
+            raw = self._take(scale_bytes, "scales", item.name)
             scales = _array(raw, np.dtype("<f4")).reshape(-1, 2)
         return CutTensor(item.name, tuple(item.shape), codes, scales)
 
@@ -160,32 +172,34 @@ class _Reader:
         rest = len(self._payload) - self._offset
         if rest:
             raise ProtocolError(
-                f"Expected a payload of {self._offset:,} bytes, as the "
-                f"tensors say. Received: {rest:,} bytes more.",
+                f"Expected a payload of {self._offset:,} bytes: codes_bytes of "
+                "its tensors, and 8 for each of their scale_rows. Received: "
+                f"{rest:,} bytes more.",
                 "truncated",
             )
 
-    def _take(self, count: int, name: str) -> memoryview:
+    def _take(self, count: int, field: str, name: str) -> memoryview:
         piece = self._payload[self._offset : self._offset + count]
         if len(piece) != count:
             raise ProtocolError(
-                f"Expected {count:,} bytes of tensor {name!r}. Received: "
-                f"{len(piece):,}; the payload is truncated. Send it again.",
+                f"Expected {count:,} bytes of {field} in tensor {name!r}. "
+                f"Received: {len(piece):,}; the payload is truncated. Send it "
+                "again.",
                 "truncated",
             )
         self._offset += count
         return piece
 
 
-def _dtype(name: str) -> np.dtype[Any]:
+def _dtype(item: pb.Tensor) -> np.dtype[Any]:
     """A dtype that tensors of a message may have, little-endian."""
-    if name not in _DTYPES:
+    if item.dtype not in _DTYPES:
         raise ProtocolError(
-            f"Expected codes of a known dtype ({', '.join(sorted(_DTYPES))}). "
-            f"Received: {name!r}.",
+            f"Expected codes of a known dtype ({', '.join(sorted(_DTYPES))}) "
+            f"in tensor {item.name!r}. Received: {item.dtype!r}.",
             "shape",
         )
-    return np.dtype(name).newbyteorder("<")
+    return np.dtype(item.dtype).newbyteorder("<")
 
 
 def _array(data: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -246,17 +260,7 @@ def _contract_from_wire(contract: pb.Contract) -> Contract:
     def specs(values: Any) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(v.name, tuple(v.shape)) for v in values)
 
-    def rule(value: pb.Rule) -> Rule:
-        return Rule(value.dtype, value.granularity, value.rounding)
-
-    try:
-        quantization = Quantization(
-            rule(contract.activations),
-            rule(contract.gradients),
-            block=contract.activations.block or 1,
-        )
-    except ValueError as error:
-        raise ProtocolError(str(error), "quantization") from error
+    quantization = _quantization_from_wire(contract)
     return Contract(
         fingerprint=contract.fingerprint,
         cut=tuple(contract.cut),
@@ -266,3 +270,35 @@ def _contract_from_wire(contract: pb.Contract) -> Contract:
         codec=contract.codec,
         labels_on_server=contract.labels_on_server,
     )
+
+
+def _quantization_from_wire(contract: pb.Contract) -> Quantization:
+    """The two rules of a contract.
+
+    Raises:
+        ProtocolError: With reason `"quantization"`; it names the field.
+    """
+    rules = []
+    for field in ("activations", "gradients"):
+        value = getattr(contract, field)
+        names = ("dtype", "granularity", "rounding")
+        empty = [name for name in names if not getattr(value, name)]
+        if empty:
+            raise ProtocolError(
+                f"Expected a whole Rule in contract.{field}: {', '.join(names)}"
+                f". Received: one without {', '.join(empty)}. client.json has "
+                "whole ones.",
+                "quantization",
+            )
+        try:
+            rules.append(Rule(value.dtype, value.granularity, value.rounding))
+        except ValueError as error:
+            raise ProtocolError(
+                f"In contract.{field}: {error}", "quantization"
+            ) from error
+    try:
+        return Quantization(*rules, block=contract.activations.block or 1)
+    except ValueError as error:
+        raise ProtocolError(
+            f"In contract.activations.block: {error}", "quantization"
+        ) from error

@@ -7,8 +7,9 @@ from typing import Any
 import grpc
 
 from keras_split.errors import RefusedError
+from keras_split.protocol.reasons import METADATA_KEY
 
-_CODES = {
+CODES = {
     "busy": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "permission": grpc.StatusCode.PERMISSION_DENIED,
     "size": grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -19,11 +20,15 @@ _CODES = {
 
 @contextlib.contextmanager
 def refusing(context: Any) -> Iterator[None]:
-    """Ends the call with the status of a `RefusedError` raised within."""
+    """Ends the call with the status of a `RefusedError` raised within.
+
+    One status has several reasons; which it was is in the trailing metadata.
+    """
     try:
         yield
     except RefusedError as error:
+        context.set_trailing_metadata(((METADATA_KEY, error.reason),))
         context.abort(
-            _CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION),
+            CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION),
             str(error),
         )

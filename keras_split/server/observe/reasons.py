@@ -1,37 +1,8 @@
-"""The reasons for which a server refuses a message."""
+"""Reasons of refusals as they are counted and logged."""
+
+from keras_split.protocol.reasons import REASONS
 
 OTHER = "other"
-REASONS = frozenset(
-    {
-        "busy",
-        "checkpoint",
-        "codec",
-        "cut",
-        "fingerprint",
-        "internal",
-        "learning-rate",
-        "loss",
-        "memory",
-        "microbatches",
-        "norm",
-        "not-finite",
-        "optimizer",
-        "order",
-        "permission",
-        "protocol",
-        "quantization",
-        "rate",
-        "refused",
-        "session",
-        "shape",
-        "size",
-        "snapshot",
-        "stopping",
-        "truncated",
-        "unauthenticated",
-        "unreadable",
-    }
-)
 
 
 def known(reason: str) -> str:

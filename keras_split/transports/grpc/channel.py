@@ -12,6 +12,7 @@ from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.pem import check_files
+from keras_split.protocol.reasons import METADATA_KEY
 from keras_split.transports import address
 from keras_split.transports.grpc.diagnosis import tls_problem
 
@@ -26,20 +27,19 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-_REFUSALS = {
-    grpc.StatusCode.UNAUTHENTICATED: (
-        "unauthenticated",
-        "Ask the server's owner for a token, and give the file that holds it "
-        "(--token-file).",
-    ),
-    grpc.StatusCode.PERMISSION_DENIED: (
-        "permission",
-        "Only the client that opened a session can go on with it.",
-    ),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: (
-        "busy",
-        "Try again later, or have the server's limits raised.",
-    ),
+# What a status means where the server does not say it.
+_REASONS = {
+    grpc.StatusCode.UNAUTHENTICATED: "unauthenticated",
+    grpc.StatusCode.PERMISSION_DENIED: "permission",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
+}
+_TOO_LONG = "message larger than max"  # gRPC's own RESOURCE_EXHAUSTED
+_ADVICE = {
+    "unauthenticated": "Ask the server's owner for a token, and give the file "
+    "that holds it (--token-file).",
+    "permission": "Only the client that opened a session can go on with it.",
+    "busy": "Try again later, or have the server's limits raised.",
+    "size": "Use a smaller batch, or raise the server's --max-batch.",
 }
 
 
@@ -112,13 +112,16 @@ def metadata(credentials: Credentials | None) -> tuple[tuple[str, str], ...]:
 
 def refusal(error: grpc.RpcError, target: str) -> ProtocolError | None:
     """The error for a call that the server did not take; None if it broke."""
-    code = error.code()
-    if code not in _REFUSALS:
+    code, details = error.code(), error.details() or ""
+    if code not in _REASONS:
         return None
-    reason, advice = _REFUSALS[code]
+    reason = "size" if _TOO_LONG in details else _REASONS[code]
+    for key, value in error.trailing_metadata() or ():
+        if key == METADATA_KEY and value in _ADVICE:
+            reason = value
     return RefusedError(
         f"Expected {target} to take this client's call. Received: "
-        f"{code.name} ({error.details()}). {advice}",
+        f"{code.name} ({details}). {_ADVICE[reason]}",
         reason,
     )
 

@@ -239,10 +239,11 @@ class Stream:
 class _BrokenOffError(grpc.RpcError):
     """How a call ended, without the call, which is its own error in gRPC."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self._code = code
-        self._details = details
+    def __init__(self, call: Any) -> None:
+        super().__init__(call.details())
+        self._code: grpc.StatusCode = call.code()
+        self._details: str = call.details()
+        self._metadata = tuple(call.trailing_metadata() or ())
 
     def code(self) -> grpc.StatusCode:
         """The status."""
@@ -252,6 +253,10 @@ class _BrokenOffError(grpc.RpcError):
         """What the other side said of it."""
         return self._details
 
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """And what it sent last."""
+        return self._metadata
+
 
 def _read(call: Any, arrived: "queue.SimpleQueue[Any]") -> None:
     try:
@@ -259,7 +264,7 @@ def _read(call: Any, arrived: "queue.SimpleQueue[Any]") -> None:
             arrived.put(raw)
         arrived.put(None)
     except grpc.RpcError:
-        arrived.put(_BrokenOffError(call.code(), call.details()))
+        arrived.put(_BrokenOffError(call))
     except Exception as error:
         arrived.put(error)
 

@@ -170,8 +170,8 @@ def test_a_payload_with_more_than_its_tensors_is_refused():
 
     assert info.value.reason == "truncated"
     assert str(info.value) == (
-        "Expected a payload of 52 bytes, as the tensors say. Received: 1 "
-        "bytes more."
+        "Expected a payload of 52 bytes: codes_bytes of its tensors, and 8 "
+        "for each of their scale_rows. Received: 1 bytes more."
     )
 
 
@@ -229,17 +229,79 @@ def test_codes_of_another_size_than_their_shape_are_refused():
     with pytest.raises(ProtocolError, match="Expected raw data") as info:
         convert.from_wire(envelope, payload, RAW, LIMIT)
 
-    assert info.value.reason == "codec"
+    assert info.value.reason == "shape"
 
 
-def test_a_rule_that_does_not_exist_is_refused():
-    envelope, payload = sent(MESSAGES[0])
-    envelope.hello.contract.activations.dtype = "int3"
+@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize(
+    "change", [{"codes_shape": [2, 7]}, {"codes_shape": [3, 6]}]
+)
+def test_what_does_not_fit_names_the_tensor_and_its_fields(codec, change):
+    codec = codecs.get(codec)
+    envelope, payload = sent(MESSAGES[6], codec)
+    tensor = envelope.infer.tensors[0]
+    tensor.codes_shape[:] = change["codes_shape"]
 
-    with pytest.raises(ProtocolError, match="int3") as info:
+    with pytest.raises(ProtocolError) as info:
+        convert.from_wire(envelope, payload, codec, LIMIT)
+
+    assert info.value.reason == "shape"
+    assert str(info.value).startswith(
+        f"In tensor {tensor.name!r} of dtype {tensor.dtype}, codes_shape "
+        f"{tuple(tensor.codes_shape)} and codes_bytes {tensor.codes_bytes}: "
+        f"Expected {codec.name} data that holds"
+    )
+
+
+@pytest.mark.parametrize("field", ["codes_bytes", "scale_rows", "dtype"])
+def test_every_field_of_a_tensor_that_is_wrong_is_refused_by_name(field):
+    envelope, payload = sent(MESSAGES[6])
+    tensor = envelope.infer.tensors[-1]
+    if field == "dtype":
+        tensor.dtype = "uint3"
+    else:
+        setattr(tensor, field, getattr(tensor, field) + 1)
+
+    with pytest.raises(ProtocolError) as info:
         convert.from_wire(envelope, payload, RAW, LIMIT)
 
-    assert info.value.reason == "quantization"
+    assert info.value.reason in ("shape", "truncated")
+    assert repr(tensor.name) in str(info.value)
+
+
+@pytest.mark.parametrize("field", ["activations", "gradients"])
+def test_a_rule_that_does_not_exist_is_refused_by_the_name_of_its_field(field):
+    envelope, payload = sent(MESSAGES[0])
+    rule = getattr(envelope.hello.contract, field)
+    for change in ({"dtype": "int3"}, {"rounding": "up"}, {"granularity": ""}):
+        rule.MergeFrom(pb.Rule(dtype="int8", rounding="nearest"))
+        rule.granularity = "example"
+        for name, value in change.items():
+            setattr(rule, name, value)
+
+        with pytest.raises(ProtocolError, match=f"contract.{field}") as info:
+            convert.from_wire(envelope, payload, RAW, LIMIT)
+
+        assert info.value.reason == "quantization"
+        assert [*change.values()][0] in str(info.value)
+
+
+def test_an_empty_rule_and_no_contract_are_refused_with_what_is_missing():
+    envelope, payload = sent(MESSAGES[0])
+    hello = envelope.hello
+
+    hello.contract.gradients.Clear()
+    with pytest.raises(
+        ProtocolError,
+        match="whole Rule in contract.gradients: dtype, granularity, rounding. "
+        "Received: one without dtype, granularity, rounding.",
+    ):
+        convert.from_wire(envelope, payload, RAW, LIMIT)
+    hello.ClearField("contract")
+    with pytest.raises(ProtocolError, match="Hello with a contract") as info:
+        convert.from_wire(envelope, payload, RAW, LIMIT)
+
+    assert info.value.reason == "protocol"
 
 
 def test_a_contract_keeps_the_order_of_its_tensors():

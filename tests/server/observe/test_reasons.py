@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import keras_split
-from keras_split.server.observe import reasons
-from keras_split.server.observe.reasons import REASONS
+from keras_split.protocol import reasons
+from keras_split.protocol.reasons import REASONS
 from keras_split.server.observe.reasons import known
 
 SOURCES = sorted(Path(keras_split.__file__).parent.rglob("*.py"))

@@ -2,9 +2,9 @@ import threading
 
 import numpy as np
 
+from keras_split.protocol.reasons import REASONS
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import StepCommitted
-from keras_split.server.observe.reasons import REASONS
 from keras_split.server.observe.status_collector import StatusCollector
 from keras_split.server.observe.status_collector import resident_bytes
 

@@ -3,10 +3,12 @@ import time
 import grpc
 import pytest
 
+from keras_split.client.retry import worth_another_try
 from keras_split.errors import DataError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Done
+from keras_split.protocol.reasons import METADATA_KEY
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
 from keras_split.transports.grpc.channel import metadata
@@ -97,9 +99,11 @@ def test_files_are_looked_at_before_anybody_is_called(pki):
 
 
 class Failed(grpc.RpcError):
-    def __init__(self, code):
+    def __init__(self, code, details="the server's words", reason=None):
+        said = () if reason is None else ((METADATA_KEY, reason),)
         self.code = lambda: code
-        self.details = lambda: "the server's words"
+        self.details = lambda: details
+        self.trailing_metadata = lambda: said
 
 
 @pytest.mark.parametrize(
@@ -118,6 +122,28 @@ def test_a_call_that_was_not_taken_is_a_refusal(code, reason):
         f"Expected h:1 to take this client's call. Received: {code.name} "
         "(the server's words). "
     )
+
+
+@pytest.mark.parametrize(
+    "said, reason",
+    [
+        ({"reason": "busy"}, "busy"),
+        ({"reason": "size"}, "size"),
+        ({"reason": "made up"}, "busy"),
+        ({"details": "Concurrent RPC limit exceeded!"}, "busy"),
+        (
+            {"details": "SERVER: Received message larger than max (9 vs. 4)"},
+            "size",
+        ),
+    ],
+)
+def test_what_an_exhausted_resource_means_is_told_apart(said, reason):
+    error = Failed(grpc.StatusCode.RESOURCE_EXHAUSTED, **said)
+
+    found = refusal(error, "h:1")
+
+    assert found.reason == reason
+    assert worth_another_try(found) == (reason == "busy")
 
 
 @pytest.mark.parametrize(
