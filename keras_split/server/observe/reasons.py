@@ -26,6 +26,7 @@ REASONS = frozenset(
         "shape",
         "size",
         "snapshot",
+        "state",
         "stopping",
         "truncated",
         "unauthenticated",
