@@ -98,6 +98,7 @@ def compile(
         skips=[head.outputs.index(t) for t in partition.skips],
         outputs=partition.output_structure,
         output_names=partition.output_names,
+        structure=partition.input_structure,
     )
     client = ClientModel(
         head.model,

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_split.client.strategy import SplitStrategy
 from keras_split.defenses.chain import Chain
 from keras_split.errors import ExportError
+from keras_split.errors import OptionError
 from keras_split.errors import ProtocolError
 from keras_split.models import functions
 from keras_split.models.io_map import Wiring
@@ -79,7 +80,20 @@ class ClientModel(SnapshotWeights):
     # -- Keras -------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The whole model in inference mode; the server runs the body."""
+        """The whole model in inference mode; the server runs the body.
+
+        Raises:
+            OptionError: If `training` is True, or a tape asks for gradients
+                by what comes before the tail: a step is one of `fit`.
+        """
+        if training:
+            raise OptionError(
+                "Expected training=False, for a call of the client is one in "
+                "inference mode: the server's half of a step needs the "
+                "gradients as well. Received: training=True. Train with "
+                "client.fit or client.train_on_batch, and give a loss of your "
+                "own to client.compile."
+            )
         head_inputs, tail_inputs = self.wiring.sort(inputs)
         outputs, _ = self._half.infer(head_inputs, tail_inputs)
         return self.wiring.pack(outputs)
@@ -155,8 +169,9 @@ class ClientModel(SnapshotWeights):
             step = self._half.train_labeled(
                 head_inputs,
                 self,
-                self.wiring.flatten(y),
-                self.wiring.flatten(sample_weight),
+                *self.wiring.label(
+                    y, sample_weight, keras_private.loss_given(self)
+                ),
             )
         elif microbatches > 1:
             step = self._half.train_in_microbatches(
@@ -372,7 +387,8 @@ class ClientModel(SnapshotWeights):
     # -- helpers -----------------------------------------------------------
 
     def _log_loss(self, loss: tf.Tensor, x: Any) -> None:
-        batch = tf.shape(keras.tree.flatten(x)[0])[0]
+        given = [t for t in keras.tree.flatten(x) if t is not None]
+        batch = tf.shape(given[0])[0]
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(loss, sample_weight=batch)

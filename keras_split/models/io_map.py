@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+from keras_split.errors import DataError
+from keras_split.partition.pairing import in_order
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class Wiring:
         skips: Which outputs of the head go to the tail.
         outputs: The whole model's outputs by number, in their structure.
         output_names: Their names.
+        structure: The names of the inputs, in the structure that the whole
+            model was made of; None for one of a file from before 0.2.
     """
 
     inputs: list[str]
@@ -26,6 +32,7 @@ class Wiring:
     skips: list[int]
     outputs: Any
     output_names: list[str]
+    structure: Any = None
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -43,12 +50,14 @@ class Wiring:
         """Inputs of the head, and those that the tail reads itself.
 
         Args:
-            inputs: Of the whole model: a tensor, a list, or a dict by name.
+            inputs: Of the whole model: a tensor, a list, or a dict, by the
+                keys that the model was made with or by name.
 
         Raises:
             ValueError: If some are missing, or there are too many.
         """
-        if isinstance(inputs, dict):
+        flat = in_order(self.structure or self.inputs, inputs)
+        if flat is None and isinstance(inputs, dict):
             missing = [name for name in self.inputs if name not in inputs]
             if missing:
                 raise ValueError(
@@ -56,13 +65,12 @@ class Wiring:
                     f"{sorted(inputs)}; {missing} are missing."
                 )
             flat = [inputs[name] for name in self.inputs]
-        else:
-            flat = keras.tree.flatten(inputs)
-            if len(flat) != len(self.inputs):
-                raise ValueError(
-                    f"Expected {len(self.inputs)} inputs, {self.inputs}. "
-                    f"Received: {len(flat)}."
-                )
+        elif flat is None:
+            raise ValueError(
+                f"Expected {len(self.inputs)} inputs, {self.inputs}, in the "
+                f"structure {self.structure or self.inputs}. Received: "
+                f"{len(keras.tree.flatten(inputs))}."
+            )
         return (
             [flat[i] for i in self.head_inputs],
             [flat[i] for i in self.tail_inputs],
@@ -76,10 +84,14 @@ class Wiring:
         """What was given by name, as a list in the order of the outputs."""
         if not isinstance(values, dict):
             return values
-        names = self.output_names
+        return [values.get(name, missing) for name in self.names]
+
+    @property
+    def names(self) -> list[str]:
+        """What the outputs are called where they are given by name."""
         if isinstance(self.outputs, dict):
-            names = sorted(self.outputs, key=self.outputs.__getitem__)
-        return [values.get(name, missing) for name in names]
+            return sorted(self.outputs, key=self.outputs.__getitem__)
+        return self.output_names
 
     def flatten(self, values: Any) -> list[Any]:
         """Labels or sample weights, one for each output; none for None."""
@@ -87,6 +99,45 @@ class Wiring:
             return []
         flat: list[Any] = keras.tree.flatten(self.by_output(values))
         return flat
+
+    def label(
+        self, y: Any, sample_weight: Any, loss: Any
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """What the server of a model that is cut once needs for its loss.
+
+        It finds labels by place, so an output without a loss has some too:
+        zeros, whether there are labels for it or not.
+
+        Args:
+            y: Labels of the outputs that have a loss, as `fit` has them.
+            sample_weight: Their weights, likewise.
+            loss: As it was given to `compile`.
+
+        Returns:
+            Labels and weights, flat; no weights if none is given.
+
+        Raises:
+            DataError: If an output that has a loss has no labels.
+        """
+        labels, weights = self.flatten(y), self.flatten(sample_weight)
+        losses = keras.tree.flatten(self.by_output(loss))
+        if len(losses) != len(labels):
+            losses = [loss] * len(labels)  # one for all
+        example = next((t for t in labels if t is not None), None)
+        for i, (label, one) in enumerate(zip(labels, losses, strict=True)):
+            if one is None:
+                rows = tf.reshape(example, (tf.shape(example)[0], -1))
+                labels[i] = tf.zeros_like(rows[:, :1])
+            elif label is None:
+                raise DataError(
+                    "Expected labels for every output that has a loss. "
+                    f"Received: none for {self.names[i]!r}. Leave its loss "
+                    "out, or give fit its labels."
+                )
+        if any(weight is None for weight in weights):
+            ones = tf.ones(tf.shape(example)[:1])
+            weights = [ones if w is None else w for w in weights]
+        return labels, weights
 
 
 def _unflatten(structure: Any, flat: list[Any]) -> Any:

@@ -1,8 +1,11 @@
 """Which part of a cut model runs each call, or why that cannot be."""
 
+import keras
+
 from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Tensor
+from keras_split.utils import keras_private
 
 
 class Problem(Exception):
@@ -37,6 +40,11 @@ def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
     for call in graph.calls:
         for tensor in call.inputs:
             if segment[call] == "body" and tensor.call is None:
+                masked = [
+                    graph.masks[t] for t in call.outputs if t in graph.masks
+                ]
+                if masked:
+                    raise Problem(mask_travels(masked[0]))
                 raise Problem(
                     f"{call.path!r} would run on the server and reads the "
                     f"model input {tensor.name!r}, and raw data must not "
@@ -49,6 +57,20 @@ def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
                     f"the model's output {tensor.name!r} is made on the "
                     "phone, which takes two cuts"
                 )
+    for call in body:
+        if keras_private.is_stateful(call.operation):
+            raise Problem(
+                f"layer {call.path!r} is stateful and would run on the "
+                "server, which would mix the states of all clients"
+            )
+    for call in graph.calls:
+        layer = call.operation
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            if layer.trainable:
+                raise Problem(
+                    f"layer {call.path!r} assigns a weight that is trained, "
+                    "which no part of a model can; freeze it or leave it out"
+                )
     on_server = {id(v) for call in body for v in call.variables}
     for call in graph.calls:
         if segment[call] != "body":
@@ -58,6 +80,14 @@ def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
                     "would be called on the phone and on the server"
                 )
     return segment
+
+
+def mask_travels(tensor: Tensor) -> str:
+    """Why a cut cannot be where the mask of a tensor would cross."""
+    return (
+        f"the mask of {tensor.name!r} would be needed on the other side, and a "
+        "mask does not travel; cut behind the layer that consumes it"
+    )
 
 
 def ancestors(tensors: list[Tensor]) -> set[Call]:

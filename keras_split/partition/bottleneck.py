@@ -65,10 +65,14 @@ def add_bottlenecks(
             batch_shape=tensor.spec.shape,
             dtype=tensor.spec.dtype,
             name=tensor.name,
+            optional=tensor.optional,
         )
         for tensor in partition.raw_inputs
     }
-    inputs = list(made.values())
+    flat = iter(list(made.values()))
+    inputs = keras.tree.map_structure(
+        lambda name: next(flat), partition.input_structure
+    )
     flatten = keras.tree.flatten
     results = flatten(head.model([made[t] for t in head.inputs]))
     made.update(zip(head.outputs, results, strict=True))

@@ -14,6 +14,9 @@ from typing import Any
 import keras
 
 from keras_split.errors import CutError
+from keras_split.partition.pairing import Closed
+from keras_split.partition.pairing import cast
+from keras_split.partition.pairing import pair
 from keras_split.utils import keras_private
 
 _COUNT = re.compile(r"#\d+")
@@ -40,6 +43,12 @@ class Tensor:
         if self.call is None:
             return self.name
         return self.call.label + (f":{self.index}" if self.index else "")
+
+    @property
+    def optional(self) -> bool:
+        """Whether None may be given instead: of inputs of the model."""
+        source = keras_private.made_by(self.spec)
+        return self.call is None and bool(getattr(source, "optional", False))
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -100,6 +109,8 @@ class Graph:
         outputs: The model's outputs, flat.
         members: Calls and nested models, as the user built them.
         calls: Every call, nested ones included, in topological order.
+        closed: Models inside that cannot be opened up, by path, and why.
+        masks: The tensors that are masks, and of which tensor.
 
     Raises:
         CutError: If the model is not functional or Sequential, or not built.
@@ -115,6 +126,7 @@ class Graph:
                 "keras.Input(shape) with the functional API, or put a "
                 "keras.Input first in a Sequential model."
             )
+        self.closed: dict[str, tuple[keras.Model, str]] = {}
         self.inputs = [Tensor(spec) for spec in functional.inputs]
         self.members, self.outputs = self._walk(functional, self.inputs, "")
         self.calls = [
@@ -124,6 +136,7 @@ class Graph:
                 member.calls() if isinstance(member, Nested) else [member]
             )
         ]
+        self.masks = self._find_masks()
         kinds: Counter[str] = Counter()
         for order, call in enumerate(self.calls):
             kind = type(call.operation).__name__
@@ -147,7 +160,7 @@ class Graph:
         ]
         total = Counter(id(node.operation) for node in nodes)
         seen: Counter[int] = Counter()
-        members = []
+        members: list[Call | Nested] = []
         for node in nodes:
             key = id(node.operation)
             seen[key] += 1
@@ -172,16 +185,75 @@ class Graph:
         args, kwargs = keras.tree.map_structure(
             look_up, (node.arguments.args, node.arguments.kwargs)
         )
+        if isinstance(operation, keras.Model):
+            try:
+                return self._open(operation, path, args, kwargs)
+            except Closed as reason:
+                self.closed[path] = (operation, str(reason))
         read = [tensors[id(spec)] for spec in node.input_tensors]
-        inner = keras_private.functional(operation)
-        if inner is not None and len(inner.inputs) == len(read):
-            members, outputs = self._walk(inner, read, path + "/")
-            return Nested(operation, path, args, kwargs, members, outputs)
         call = Call(operation, path, args, kwargs, read)
         call.outputs = [
             Tensor(spec, call, index) for index, spec in enumerate(node.outputs)
         ]
         return call
+
+    def _open(
+        self, model: keras.Model, path: str, args: Any, kwargs: Any
+    ) -> Nested:
+        """A model inside the model as the calls it is made of.
+
+        Raises:
+            Closed: If they would not do what the model does.
+        """
+        inner = keras_private.functional(model)
+        if inner is None:
+            raise Closed(
+                f"its class {type(model).__name__} has a call of its own, or "
+                "it does not know its input shape"
+            )
+        read: list[Tensor] = []
+        members: list[Call | Nested] = []
+        for tensor, spec in zip(
+            pair(inner, args, kwargs), inner.inputs, strict=True
+        ):
+            operation = cast(tensor.spec, spec)
+            if operation is not None:
+                call = Call(
+                    *(operation, f"{path}/{operation.name}"),
+                    *((tensor,), {}, [tensor]),
+                )
+                tensor = Tensor(operation(tensor.spec), call)
+                call.outputs = [tensor]
+                members.append(call)
+            read.append(tensor)
+        inside, outputs = self._walk(inner, read, path + "/")
+        return Nested(model, path, args, kwargs, [*members, *inside], outputs)
+
+    def _find_masks(self) -> dict[Tensor, Tensor]:
+        made = [*self.inputs, *(t for c in self.calls for t in c.outputs)]
+        by_spec = {id(tensor.spec): tensor for tensor in made}
+        masks: dict[Tensor, Tensor] = {}
+        for tensor in made:
+            mask = by_spec.get(id(keras_private.mask_of(tensor.spec)))
+            if mask is not None:
+                masks.setdefault(mask, tensor)
+        return masks
+
+    def why_closed(self, layer: Any) -> str:
+        """Why a layer, or its path, is in a model that cannot be opened up.
+
+        Empty if it is in none.
+        """
+        for path, (model, reason) in self.closed.items():
+            if isinstance(layer, str):
+                bare = _COUNT.sub("", path)
+                inside = layer.startswith((path + "/", bare + "/"))
+            else:
+                parts = keras_private.flatten_layers(model, include_self=False)
+                inside = any(layer is part for part in parts)
+            if inside:
+                return f"{path!r} cannot be cut inside: {reason}"
+        return ""
 
     def find(self, layer: Any) -> list[Tensor]:
         """The outputs of the layer that `layer` means; empty if there is none.

@@ -19,11 +19,14 @@ from keras_split.errors import CutError
 from keras_split.partition import costs
 from keras_split.partition.assignment import Problem
 from keras_split.partition.assignment import assign
+from keras_split.partition.assignment import mask_travels
 from keras_split.partition.fingerprint import fingerprint
 from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
+from keras_split.partition.own_code import check_own_code
+from keras_split.partition.rows import rows_per_batch
 from keras_split.protocol.contract import Contract
 from keras_split.utils import keras_private
 
@@ -73,7 +76,9 @@ class Partition:
     """
 
     def __init__(self, model: keras.Model, cut: Any) -> None:
+        check_own_code(model)
         self.graph = Graph(model)
+        self._rows = rows_per_batch(self.graph)
         self.cut = [cut] if _is_layer(cut) else list(cut)
         if len(self.cut) not in (1, 2):
             raise CutError(
@@ -97,6 +102,7 @@ class Partition:
             if len(self.cut) == 2
             else None
         )
+        self.input_structure = _input_structure(model)
         self.output_structure = _structure(model)
         self.output_names = list(getattr(model, "output_names", None) or [])
         edges = (self.smashed, self.features, self.skips)
@@ -180,6 +186,13 @@ class Partition:
             found = self.graph.find(layer)
             if not found:
                 name = _name(layer)
+                closed = self.graph.why_closed(layer)
+                if closed:
+                    raise CutError(
+                        "Expected a layer that the model calls itself, or in "
+                        f"a nested model. Received: {name!r}; {closed}. Cut "
+                        "before or behind that model."
+                    )
                 paths = [call.path for call in self.graph.calls]
                 close = difflib.get_close_matches(name, paths, 3, 0.5)
                 hint = (
@@ -276,7 +289,16 @@ class Partition:
     def _check_edges(self) -> None:
         for tensor in self.smashed + self.features:
             problem = ""
-            if None in tensor.shape:
+            if tensor in self.graph.masks:
+                raise Problem(mask_travels(self.graph.masks[tensor]))
+            rows = self._rows.get(tensor, 1)
+            if rows != 1:
+                problem = (
+                    f"has {rows:.3g} rows for each example of a batch, and a "
+                    "step is made of examples; cut before an axis is folded "
+                    "into the batch, or behind where it is taken out again"
+                )
+            elif None in tensor.shape:
                 problem = (
                     f"has shape {tensor.shape}; give the model an input "
                     "shape without None"
@@ -305,7 +327,9 @@ class Partition:
             made[tensor] = keras.Input(
                 batch_shape=tensor.spec.shape,
                 dtype=tensor.spec.dtype,
+                sparse=tensor.spec.sparse,
                 name=label if tensor.call is None else f"{label}_cut",
+                optional=tensor.optional,
             )
         self._replay(self.graph.members, name, made)
         try:
@@ -364,6 +388,12 @@ def _specs(tensors: list[Tensor]) -> tuple[TensorSpec, ...]:
         TensorSpec(t.label, tuple(int(n or 0) for n in t.shape))
         for t in tensors
     )
+
+
+def _input_structure(model: keras.Model) -> Any:
+    """The names of the model's inputs as it was made of them."""
+    inputs = keras_private.inputs_struct(keras_private.functional(model))
+    return keras.tree.map_structure(lambda tensor: tensor.name, inputs)
 
 
 def _structure(model: keras.Model) -> Any:

@@ -27,6 +27,7 @@ REASONS = LATER | {
     "shape",
     "size",
     "snapshot",
+    "state",
     "truncated",
     "unauthenticated",
     "unimplemented",

@@ -23,15 +23,19 @@ import tensorflow as tf
 from keras_split.defenses.chain import Moment
 from keras_split.training.client_passes import HeadPass
 from keras_split.training.client_passes import TailPass
-from keras_split.training.client_passes import Updates
 from keras_split.training.client_step import ClientHalf
 from keras_split.training.client_step import Step
 from keras_split.training.client_step import step_total
 from keras_split.training.client_step import values_of
+from keras_split.training.gradients import add
+from keras_split.training.gradients import dense
 from keras_split.training.shared_loss import SharedLoss
 from keras_split.training.shared_loss import refused
 from keras_split.training.slices import Slice
 from keras_split.training.slices import slices
+from keras_split.training.state_scope import Updates
+from keras_split.training.state_scope import unlisted
+from keras_split.utils import keras_private
 
 # A server of two cores has places for four (`keras_split.training.tf_threads`).
 AHEAD = 4
@@ -71,6 +75,10 @@ class MicrobatchedHalf(ClientHalf):
                 batch is not made of those of its microbatches.
         """
         shared_loss = SharedLoss(model)
+        example = next(t for t in head_inputs if t is not None)
+        if keras_private.is_stateful(model):
+            # It would not even take fewer examples than its state has.
+            raise refused("a layer that keeps a state between batches")
 
         def whole() -> Step:
             step = self.train(
@@ -86,7 +94,7 @@ class MicrobatchedHalf(ClientHalf):
 
         def parts() -> Step:
             return self._train(
-                slices(head_inputs[0], count),
+                slices(example, count),
                 head_inputs,
                 tail_inputs,
                 model,
@@ -95,10 +103,10 @@ class MicrobatchedHalf(ClientHalf):
                 ),
             )
 
-        size = head_inputs[0].shape[0]
+        size = example.shape[0]
         if size is not None:
             return parts() if size >= count else whole()
-        return _either(tf.shape(head_inputs[0])[0] >= count, parts, whole)
+        return _either(tf.shape(example)[0] >= count, parts, whole)
 
     def _train(
         self,
@@ -113,7 +121,7 @@ class MicrobatchedHalf(ClientHalf):
         values = values_of(model)
         moments = [Moment(optimizer.iterations, part.first) for part in parts]
         rate = tf.cast(optimizer.learning_rate, tf.float32)
-        size = tf.shape(head_inputs[0])[0]
+        size = tf.shape(next(t for t in head_inputs if t is not None))[0]
         # Seeds go on from one microbatch to the next.
         seed_state: Updates = []
         # What the next exchange has to wait for.
@@ -132,7 +140,10 @@ class MicrobatchedHalf(ClientHalf):
         for what, i in _schedule(len(parts)):
             if what == "head":
                 with tf.control_dependencies(done):  # not all heads at once
-                    given = [tf.identity(t) for t in parts[i].of(head_inputs)]
+                    given = [
+                        t if t is None else tf.identity(t)
+                        for t in parts[i].of(head_inputs)
+                    ]
                 head = passes.run_head(
                     given, model, values, moments[i], seed_state
                 )
@@ -166,6 +177,10 @@ class MicrobatchedHalf(ClientHalf):
             for made in zip(*(tail.outputs for tail in tails), strict=True)
         ]
         scopes = [head.scope for head in heads]
+        listed = [*model.variables, *model.metrics_variables]
+        for scope in scopes:
+            if unlisted(scope.updates(), listed):
+                raise refused("a layer that keeps a state between batches")
         updates = _means(model, scopes, [part.share for part in parts])
         updates += seed_state
         ready = exchanges.commit(step_total(model, gradients, updates), done)
@@ -229,17 +244,8 @@ def _sum(
 ) -> list[tf.Tensor | None]:
     """Gradient by gradient; sparse ones become dense."""
     return [
-        _dense(other)
-        if one is None
-        else one
-        if other is None
-        else one + _dense(other)
-        for one, other in zip(ones, others, strict=True)
+        dense(add(one, other)) for one, other in zip(ones, others, strict=True)
     ]
-
-
-def _dense(grad: tf.Tensor | None) -> tf.Tensor | None:
-    return None if grad is None else tf.convert_to_tensor(grad)
 
 
 def _either(
@@ -255,7 +261,7 @@ def _either(
         return [
             *(loss, ready),
             *outputs,
-            *(_dense(grad) for grad in gradients if grad is not None),
+            *(dense(grad) for grad in gradients if grad is not None),
             *(moved[id(variable)] for variable, _ in steps[0].updates),
         ]
 

@@ -12,8 +12,9 @@ from keras_split.compression.cut import ClientCuts
 from keras_split.defenses.chain import INFERENCE
 from keras_split.defenses.chain import Moment
 from keras_split.training.fused_batchnorm import fused
+from keras_split.training.state_scope import StateScope
+from keras_split.training.state_scope import Updates
 
-Updates = list[tuple[Any, tf.Tensor]]
 # A functional model with one output returns it bare.
 flat = keras.tree.flatten
 
@@ -31,7 +32,7 @@ class HeadPass(NamedTuple):
     """
 
     tape: tf.GradientTape
-    scope: keras.StatelessScope
+    scope: StateScope
     smashed: list[tf.Tensor]
     skips: list[tf.Tensor]
     losses: list[tf.Tensor]
@@ -76,8 +77,10 @@ class ClientPasses:
         fused_batchnorm: bool,
     ) -> None:
         if tail is not None:
-            # Masks come with the skips, as they do in the whole model.
+            # Masks come with the skips, as they do in the whole model; those
+            # of its outputs are what its layers make of them, and no others.
             tail.supports_masking = True
+            tail.compute_mask = lambda inputs, previous_mask: None
         self._head = head
         self._tail = tail
         self._cuts = cuts
@@ -88,19 +91,18 @@ class ClientPasses:
     def infer_head(
         self, inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Parts of the smashed data in inference mode, and the skips."""
+        """Smashed data in inference mode, after defenses, and the skips."""
         made = flat(self._head(inputs, training=False))
-        sent = self._cuts.smashed.send(made[: self._count], INFERENCE)
-        return sent, [made[i] for i in self._skips]
+        smashed = self._cuts.smashed.defend(made[: self._count], INFERENCE)
+        return smashed, [made[i] for i in self._skips]
 
     def infer_tail(
         self,
-        parts: list[tf.Tensor],
+        features: list[tf.Tensor],
         skips: list[tf.Tensor],
         inputs: list[tf.Tensor],
     ) -> list[tf.Tensor]:
-        """The model's outputs in inference mode, from parts of the features."""
-        features = self._cuts.features.dequantize(parts)
+        """The model's outputs in inference mode, from the features."""
         if self._tail is None:
             return features
         inputs = [*features, *skips, *inputs]
@@ -125,9 +127,7 @@ class ClientPasses:
             state: Variables that are not as the model has them.
         """
         trained = zip(model.trainable_variables, values, strict=True)
-        scope = keras.StatelessScope(
-            [*trained, *(state or [])], collect_losses=True
-        )
+        scope = StateScope(trained, state or [])
         with tf.GradientTape() as tape:
             tape.watch(values)
             with scope:

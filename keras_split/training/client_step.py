@@ -18,16 +18,18 @@ from keras_split.compression.cut import client_cuts
 from keras_split.defenses.chain import Chain
 from keras_split.defenses.chain import Moment
 from keras_split.errors import DefenseError
+from keras_split.errors import OptionError
 from keras_split.protocol.contract import Contract
 from keras_split.training.client_passes import ClientPasses
-from keras_split.training.client_passes import Updates
 from keras_split.training.client_passes import loss_scale
 from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.exchange import Exchange
 from keras_split.training.exchanges import Exchanges
+from keras_split.training.gradients import add
 from keras_split.training.graph_checks import total
 from keras_split.training.host_calls import HostCalls
 from keras_split.training.remote_body import RemoteBody
+from keras_split.training.state_scope import Updates
 
 
 class Step(NamedTuple):
@@ -106,9 +108,15 @@ class ClientHalf:
         self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The model's outputs in inference mode, and the body's penalty."""
-        sent, skips = self._passes.infer_head(head_inputs)
+        smashed, skips = self._passes.infer_head(head_inputs)
+        penalty, *features = tf.custom_gradient(self._cross)(*smashed)
+        return self._passes.infer_tail(features, skips, tail_inputs), penalty
+
+    def _cross(self, *smashed: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+        """Penalty and features in inference mode, and no way back."""
+        sent = self.cuts.smashed.quantize(smashed)
         penalty, *parts = self._exchanges.infer(sent)
-        return self._passes.infer_tail(parts, skips, tail_inputs), penalty
+        return [penalty, *self.cuts.features.dequantize(parts)], _no_way_back
 
     def train(
         self,
@@ -144,11 +152,11 @@ class ClientHalf:
             head, backward.parts, tail.head_grads, values, optimizer
         )
         gradients = [
-            _add(a, b)
+            add(a, b)
             for a, b in zip(head_grads, tail.weights_grad, strict=True)
         ]
         logged = tf.cast(tail.loss, tf.float32) + forward.penalty
-        updates = _updates(model, head.scope)
+        updates = head.scope.updates()
         ready = backward.commit(step_total(model, gradients, updates))
         crossed = CrossedStep(
             *(head.sent, forward.penalty, forward.parts),
@@ -177,11 +185,25 @@ class ClientHalf:
         gradients = passes.head_gradients(
             head, backward.parts, [loss_scale(optimizer)], values, optimizer
         )
-        outputs = passes.infer_tail(predictions, [], [])
+        outputs = self.cuts.features.dequantize(predictions)
         (penalty,) = head.losses
-        updates = _updates(model, head.scope)
+        updates = head.scope.updates()
         ready = backward.commit(step_total(model, gradients, updates))
         return Step(outputs, loss + penalty, gradients, updates, ready)
+
+
+def _no_way_back(*gradients: tf.Tensor, variables: Any = None) -> Any:
+    """The gradient of an exchange whose answer has none.
+
+    TensorFlow tells it of the variables of a body in this process.
+    """
+    raise OptionError(
+        "Expected gradients that fit asks for. Received: a GradientTape round "
+        "a call of the client, whose body is on the server and answers such a "
+        "call with predictions alone. Train with client.fit or "
+        "client.train_on_batch, and give a loss of your own to "
+        "client.compile; gradients of the tail's weights can be had."
+    )
 
 
 def _check_sent(defenses: Chain) -> None:
@@ -214,16 +236,3 @@ def step_total(
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         return total([])
     return total([*gradients, *(value for _, value in updates)])
-
-
-def _updates(model: keras.Model, scope: keras.StatelessScope) -> Updates:
-    """Statistics, seeds and metrics that the step would change."""
-    variables = model.non_trainable_variables + model.metrics_variables
-    pairs = [(v, scope.get_current_value(v)) for v in variables]
-    return [(v, value) for v, value in pairs if value is not None]
-
-
-def _add(one: tf.Tensor | None, other: tf.Tensor | None) -> tf.Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other

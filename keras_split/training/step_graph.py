@@ -31,6 +31,8 @@ from keras_split.training.graph_checks import check
 from keras_split.training.graph_checks import total
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.in_flight import StepsInFlight
+from keras_split.training.state_scope import StateScope
+from keras_split.training.state_scope import check_listed
 from keras_split.utils import keras_private
 
 
@@ -302,16 +304,15 @@ class StepGraph:
             for v in self._state
         ]
         with fused(self.body, self._fused):
-            features, after, losses = self.body.stateless_call(
-                values, before, smashed, training=True, return_losses=True
+            scope = StateScope(
+                zip(self._trained, values, strict=True),
+                zip(self._state, before, strict=True),
             )
-        state = [
-            (variable, new)
-            for variable, old, new in zip(
-                self._state, before, after, strict=True
-            )
-            if new is not old
-        ]
+            with scope:
+                features = self.body(smashed, training=True)
+                losses = self.body.losses
+        state = scope.updates()
+        check_listed(state, self.body)
         if seed_state is not None:
             self._check_losses(len(losses))
         penalty = tf.add_n([tf.cast(x, tf.float32) for x in losses] or [0.0])

@@ -26,6 +26,20 @@ def flatten_layers(
     yield from model._flatten_layers(include_self=include_self)
 
 
+def is_stateful(operation: Any) -> bool:
+    """Whether a layer, or one inside it, keeps a state between batches.
+
+    `stateful=True` of RNNs is public, but their cells and wrappers are found
+    by `Layer._flatten_layers` alone.
+    """
+    layers = (
+        operation._flatten_layers()
+        if isinstance(operation, keras.layers.Layer)
+        else ()
+    )
+    return any(getattr(layer, "stateful", False) for layer in layers)
+
+
 def functional(operation: Any) -> Any:
     """The graph of a functional or Sequential model; None for other things.
 
@@ -64,6 +78,14 @@ def made_by(tensor: Any) -> Any:
     `KerasTensor._keras_history`, Keras 3.0 on.
     """
     return tensor._keras_history.operation
+
+
+def inputs_struct(model: keras.Model) -> Any:
+    """The inputs of a functional model as it was given them.
+
+    `Functional._inputs_struct`, Keras 3.0 on; the public `inputs` is flat.
+    """
+    return model._inputs_struct
 
 
 def outputs_struct(model: keras.Model) -> Any:

@@ -670,7 +670,7 @@ def masked():
 def test_a_mask_computed_from_the_input_is_refused():
     text = refusal(masked(), ["embed", "b"])
 
-    assert "would run on the server and reads the model input" in text
+    assert "the mask of 'embed' would be needed on the other side" in text
     assert "The nearest for the first cut is 'read'." in text
     Partition(masked(), ["read", "b"])
 
