@@ -251,9 +251,14 @@ class ClientSession:
         reply = self._send(Features, Infer(self.connection.session, smashed))
         return reply.tensors, reply.penalty
 
-    def snapshot(self) -> str:
-        """Has the server keep a copy of the body; returns its tag."""
-        message = Snapshot(self.connection.session)
+    def snapshot(self, *, held: bool = False) -> str:
+        """Has the server keep a copy of the body; returns its tag.
+
+        Args:
+            held: Whether it stays before others until it is released, for
+                one that memory here names; a file may be forgotten.
+        """
+        message = Snapshot(self.connection.session, held)
         return self._send(SnapshotTaken, message).tag
 
     def restore(self, tag: str, *, optimizer: bool = False) -> None:

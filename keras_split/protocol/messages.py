@@ -176,9 +176,14 @@ class LabeledResult(Message):
 
 @dataclass(frozen=True)
 class Snapshot(Message):
-    """Asks the server to keep a copy of the body as it is now."""
+    """Asks the server to keep a copy of the body as it is now.
+
+    With `held` it stays before others of the same client: a list in the
+    phone's memory names it, until it says `Release` or the session ends.
+    """
 
     session: str
+    held: bool = False
 
 
 @dataclass(frozen=True)

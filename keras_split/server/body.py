@@ -38,6 +38,7 @@ class Trainer(Protocol):
     """Who trains a body: a session."""
 
     name: str
+    client: str
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -135,10 +136,24 @@ class Body:
 
     # -- snapshots ---------------------------------------------------------
 
-    def snapshot(self, optimizer: "BodyOptimizer") -> str:
-        """Keeps a copy of weights and slots; returns its tag."""
+    def snapshot(
+        self, optimizer: "BodyOptimizer", trainer: Trainer, *, held: bool
+    ) -> str:
+        """Keeps a copy of weights and slots; returns its tag.
+
+        Args:
+            optimizer: Has the slots.
+            trainer: Asks for it.
+            held: Whether others of its client do not push it out, until it
+                is released or its trainer leaves.
+        """
         with self.half.lock:
-            return self.snapshots.save(self.half.weights(), optimizer.weights())
+            return self.snapshots.save(
+                self.half.weights(),
+                optimizer.weights(),
+                trainer.client or trainer.name,
+                trainer.name if held else "",
+            )
 
     def restore(self, tag: str, optimizer: "BodyOptimizer | None") -> None:
         """Brings a copy back.

@@ -104,6 +104,9 @@ class TrainingService:
         )
         for session in self._bodies.load():
             self._sessions.add(session, streams=0)
+        names = [session.name for session in self._sessions]
+        for body in self._bodies:
+            body.snapshots.let_go_but(names)
 
     def handle(
         self,
@@ -211,7 +214,10 @@ class TrainingService:
 
     def _ended(self, session: Session, reason: str) -> None:
         session.close()
-        self._bodies.end(session, forget=reason != "stopped")
+        forget = reason != "stopped"
+        if forget:
+            session.body.snapshots.let_go(session.name)
+        self._bodies.end(session, forget=forget)
         self.events.closed(label(session.name), reason)
 
     def _answer(

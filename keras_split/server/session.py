@@ -155,7 +155,8 @@ class Session:
         if isinstance(message, Infer):
             return self._infer(message)
         if isinstance(message, Snapshot):
-            return SnapshotTaken(self.body.snapshot(self._optimizer))
+            tag = self.body.snapshot(self._optimizer, self, held=message.held)
+            return SnapshotTaken(tag)
         if isinstance(message, Restore):
             slots_of = self._optimizer if message.optimizer else None
             self.body.restore(message.tag, slots_of)
