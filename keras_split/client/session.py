@@ -162,6 +162,7 @@ class ClientSession:
             features_grad,
             learning_rate,
             early=self.overlap and self.connection.replies_early,
+            rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
         self._uncommitted = message
@@ -216,7 +217,11 @@ class ClientSession:
         """
         self.check_open()
         message = Backward(
-            self.connection.session, step, features_grad, learning_rate
+            self.connection.session,
+            step,
+            features_grad,
+            learning_rate,
+            rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
         self._backward_taken(message, reply.durable_steps)
@@ -239,6 +244,7 @@ class ClientSession:
             labels,
             sample_weights,
             learning_rate,
+            rate_said=True,
         )
         reply = self._send(LabeledResult, message)
         self.taken(reply.durable_steps, [message])

@@ -120,6 +120,8 @@ class Backward(Message):
 
     With `early` it has two replies: a `SmashedGrad` as soon as that is known,
     and then a `Committed`, or a `Refusal` if the step was not taken after all.
+    If `rate_said` is true, a learning rate of 0 travels as well, which it did
+    not always do; a server takes one that did not travel for false.
     """
 
     session: str
@@ -128,6 +130,7 @@ class Backward(Message):
     learning_rate: float
     microbatch: Microbatch | None = None
     early: bool = False
+    rate_said: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class LabeledStep(Message):
     labels: list[CutTensor]
     sample_weights: list[CutTensor]
     learning_rate: float
+    rate_said: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
