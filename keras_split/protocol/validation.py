@@ -39,6 +39,12 @@ def check_contract(theirs: Contract, ours: Contract) -> None:
             "Export both halves from one keras_split.compile.",
         ),
         (
+            "cut",
+            ours.cut,
+            theirs.cut,
+            "Export both halves from one keras_split.compile.",
+        ),
+        (
             "quantization",
             ours.quantization,
             theirs.quantization,
