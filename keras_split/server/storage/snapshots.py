@@ -209,7 +209,10 @@ class Snapshots:
         return next((path for kept, path in found if kept.tag == tag), None)
 
     def _found(self) -> dict[_Kept, Path]:
-        names = (_NAME.fullmatch(p.name) for p in self._folder.iterdir())
+        try:
+            names = [_NAME.fullmatch(name) for name in os.listdir(self._folder)]
+        except FileNotFoundError:  # at the end of the process, say
+            return {}
         return {
             _Kept(int(m[1] or 0), m[2] or "", m[3], m[4] or ""): (
                 self._folder / m[0]

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -173,6 +174,18 @@ def test_a_released_snapshot_is_gone(tmp_path):
     snapshots.release(tag)
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_gone_holds_nothing(tmp_path):
+    snapshots = Snapshots(tmp_path / "gone")
+    tag = snapshots.save(BODY, [], "me", "session")
+    shutil.rmtree(tmp_path / "gone")
+
+    snapshots.release(tag)
+    snapshots.let_go("session")
+
+    with pytest.raises(ProtocolError, match="Expected the tag"):
+        snapshots.load(tag)
 
 
 def test_only_tags_are_released(tmp_path):
