@@ -18,9 +18,9 @@ _KEYS = 4096  # callers remembered; the one not seen for longest goes first
 GIVEN_UP_BURST = 30
 _GIVEN_UP_PER_S = 1 / 60
 _SHARE = 4  # of what all may have in flight, a client has one in four
-# Seconds that a body computed in vain for a client, or wrote checkpoints only
-# for it: so many are free, and then a tenth of the time. A message of who took
-# more waits, so long at most.
+# Seconds that a body computed in vain for a client, or wrote files only for it:
+# so many are free, and then a tenth of the time. A message of who took more
+# waits, so long at most, if others are there.
 FREE_S = 2.0
 _VAIN_PER_S = 0.1
 LONGEST_PAUSE_S = 2.0

@@ -24,6 +24,7 @@ from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
 from keras_split.server.accounts import Accounts
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("keras_split.server")
 _SLACK_BYTES = 1 << 16
+_FREE = contextlib.nullcontext()
 _WITH_SMASHED = (Forward, Infer, LabeledStep)
 _NOBODY = Caller()
 # Who is in this process, and whose batches have no limit.
@@ -243,7 +245,8 @@ class TrainingService:
         if caller is not HERE and isinstance(message, _WITH_SMASHED):
             for tensor in message.tensors[:1]:
                 body.guard.batch(*tensor.shape[:1])
-        if caller.client:  # of a host it could be somebody else's doing
+        # Of a host it could be somebody else's doing.
+        if caller.client and self._sessions.others(caller.account):
             time.sleep(session.account.pause_s)
         with body.turns.take(caller.client or session.name) as queue_s:
             if self._stopping and session.begins(message):
@@ -257,10 +260,12 @@ class TrainingService:
             if body.keeps_checkpoints and isinstance(message, StepMessage):
                 body.received(session, payload_bytes(message))
             before = session.next_step
-            reply = session.handle(message, early)
-            if isinstance(message, Restore):
-                self.events.restored(label(session.name), message.tag)
-                body.write()
+            costs = isinstance(message, Snapshot | Restore)
+            with session.account.charged() if costs else _FREE:
+                reply = session.handle(message, early)
+                if isinstance(message, Restore):
+                    self.events.restored(label(session.name), message.tag)
+                    body.write()
             if session.next_step > before:
                 self._stepped(session, queue_s)
             return body.with_durable(reply, session)
@@ -276,7 +281,7 @@ class TrainingService:
         )
         # The first step of a session has a checkpoint of its own.
         first = session.next_step == 1
-        with session.account.charged() if first else contextlib.nullcontext():
+        with session.account.charged() if first else _FREE:
             session.body.stepped(session)
 
     def _check_open(self) -> None:

@@ -116,8 +116,8 @@ ROWS = {
         "test_accounts.py::"
         "test_who_gives_up_too_many_steps_has_none_that_waits",
     ),
-    "seconds for steps that one client does not finish, and for checkpoints "
-    "when a session of it begins or ends": Row(
+    "seconds for steps that one client does not finish, for its snapshots, "
+    "and for checkpoints when a session of it begins or ends": Row(
         (accounts.FREE_S, accounts.LONGEST_PAUSE_S),
         "test_accounts.py::test_who_has_much_computed_in_vain_has_to_wait",
     ),

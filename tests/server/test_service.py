@@ -18,10 +18,12 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
+from keras_split.server import accounts
 from keras_split.server import body
 from keras_split.server.callbacks import Caller
 from keras_split.server.service import TrainingService
@@ -592,3 +594,31 @@ def test_a_client_is_told_apart_by_what_it_has_computed_in_vain(host, server):
 
     assert owed["ann"] > 0
     assert owed["ben"] == 0
+
+
+def test_files_that_are_written_for_a_client_are_charged_to_it(host, server):
+    ann = Caller("ann")
+    session = host.handle(links.hello(server.contract), ann).session
+
+    tag = host.handle(Snapshot(session), ann).tag
+    once = host.accounts.of(ann)._owed()
+    host.handle(Restore(session, tag), ann)
+
+    assert 0 < once < host.accounts.of(ann)._owed()
+
+
+def test_who_owes_much_waits_for_others_only(host, server, monkeypatch):
+    ann, ben = Caller("ann"), Caller("ben")
+    paused = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+    session = host.handle(links.hello(server.contract), ann).session
+    host.accounts.of(ann).in_vain(100.0)
+    infer = Infer(session, links.smashed(server.contract))
+
+    host.handle(infer, ann)
+    alone = list(paused)
+    host.handle(links.hello(server.contract), ben)
+    host.handle(infer, ann)
+
+    assert alone == []
+    assert paused == [accounts.LONGEST_PAUSE_S]
