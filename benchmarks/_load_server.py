@@ -1,6 +1,6 @@
-"""A server of a small model, and what its clients send, for load.py.
+"""A server of a small model, and what its clients send.
 
-    python benchmarks/_load_server.py FOLDER SESSIONS
+    python benchmarks/_load_server.py FOLDER SESSIONS [TOKENS]
 
 Writes FOLDER/contract.json and FOLDER/tensors.npz, prints the address, serves
 until SIGTERM, and prints as JSON how long steps waited and took.
@@ -24,6 +24,7 @@ from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
+from keras_split.server.security import Security
 from keras_split.utils import malloc
 
 BATCH = 8
@@ -92,6 +93,7 @@ def write(
 def main() -> None:
     """Serves until it is told to stop."""
     folder, sessions = Path(sys.argv[1]), int(sys.argv[2])
+    tokens = sys.argv[3] if sys.argv[3:] else None
     malloc.keep()
     model = server_half()
     contract = model.contract
@@ -103,6 +105,7 @@ def main() -> None:
         server = model.serve(
             port=0,
             max_sessions=sessions,
+            security=Security(tokens=tokens),
             checkpoints=folder / "checkpoints",
             listeners=[audit, Log(), times],
         )

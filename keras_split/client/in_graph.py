@@ -51,6 +51,12 @@ def joint_step(session: ClientSession) -> Iterator[tuple[str, int, bool]]:
             session.next_step = other.next_step
 
 
+def durable_steps(session: ClientSession) -> int:
+    """What the last reply of such a step would have said of checkpoints."""
+    other = server_side(session)
+    return 0 if other is None else int(other.body.durable_steps(other))
+
+
 def count(
     session: ClientSession, uplink_bytes: int, downlink_bytes: int
 ) -> None:

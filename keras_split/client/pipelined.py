@@ -86,6 +86,7 @@ class PipelinedSession:
                 features_grad,
                 learning_rate,
                 going_back.microbatch,
+                rate_said=True,
             )
         )
 

@@ -162,6 +162,7 @@ class ClientSession:
             features_grad,
             learning_rate,
             early=self.overlap and self.connection.replies_early,
+            rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
         self._uncommitted = message
@@ -216,7 +217,11 @@ class ClientSession:
         """
         self.check_open()
         message = Backward(
-            self.connection.session, step, features_grad, learning_rate
+            self.connection.session,
+            step,
+            features_grad,
+            learning_rate,
+            rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
         self._backward_taken(message, reply.durable_steps)
@@ -239,6 +244,7 @@ class ClientSession:
             labels,
             sample_weights,
             learning_rate,
+            rate_said=True,
         )
         reply = self._send(LabeledResult, message)
         self.taken(reply.durable_steps, [message])
@@ -251,9 +257,14 @@ class ClientSession:
         reply = self._send(Features, Infer(self.connection.session, smashed))
         return reply.tensors, reply.penalty
 
-    def snapshot(self) -> str:
-        """Has the server keep a copy of the body; returns its tag."""
-        message = Snapshot(self.connection.session)
+    def snapshot(self, *, held: bool = False) -> str:
+        """Has the server keep a copy of the body; returns its tag.
+
+        Args:
+            held: Whether it stays before others until it is released, for
+                one that memory here names; a file may be forgotten.
+        """
+        message = Snapshot(self.connection.session, held)
         return self._send(SnapshotTaken, message).tag
 
     def restore(self, tag: str, *, optimizer: bool = False) -> None:

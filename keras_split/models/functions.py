@@ -102,11 +102,15 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
         body_batch = body.known_batch(batch)
         with client.strategy.joint_step() as numbered, body.explained():
             logs, crossed = compiled(data, own_batch, body_batch)
+        session = client.strategy.session
+        durable_steps = in_graph.durable_steps(session)
         sent, received = (
             sum(nbytes(message, codec) for message in messages)
-            for messages in crossed.messages(half.cuts, *numbered)
+            for messages in crossed.messages(
+                half.cuts, *numbered, durable_steps
+            )
         )
-        in_graph.count(client.strategy.session, sent, received)
+        in_graph.count(session, sent, received)
         return logs
 
     def join(iterator: Any) -> Any:

@@ -53,7 +53,7 @@ class SnapshotWeights(keras.Model):
         weights = SplitWeights(super().get_weights())
         if self.strategy.connected:
             session = self.strategy.session
-            weights.tag = session.snapshot()
+            weights.tag = session.snapshot(held=True)
             weakref.finalize(weights, session.release, weights.tag)
         return weights
 

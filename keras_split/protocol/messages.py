@@ -122,6 +122,8 @@ class Backward(Message):
 
     With `early` it has two replies: a `SmashedGrad` as soon as that is known,
     and then a `Committed`, or a `Refusal` if the step was not taken after all.
+    If `rate_said` is true, a learning rate of 0 travels as well, which it did
+    not always do; a server takes one that did not travel for false.
     """
 
     session: str
@@ -130,6 +132,7 @@ class Backward(Message):
     learning_rate: float
     microbatch: Microbatch | None = None
     early: bool = False
+    rate_said: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class LabeledStep(Message):
     labels: list[CutTensor]
     sample_weights: list[CutTensor]
     learning_rate: float
+    rate_said: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -178,9 +182,14 @@ class LabeledResult(Message):
 
 @dataclass(frozen=True)
 class Snapshot(Message):
-    """Asks the server to keep a copy of the body as it is now."""
+    """Asks the server to keep a copy of the body as it is now.
+
+    With `held` it stays before others of the same client: a list in the
+    phone's memory names it, until it says `Release` or the session ends.
+    """
 
     session: str
+    held: bool = False
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,7 @@ def _terms(contract: Contract) -> dict[tuple[str, str], str]:
         ("cut", "smashed data"): _specs(contract.smashed),
         ("cut", "features"): _specs(contract.features),
         ("cut", "labels"): "on the server" if on_server else "on the phone",
+        ("cut", "layers"): ", ".join(map(repr, contract.cut)),
         ("quantization", ""): str(rules),
         ("quantization", "activations"): _rule(rules.activations),
         ("quantization", "gradients"): _rule(rules.gradients),

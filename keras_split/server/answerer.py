@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from keras_split.compression.codecs import Codec
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Welcome
@@ -15,10 +18,8 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
-from keras_split.server.limits import Buckets
 from keras_split.server.limits import StreamLimits
 from keras_split.server.service import TrainingService
-from keras_split.transports.address import peer_host
 
 _LOG = logging.getLogger("keras_split.server")
 _Wire = tuple[pb.Envelope, list[Any]]
@@ -39,7 +40,6 @@ class Answerer:
         self.service = service
         self._codec = codec
         self._limits = limits
-        self._hellos = Buckets(limits.hello_burst, limits.hellos_per_s)
 
     @property
     def longest_bytes(self) -> int:
@@ -87,7 +87,8 @@ class Answerer:
                     "later.",
                     "rate",
                 )
-            if kind == "hello" and not self._hellos.take(account(caller)):
+            hellos = self.service.accounts.of(caller).hellos
+            if kind == "hello" and not hellos.take():
                 raise ProtocolError(
                     f"Expected at most {self._limits.hellos_per_s:g} new "
                     "sessions a second. Received: one more. Try again later.",
@@ -101,6 +102,10 @@ class Answerer:
         except Exception as error:
             _LOG.exception("a message could not be read")
             return "", self.refuse(caller, _unexpected(error))
+        if isinstance(message, Backward | LabeledStep) and not (
+            message.learning_rate or message.rate_said
+        ):
+            message = replace(message, rate_said=False)
         named = getattr(message, "session", "")
 
         def early(reply: Message) -> None:
@@ -154,17 +159,13 @@ class Answerer:
         if payload is None and envelope.payload_bytes <= limit:
             raise ProtocolError(
                 f"Expected {self._limits.max_inflight_bytes:,} bytes or less "
-                "in flight from all clients together. Received: a message "
-                f"of {envelope.payload_bytes:,} more. Send it again later.",
+                "in flight from all clients together, and a quarter of it "
+                "from one. Received: a message of "
+                f"{envelope.payload_bytes:,} more. Send it again later.",
                 "memory",
             )
         if payload is None:
             raise _too_long(limit, envelope.payload_bytes)
-
-
-def account(caller: Caller) -> str:
-    """Whose messages are counted together: a client's, else a host's."""
-    return caller.client or peer_host(caller.peer)
 
 
 def _too_long(limit_bytes: int, nbytes: int) -> ProtocolError:

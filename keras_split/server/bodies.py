@@ -182,6 +182,8 @@ class PrivateBodies(Bodies):
                 self._half.optimizers.check(config, start.loss)
                 body = self._make(owner, start.client)
                 body.load()
+                if start.client:  # else others use the same folder
+                    body.snapshots.let_go_but([start.name])
             session = _session(body, start)
             self._bodies[owner] = body
             return session

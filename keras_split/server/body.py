@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
@@ -16,6 +17,7 @@ from keras_split.protocol.messages import Committed
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.messages import payload_bytes
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import label
 from keras_split.server.fair_lock import FairLock
@@ -32,12 +34,16 @@ if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
 
 _LOG = logging.getLogger("keras_split.server")
+# Of last replies of one client in a checkpoint, beside its youngest.
+REPLY_BYTES = 128 << 20
+_WAITING_BATCHES = 4  # of the largest size, whose steps may wait in memory
 
 
 class Trainer(Protocol):
     """Who trains a body: a session."""
 
     name: str
+    client: str
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -91,6 +97,9 @@ class Body:
         options = options or BodyOptions()
         self.half = half
         self.guard = Guard(half, options.limits)
+        half.in_flight.max_examples = (
+            _WAITING_BATCHES * options.limits.max_batch
+        )
         self.turns = FairLock()
         self.snapshots = snapshots or Snapshots()
         self.keeps_checkpoints = checkpoints is not None
@@ -135,10 +144,24 @@ class Body:
 
     # -- snapshots ---------------------------------------------------------
 
-    def snapshot(self, optimizer: "BodyOptimizer") -> str:
-        """Keeps a copy of weights and slots; returns its tag."""
+    def snapshot(
+        self, optimizer: "BodyOptimizer", trainer: Trainer, *, held: bool
+    ) -> str:
+        """Keeps a copy of weights and slots; returns its tag.
+
+        Args:
+            optimizer: Has the slots.
+            trainer: Asks for it.
+            held: Whether others of its client do not push it out, until it
+                is released or its trainer leaves.
+        """
         with self.half.lock:
-            return self.snapshots.save(self.half.weights(), optimizer.weights())
+            return self.snapshots.save(
+                self.half.weights(),
+                optimizer.weights(),
+                trainer.client or trainer.name,
+                trainer.name if held else "",
+            )
 
     def restore(self, tag: str, optimizer: "BodyOptimizer | None") -> None:
         """Brings a copy back.
@@ -280,7 +303,9 @@ class Body:
                 self.half.contract.fingerprint,
                 self.half.weights(),
                 shared.weights() if shared is not None else (),
-                [trainer.state() for trainer in [*self._trainers.values()]],
+                _within(
+                    [trainer.state() for trainer in [*self._trainers.values()]]
+                ),
                 shared.name if shared is not None else "",
             )
 
@@ -325,6 +350,25 @@ def check_optimizer(
         f"{state.optimizer or found}. Serve it as it was (--optimizer, "
         "server.compile), or choose another folder."
     )
+
+
+def _within(states: Sequence[SessionState]) -> list[SessionState]:
+    """The same sessions, without replies over the limit of their client.
+
+    Those with the youngest replies keep theirs. A client that lost the
+    reply to its last step together with the server is then told so.
+    """
+    left: dict[str, int] = {}
+    kept: dict[str, SessionState] = {}
+    for state in sorted(states, key=lambda state: -state.replied_at):
+        nbytes = sum(payload_bytes(reply) for reply in state.replies)
+        room = left.setdefault(state.client, max(REPLY_BYTES, nbytes))
+        if nbytes > room:
+            state = replace(state, replies=())
+        else:
+            left[state.client] -= nbytes
+        kept[state.name] = state
+    return [kept[state.name] for state in states]
 
 
 def _fit(arrays: Sequence[Any], variables: Sequence[Any]) -> bool:

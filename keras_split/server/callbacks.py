@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keras_split.transports.address import peer_host
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -17,6 +19,11 @@ class Caller:
 
     client: str = ""
     peer: str = ""
+
+    @property
+    def account(self) -> str:
+        """Whose doings are counted together: a client's, else a host's."""
+        return self.client or peer_host(self.peer)
 
 
 @dataclass(frozen=True)

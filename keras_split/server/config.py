@@ -94,9 +94,10 @@ class ServerConfig:
             for as many as sessions.
         hello_timeout_s: How long a stream may take to open a session.
         message_timeout_s: How long a message may take to arrive, or a reply
-            to be taken; in a stream 0.1 ms for each byte come on top.
+            to be taken; 0.1 ms for each byte come on top, up to 10 minutes.
         max_inflight_bytes: Memory for messages that are arriving or being
-            answered, of all clients together.
+            answered, of all clients together. One client has a quarter of
+            it, or one message.
         hello_burst: Sessions that one host or client may ask for at once.
         hellos_per_s: How many of these it is given back each second.
         messages_per_s: Messages that one stream may send in a second; so many

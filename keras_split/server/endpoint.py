@@ -14,17 +14,14 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.status import ServerStatus
-from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
 from keras_split.protocol.wire import unary
-from keras_split.protocol.wire.frames import parse
+from keras_split.protocol.wire.frames import read_envelope
+from keras_split.server.accounts import Accounts
 from keras_split.server.answerer import Answerer
-from keras_split.server.answerer import account
 from keras_split.server.callbacks import Caller
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint_stream import EndpointStream
-from keras_split.server.limits import Buckets
-from keras_split.server.limits import Budget
 from keras_split.server.limits import Places
 from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
@@ -80,10 +77,9 @@ class Endpoint:
         self._tokens = self.config.read_tokens()
         self._status = status
         self._answerer = Answerer(service, codec, self.limits)
+        # Of service and endpoint one: what a client has, wherever it asks.
+        service.accounts = Accounts(self.limits, service.max_message_bytes)
         self._places = Places(self.limits.max_streams)
-        self._budget = Budget(self.limits.max_inflight_bytes)
-        rate = self.limits.messages_per_s
-        self._unary = Buckets(rate, rate)
 
     @property
     def longest_bytes(self) -> int:
@@ -163,6 +159,7 @@ class Endpoint:
         Raises:
             RefusedError: With reason `"busy"`, if there are too many calls.
         """
+        account = self.service.accounts.of(caller)
         with self._places.take(), self.watchdog.watch(end) as watch:
             watch.allow(self.limits.message_timeout_s)
             yield Call(
@@ -170,8 +167,8 @@ class Endpoint:
                 caller,
                 self.limits,
                 watch,
-                Share(self._budget),
-                lambda: self._unary.take(account(caller)),
+                Share(account.inflight),
+                account.messages.take,
             )
 
     def stream(
@@ -205,7 +202,7 @@ class Endpoint:
             self.limits,
             self._places,
             self.watchdog,
-            Share(self._budget),
+            Share(self.service.accounts.of(caller).inflight),
         ).replies(requests)
 
     def status(self) -> bytes:
@@ -307,7 +304,7 @@ class Call:
         session = ""
         try:
             answerer.check_length(len(raw))
-            envelope = parse(pb.Envelope, raw)
+            envelope = read_envelope(raw)
             payload: Any = envelope.payload
             if not self._share.take(len(raw)):
                 payload = None

@@ -28,6 +28,7 @@ from keras_split.utils import workers
 
 # Of at most 1 MiB each, for every stream: as much as may come in unread.
 _FRAMES_AHEAD = 8
+_HELLO_BYTES = 1 << 17  # what may come of a client before its Hello is known
 _T = TypeVar("_T")
 _END = object()
 
@@ -78,9 +79,13 @@ class EndpointStream:
         Raises:
             RefusedError: If the call is to end without a reply, and why.
         """
+        began, nbytes = time.monotonic(), 0
         with self._watchdog.watch(self._end) as watch:
             for raw in ahead(partial(self._answers, requests), _FRAMES_AHEAD):
-                watch.allow(self._limits.message_timeout_s, len(raw))
+                if frames.begins(raw):
+                    began, nbytes = time.monotonic(), 0
+                nbytes += len(raw)  # the reply has its time, not each frame
+                watch.allow(self._limits.message_timeout_s, nbytes, began)
                 yield raw
                 watch.rest()
 
@@ -191,6 +196,13 @@ class Incoming:
                 self._watch.allow(
                     self._limits.message_timeout_s, self.nbytes, began
                 )
+            elif self.nbytes > _HELLO_BYTES:
+                raise ProtocolError(
+                    "Expected a Hello before anything else in a stream, of "
+                    f"at most {_HELLO_BYTES:,} bytes. Received: more. Say "
+                    "hello first.",
+                    "size",
+                )
             yield raw
 
 
@@ -201,53 +213,60 @@ def ahead(
     """Gives the items of a generator, which runs in a thread of its own.
 
     What the generator is made with takes items that cannot wait for the next
-    `yield`. They go first, are not counted, and may come from any thread.
+    `yield`. They go first, and may come from any thread. They are counted as
+    well: the next that can wait does so until there is room again.
 
     An error of the generator is raised here. When this one is closed, so is
     the other, in its thread, as soon as it has its next item.
 
     Args:
         make: Makes the generator.
-        most: So many of its items may wait here.
+        most: So many of its items may wait here, and those that cannot wait.
 
     Example:
     >>> list(ahead(lambda put: (n * n for n in range(4)), 2))
     [0, 1, 4, 9]
     """
     waiting: SimpleQueue[Any] = SimpleQueue()
-    room = threading.Semaphore(most)
-    closed = threading.Event()
+    changed = threading.Condition()
+    count, closed = 0, False
 
     def put(item: _T) -> None:
-        waiting.put((item, None, False))
+        nonlocal count
+        with changed:
+            count += 1
+        waiting.put((item, None))
 
     items = make(put)
 
     def run() -> None:
         try:
             for item in items:
-                room.acquire()
-                if closed.is_set():
+                with changed:
+                    changed.wait_for(lambda: count < most or closed)
+                if closed:
                     break
-                waiting.put((item, None, True))
+                put(item)
                 del item
             items.close()
-            waiting.put((_END, None, False))
+            waiting.put((_END, None))
         except BaseException as error:
-            waiting.put((_END, error, False))
+            waiting.put((_END, error))
 
     workers.start(run)
     try:
         while True:
-            item, error, counted = waiting.get()
+            item, error = waiting.get()
             if error is not None:
                 raise error
             if item is _END:
                 return
             yield item
             del item
-            if counted:
-                room.release()
+            with changed:
+                count -= 1
+                changed.notify()
     finally:
-        closed.set()
-        room.release()
+        with changed:
+            closed = True
+            changed.notify()

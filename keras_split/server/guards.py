@@ -26,7 +26,7 @@ class GradientLimits:
             refused.
         clip_grad_norm: Those with a larger norm are scaled down to it; None
             for as they are.
-        max_batch: Examples of a batch that travels in microbatches.
+        max_batch: Examples of a batch, however it travels.
         max_smashed_norm: Smashed data of a message with a larger norm are
             refused. No honest model meets it: 10^8 are ten million numbers
             of 30,000 each.
@@ -67,6 +67,20 @@ class Guard:
             norm = _norm(self._half.cut_codecs.smashed, tensors)
             validation.check_smashed_norm(norm, limit.max_smashed_norm)
         return batch
+
+    def batch(self, examples: int = 0) -> None:
+        """Refuses a batch of more examples than are allowed.
+
+        Raises:
+            ProtocolError: With reason `"size"`.
+        """
+        if examples > self.limits.max_batch:
+            raise ProtocolError(
+                f"Expected a batch of at most {self.limits.max_batch} "
+                f"examples, in microbatches too. Received: {examples}. Use a "
+                "smaller batch, or raise the server's --max-batch.",
+                "size",
+            )
 
     def features(self, tensors: Sequence[CutTensor]) -> None:
         """Refuses to send what the body made of weights that have diverged.

@@ -5,6 +5,7 @@ import contextlib
 from keras_split.compression.codecs import Codec
 from keras_split.protocol.messages import Message
 from keras_split.protocol.wire.size import nbytes
+from keras_split.server.service import HERE
 from keras_split.server.service import TrainingService
 from keras_split.server.session import Session
 from keras_split.transports.transport import LocalTransport
@@ -35,7 +36,7 @@ class InProcessTransport(LocalTransport):
     def carry(self, message: Message) -> Message:
         """Has the host answer a message."""
         replies: list[Message] = []
-        replies.append(self.host.handle(message, early=replies.append))
+        replies.append(self.host.handle(message, HERE, replies.append))
         self.uplink_bytes += nbytes(message, self._codec)
         self.downlink_bytes += sum(
             nbytes(reply, self._codec) for reply in replies

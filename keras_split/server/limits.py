@@ -22,10 +22,11 @@ class StreamLimits:
         max_streams: Clients at the same time. Each stream has a thread.
         hello_timeout_s: How long a stream may take to open a session.
         message_timeout_s: How long a message may take to arrive, or a reply
-            to be taken; in a stream 0.1 ms for each byte come on top.
+            to be taken; 0.1 ms for each byte come on top, up to 10 minutes.
         idle_timeout_s: How long a stream may be silent between messages.
         max_inflight_bytes: Memory for messages that are arriving or being
-            answered, of all streams together.
+            answered, of all streams together. One client has a quarter of
+            it, or one message.
         hello_burst: Sessions that one host or client may ask for at once.
         hellos_per_s: How many of these it is given back each second.
         messages_per_s: Messages that one stream may send; so many at once
@@ -91,16 +92,20 @@ class Budget:
 
     Args:
         limit_bytes: What they may take together.
+        whole: The budget that this one is a part of, if it is one.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, whole: "Budget | None" = None) -> None:
         self._left = limit_bytes
+        self._whole = whole
         self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> bool:
         """Sets bytes aside; False if there is no room for them."""
         with self._lock:
             if nbytes > self._left:
+                return False
+            if self._whole is not None and not self._whole.take(nbytes):
                 return False
             self._left -= nbytes
             return True
@@ -109,6 +114,8 @@ class Budget:
         """Returns bytes that were set aside."""
         with self._lock:
             self._left += nbytes
+        if self._whole is not None:
+            self._whole.give_back(nbytes)
 
 
 class Share:
@@ -144,6 +151,8 @@ class Share:
 class Bucket:
     """Allows `burst` things at once, and `per_s` a second in the long run.
 
+    For several threads at once.
+
     Example:
     >>> bucket = Bucket(2, per_s=0.001)
     >>> [bucket.take() for _ in range(3)]
@@ -161,16 +170,27 @@ class Bucket:
         self._clock = clock
         self._left = burst
         self._at = clock()
+        self._lock = threading.Lock()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no more is allowed now."""
+        with self._lock:
+            return self._filled() < 1
 
     def take(self) -> bool:
         """Whether one more is allowed now; if so, it is counted."""
+        with self._lock:
+            if self._filled() < 1:
+                return False
+            self._left -= 1
+            return True
+
+    def _filled(self) -> float:
         now = self._clock()
         left = self._left + (now - self._at) * self._per_s
         self._left, self._at = min(left, self._burst), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+        return self._left
 
 
 class Buckets:

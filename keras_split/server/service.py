@@ -16,13 +16,18 @@ from keras_split.protocol import validation
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Infer
+from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
+from keras_split.server.accounts import Accounts
 from keras_split.server.bodies import KINDS
 from keras_split.server.body import BodyOptions
 from keras_split.server.callbacks import Caller
@@ -42,7 +47,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("keras_split.server")
 _SLACK_BYTES = 1 << 16
+_FREE = contextlib.nullcontext()
+_WITH_SMASHED = (Forward, Infer, LabeledStep)
 _NOBODY = Caller()
+# Who is in this process, and whose batches have no limit.
+HERE = Caller()
 
 
 class TrainingService:
@@ -60,6 +69,11 @@ class TrainingService:
             interest here.
         events: Hears what happens.
         **options: Fields of a `ServerConfig` instead of those of `config`.
+
+    Attributes:
+        accounts: What each client has and uses.
+        events: The same.
+        max_message_bytes: The longest payload of a message.
 
     Raises:
         DataError: If checkpoints are damaged, of another model or of the
@@ -89,6 +103,7 @@ class TrainingService:
         self.max_message_bytes = min(
             int(whole * max_batch) + _SLACK_BYTES, config.max_message_bytes
         )
+        self.accounts = Accounts(config.stream_limits, self.max_message_bytes)
         snapshots, checkpoints = config.snapshots, config.checkpoints
         self._bodies = KINDS[config.bodies](
             half,
@@ -104,6 +119,9 @@ class TrainingService:
         )
         for session in self._bodies.load():
             self._sessions.add(session, streams=0)
+        names = [session.name for session in self._sessions]
+        for body in self._bodies:
+            body.snapshots.let_go_but(names)
 
     def handle(
         self,
@@ -211,7 +229,10 @@ class TrainingService:
 
     def _ended(self, session: Session, reason: str) -> None:
         session.close()
-        self._bodies.end(session, forget=reason != "stopped")
+        forget = reason != "stopped"
+        if forget:
+            session.body.snapshots.let_go(session.name)
+        self._bodies.end(session, forget=forget)
         self.events.closed(label(session.name), reason)
 
     def _answer(
@@ -221,23 +242,32 @@ class TrainingService:
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
         body = session.body
+        if caller is not HERE and isinstance(message, _WITH_SMASHED):
+            for tensor in message.tensors[:1]:
+                body.guard.batch(*tensor.shape[:1])
+        # Of a host it could be somebody else's doing.
+        if caller.client and self._sessions.others(caller.account):
+            time.sleep(session.account.pause_s)
         with body.turns.take(caller.client or session.name) as queue_s:
             if self._stopping and session.begins(message):
                 self._check_open()
             if isinstance(message, Goodbye | Checkpoint):
                 if isinstance(message, Checkpoint):
                     _check_durable(body.keeps_checkpoints)
-                body.make_durable()
+                with session.account.charged():
+                    body.make_durable()
                 if isinstance(message, Goodbye):
                     self.close(session.name)
                 return Done()
             if body.keeps_checkpoints and isinstance(message, StepMessage):
                 body.received(session, payload_bytes(message))
             before = session.next_step
-            reply = session.handle(message, early)
-            if isinstance(message, Restore):
-                self.events.restored(label(session.name), message.tag)
-                body.write()
+            costs = isinstance(message, Snapshot | Restore)
+            with session.account.charged() if costs else _FREE:
+                reply = session.handle(message, early)
+                if isinstance(message, Restore):
+                    self.events.restored(label(session.name), message.tag)
+                    body.write()
             if session.next_step > before:
                 self._stepped(session, queue_s)
             return body.with_durable(reply, session)
@@ -251,7 +281,10 @@ class TrainingService:
                 session.compute_s,
             )
         )
-        session.body.stepped(session)
+        # The first step of a session has a checkpoint of its own.
+        first = session.next_step == 1
+        with session.account.charged() if first else _FREE:
+            session.body.stepped(session)
 
     def _check_open(self) -> None:
         if self._stopping:
@@ -273,18 +306,20 @@ class TrainingService:
         validation.check_contract(hello.contract, self._contract)
         if hello.session:
             session = self._sessions.join(hello.session, caller)
+            session.account = self.accounts.of(caller)
             self.events.resumed(label(session.name), caller, session.next_step)
             return self._welcomed(session)
         # Where labels stay on the phone nobody needs its loss here.
         loss = hello.loss if self._contract.labels_on_server else ""
         with self._opening:  # or two would take the last place
-            self._sessions.check_room()
+            self._sessions.check_room(caller.account)
             session = self._bodies.open(
                 SessionState(
                     self._sessions.name(), caller.client, hello.optimizer, loss
                 )
             )
-            self._sessions.add(session)
+            session.account = self.accounts.of(caller)
+            self._sessions.add(session, account=caller.account)
         self.events.opened(label(session.name), caller)
         return self._welcomed(session)
 

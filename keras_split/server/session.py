@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
+from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -23,9 +24,11 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.server import steps
+from keras_split.server.accounts import Account
 from keras_split.server.body import Body
 from keras_split.server.guards import GradientLimits
 from keras_split.server.session_state import SessionState
+from keras_split.server.session_state import not_open
 from keras_split.server.steps import Early
 from keras_split.server.steps import Means
 from keras_split.server.steps import Step
@@ -65,8 +68,10 @@ class Session:
         self._optimizer = body.optimizer(start.optimizer, start.loss)
         self._means = Means(body.half, self._optimizer, body.guard)
         self._step: Step | None = None
-        self._resting = False
+        self._resting = self._closed = False
+        self._rate_known = start.next_step > 0
         self._last_replies = start.replies
+        self._replied_at = 0.0
         if start.slots:
             with body.half.lock:
                 self._check_slots(start.slots)
@@ -82,6 +87,15 @@ class Session:
     def graph(self) -> "StepGraph":
         """The body's step, for a client in this process that joins it."""
         return self._optimizer.graph
+
+    @property
+    def account(self) -> Account:
+        """Where what its steps take is counted."""
+        return self._means.account
+
+    @account.setter
+    def account(self, account: Account) -> None:
+        self._means = replace(self._means, account=account)
 
     @property
     def limits(self) -> GradientLimits:
@@ -107,6 +121,7 @@ class Session:
             next_step=self.next_step,
             replies=self._last_replies,
             slots=slots,
+            replied_at=self._replied_at,
         )
 
     @contextlib.contextmanager
@@ -117,6 +132,8 @@ class Session:
         `PartialCommitError`, too.
         """
         with self.body.half.lock:
+            if self._closed:
+                raise RefusedError(str(not_open()), "session")
             self.rest()
             self._resting = False
             self._optimizer.take_over()
@@ -149,13 +166,34 @@ class Session:
         Raises:
             ProtocolError: If the message is out of order or malformed.
         """
+        if self._closed:
+            raise not_open()
         self._resting = False
+        try:
+            return self._handle(message, early)
+        finally:
+            # Its end, or its client's, may have come meanwhile, and found
+            # nothing yet to let go of.
+            if self._closed:
+                self.close()
+            elif self._resting:
+                self.rest()
+
+    def close(self) -> None:
+        """Drops what is kept for a step that was never finished."""
+        self._closed = True
+        with self.body.half.lock:
+            self._put_aside()
+            self._optimizer.leave()
+
+    def _handle(self, message: Message, early: Early | None) -> Message:
         if isinstance(message, StepMessage):
             return self._train(message, early)
         if isinstance(message, Infer):
             return self._infer(message)
         if isinstance(message, Snapshot):
-            return SnapshotTaken(self.body.snapshot(self._optimizer))
+            tag = self.body.snapshot(self._optimizer, self, held=message.held)
+            return SnapshotTaken(tag)
         if isinstance(message, Restore):
             slots_of = self._optimizer if message.optimizer else None
             self.body.restore(message.tag, slots_of)
@@ -169,12 +207,6 @@ class Session:
             f"{type(message).__name__}.",
             "order",
         )
-
-    def close(self) -> None:
-        """Drops what is kept for a step that was never finished."""
-        with self.body.half.lock:
-            self._put_aside()
-            self._optimizer.leave()
 
     def _check_slots(self, slots: Sequence[np.ndarray[Any, Any]]) -> None:
         """Refuses slots that are not those of its optimizer."""
@@ -193,6 +225,7 @@ class Session:
         """Answers a message of a step; the last one takes it, once."""
         if message.step != self.next_step:
             return self._again(message, early)
+        self._check_rate(message)
         step = self._step
         if step is None or not step.belongs(message):
             begun = steps.begin(message, self._means)
@@ -201,7 +234,26 @@ class Session:
         reply = step.answer(message, early)
         if step.done:
             self._committed(step.replies, step.compute_s)
+        elif self._step is not step:  # the session was closed meanwhile
+            step.abandon()
         return reply
+
+    def _check_rate(self, message: StepMessage) -> None:
+        """Refuses steps without a learning rate.
+
+        Older clients leave out one of 0, which a schedule may come to. So a
+        session that has said any may go on without.
+        """
+        if isinstance(message, Forward):
+            return
+        self._rate_known |= message.rate_said is not False
+        if not self._rate_known:
+            raise ProtocolError(
+                "Expected a learning rate. Received: a message without one, "
+                "in a session that has said none yet. Set learning_rate; for "
+                "a rate of 0, too, which older versions of keras_split do not.",
+                "learning-rate",
+            )
 
     def _again(self, message: StepMessage, early: Early | None) -> Message:
         """A reply to the last step that was taken, if it is asked for that."""
@@ -220,11 +272,13 @@ class Session:
         self.next_step += 1
         self.compute_s = compute_s
         self._last_replies = replies
+        self._replied_at = time.monotonic()
 
     def _put_aside(self) -> None:
         """Forgets the step in flight."""
         if self._step is not None:
             self._step.abandon()
+            self.account.in_vain(self._step.compute_s)
         self._step = None
 
     def _infer(self, message: Infer) -> Message:

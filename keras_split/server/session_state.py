@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Message
 
 
@@ -23,6 +24,8 @@ class SessionState:
         replies: The answers to the backwards of the last one, in case they
             are asked for again: one, or one a microbatch.
         slots: Variables of the optimizer; none if the server has one for all.
+        replied_at: When the replies were made, by `time.monotonic`; means
+            nothing to another server, and is not written.
     """
 
     name: str
@@ -32,3 +35,14 @@ class SessionState:
     next_step: int = 0
     replies: Sequence[Message] = field(default_factory=tuple)
     slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
+    replied_at: float = 0.0
+
+
+def not_open() -> ProtocolError:
+    """The error of a session that has ended, or that never was."""
+    return ProtocolError(
+        "Expected a session that is open. Received: one that is not. Say "
+        "hello first; the server may have been restarted, or the session was "
+        "silent for too long.",
+        "session",
+    )

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from keras_split.errors import ProtocolError
 from keras_split.server.callbacks import Caller
 from keras_split.server.session import Session
+from keras_split.server.session_state import not_open
 
 # A client that is gone so long may lose its place to a new one.
 AWAY_S = 60.0
@@ -18,6 +20,7 @@ AWAY_S = 60.0
 @dataclass
 class _Place:
     session: Session
+    account: str
     streams: int
     seen: float
     left: float | None = None
@@ -63,8 +66,14 @@ class Sessions:
         """A new name, which nobody can guess."""
         return secrets.token_hex(16)
 
-    def check_room(self) -> None:
+    def check_room(self, account: str = "") -> None:
         """Makes room for one more session.
+
+        Of those whose client is gone, one goes that belongs to who has most
+        sessions; never one of somebody who has fewer than who asks.
+
+        Args:
+            account: Who asks.
 
         Raises:
             ProtocolError: With reason `"busy"`, if nobody may be sent away.
@@ -73,7 +82,7 @@ class Sessions:
         with self._lock:
             if len(self._places) < self._limit:
                 return
-            place = self._least_missed()
+            place = self._least_missed(account)
             if place is None:
                 raise ProtocolError(
                     f"Expected fewer than {self._limit} sessions at a time. "
@@ -83,12 +92,15 @@ class Sessions:
             del self._places[place.session.name]
         self._ended(place.session, "room")
 
-    def add(self, session: Session, streams: int = 1) -> None:
+    def add(
+        self, session: Session, streams: int = 1, account: str = ""
+    ) -> None:
         """Keeps a session; 0 streams for one that waits for its client."""
         now = time.monotonic()
         with self._lock:
-            left = None if streams else now
-            self._places[session.name] = _Place(session, streams, now, left)
+            self._places[session.name] = _Place(
+                session, account, streams, now, None if streams else now
+            )
 
     def find(self, name: str, caller: Caller) -> Session:
         """The session of that name, if it is the caller's.
@@ -102,12 +114,7 @@ class Sessions:
         with self._lock:
             place = self._places.get(name)
             if place is None:
-                raise ProtocolError(
-                    "Expected a session that is open. Received: one that is "
-                    "not. Say hello first; the server may have been "
-                    "restarted, or the session was silent for too long.",
-                    "session",
-                )
+                raise not_open()
             if place.session.client != caller.client:
                 raise ProtocolError(
                     "Expected the client that opened the session. Received: "
@@ -117,11 +124,18 @@ class Sessions:
             place.seen = now
             return place.session
 
+    def others(self, account: str) -> bool:
+        """Whether anybody else has a session."""
+        with self._lock:
+            places = self._places.values()
+            return any(place.account != account for place in places)
+
     def join(self, name: str, caller: Caller) -> Session:
         """Like `find`, for a client that comes back to its session."""
         session = self.find(name, caller)
         with self._lock:
             place = self._places[name]
+            place.account = caller.account
             place.streams += 1
             place.left = None
         return session
@@ -158,12 +172,17 @@ class Sessions:
         for session in silent:
             self._ended(session, "idle")
 
-    def _least_missed(self) -> _Place | None:
+    def _least_missed(self, account: str) -> _Place | None:
         """Of those whose client is gone: without steps, or gone longest."""
         now = time.monotonic()
-        gone = [p for p in self._places.values() if p.left is not None]
+        has = Counter(p.account for p in self._places.values())
+        gone = [
+            p
+            for p in self._places.values()
+            if p.left is not None and has[p.account] >= has[account]
+        ]
         return min(
             (p for p in gone if not p.steps or now - p.last > AWAY_S),
-            key=lambda p: (p.steps > 0, p.last),
+            key=lambda p: (-has[p.account], p.steps > 0, p.last),
             default=None,
         )

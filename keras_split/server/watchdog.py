@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 # Slower than any network that one trains over.
 _SLOWEST_BYTES_PER_S = 10_000
+# Whatever travels: bytes that are held meanwhile are missing for others.
+LONGEST_S = 600.0
 
 
 class Watch:
@@ -25,11 +27,13 @@ class Watch:
 
         Args:
             seconds: How long, whatever travels.
-            nbytes: What travels, which is given time on top.
+            nbytes: What travels, which is given time on top, up to ten
+                minutes in all.
             since: When that began, by `time.monotonic`; by default now.
         """
         began = time.monotonic() if since is None else since
-        self.until = began + seconds + nbytes / _SLOWEST_BYTES_PER_S
+        more = max(LONGEST_S - seconds, 0.0)
+        self.until = began + seconds + min(nbytes / _SLOWEST_BYTES_PER_S, more)
 
     def rest(self) -> None:
         """The call may take as long as it likes."""

@@ -33,7 +33,12 @@ class CrossedStep(NamedTuple):
     smashed_grad: list[tf.Tensor]
 
     def messages(
-        self, cuts: ClientCuts, session: str, step: int, early: bool
+        self,
+        cuts: ClientCuts,
+        session: str,
+        step: int,
+        early: bool,
+        durable_steps: int = 0,
     ) -> tuple[list[Message], list[Message]]:
         """The messages that carry it over a network, `(up, down)`.
 
@@ -44,6 +49,7 @@ class CrossedStep(NamedTuple):
             session: Name of the session.
             step: The step's number.
             early: Whether gradients come before the body's update.
+            durable_steps: Those that outlive the server.
         """
         smashed = cuts.smashed.wrap(self.smashed)
         features = cuts.features.wrap(self.features)
@@ -51,10 +57,17 @@ class CrossedStep(NamedTuple):
         smashed_grad = cuts.smashed_grad.wrap(self.smashed_grad)
         up: list[Message] = [
             Forward(session, step, smashed, early=early),
-            Backward(session, step, grads, float(self.rate), early=early),
+            Backward(
+                session,
+                step,
+                grads,
+                float(self.rate),
+                early=early,
+                rate_said=True,
+            ),
         ]
         down: list[Message] = [
             Features(step, features, float(self.penalty)),
-            SmashedGrad(step, smashed_grad),
+            SmashedGrad(step, smashed_grad, 0 if early else durable_steps),
         ]
-        return up, down + [Committed(step)] * early
+        return up, down + [Committed(step, durable_steps)] * early

@@ -7,6 +7,8 @@ a core; with a pool larger by eight InceptionV3 took 7 % more time.
 """
 
 import threading
+import time
+from collections import Counter
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
 from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +27,35 @@ from keras_split.utils import workers
 # Of one body, unless it is told another number. Each holds what a backward
 # pass needs of a batch.
 MAX_IN_FLIGHT = max(4, tf_threads.cores())
+# One that waits so long may lose its place to another; it is computed anew when
+# its gradients come.
+STALLED_S = 10.0
 _ABANDONED = np.float32(0)
+
+
+class Holder(Protocol):
+    """Whose steps wait: a client."""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its steps may wait in memory."""
+
+    def given_up(self) -> None:
+        """One that waited came to nothing.
+
+        TensorFlow 2.21 keeps about 1.5 kB of every graph that fails, so
+        clients are not to do this without end.
+        """
+
+
+class _Anyone:
+    may_wait = True
+
+    def given_up(self) -> None:
+        pass
+
+
+ANYONE: Holder = _Anyone()
 
 
 class StepHandle(NamedTuple):
@@ -48,6 +79,9 @@ class StepInFlight:
 
     Attributes:
         early: The same.
+        holder: Whose it is, if it waits.
+        examples: How many it is of; what it holds grows with them.
+        since: When it began to wait, by `time.monotonic`.
         features: What its forward made.
         smashed_grad: What it hands out early.
         result: What its graph gives at the end.
@@ -55,6 +89,9 @@ class StepInFlight:
 
     def __init__(self, queue: tf.queue.FIFOQueue, early: bool = False) -> None:
         self.early = early
+        self.holder = ANYONE
+        self.examples = 0
+        self.since = 0.0
         self.features: Future[list[Any]] = Future()
         self.smashed_grad: Future[list[Any]] = Future()
         self.result: Future[Any] = Future()
@@ -90,12 +127,15 @@ class StepsInFlight:
 
     Attributes:
         limit: The same.
+        max_examples: Of how many examples those that wait may be together;
+            None for any number.
     """
 
     def __init__(self, limit: int = MAX_IN_FLIGHT) -> None:
         self.limit = limit
+        self.max_examples: int | None = None
         self._steps: dict[int, StepInFlight] = {}
-        self._waiting: set[StepInFlight] = set()
+        self._waiting: dict[StepInFlight, None] = {}  # the oldest first
         self._next = 0
         # TensorFlow keeps 30 kB for every queue that there ever was.
         self._queues: dict[Any, list[tf.queue.FIFOQueue]] = defaultdict(list)
@@ -159,20 +199,58 @@ class StepsInFlight:
         """How many wait for their gradients."""
         return len(self._waiting)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may wait."""
-        return len(self._waiting) < self.limit
+    def make_room(self, examples: int = 1, holder: Holder = ANYONE) -> bool:
+        """Whether one more may wait.
 
-    def keep(self, step: StepInFlight) -> None:
+        If there is no room, one that has waited for too long goes for it, or
+        one of who has at least two more than who asks.
+
+        Args:
+            examples: Of how many it is.
+            holder: Whose it is.
+        """
+        if not holder.may_wait:
+            return False
+        while not self._fits(examples):
+            other = self._least_missed(holder)
+            if other is None:
+                return False
+            self.abandon(other)
+        return True
+
+    def _fits(self, examples: int) -> bool:
+        most, waiting = self.max_examples, self._waiting
+        if len(waiting) >= self.limit:
+            return False
+        return most is None or (
+            sum(step.examples for step in waiting) + examples <= most
+        )
+
+    def _least_missed(self, holder: Holder) -> StepInFlight | None:
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return None
+        if time.monotonic() - oldest.since > STALLED_S:
+            return oldest
+        counts = Counter(id(step.holder) for step in self._waiting)
+        whose, most = counts.most_common(1)[0]
+        if most < counts[id(holder)] + 2:
+            return None
+        return next(s for s in self._waiting if id(s.holder) == whose)
+
+    def keep(
+        self, step: StepInFlight, examples: int = 1, holder: Holder = ANYONE
+    ) -> None:
         """Gives a step a place; its graph waits for gradients."""
-        self._waiting.add(step)
+        step.holder, step.examples = holder, examples
+        step.since = time.monotonic()
+        self._waiting[step] = None
 
     def take(self, step: StepInFlight | None) -> StepInFlight | None:
         """The same step, whose place is free again; None if it had none."""
-        if step not in self._waiting:
+        if step is None or step not in self._waiting:
             return None
-        self._waiting.remove(step)
+        del self._waiting[step]
         return step
 
     def abandon(self, step: StepInFlight | None) -> None:
@@ -180,11 +258,13 @@ class StepsInFlight:
         taken = self.take(step)
         if taken is not None:
             taken.abandon()
+            taken.holder.given_up()
 
     def abandon_all(self) -> None:
-        """Ends all graphs that wait."""
+        """Ends all graphs that wait, which is nobody's fault."""
         for step in list(self._waiting):
-            self.abandon(step)
+            del self._waiting[step]
+            step.abandon()
 
     def end_all(self, timeout_s: float = 5.0) -> None:
         """The same, and waits until they have let go of what they held."""

@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras_split.compression.tensors import CutTensor
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.graph_checks import finite_gradients
+from keras_split.training.in_flight import ANYONE
+from keras_split.training.in_flight import Holder
 from keras_split.training.in_flight import StepInFlight
 
 if TYPE_CHECKING:
@@ -23,22 +25,58 @@ SeedState = list[tf.Tensor]
 Sums = dict[str, tf.Tensor]
 
 
+class Unfinished:
+    """The steps of a body that have sums of gradients, which are large.
+
+    Args:
+        limit: So many may have some at a time. Of others they are computed
+            anew at the end, as residuals are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._steps: dict[ServerMicrobatches, None] = {}  # the oldest first
+
+    def add(self, step: "ServerMicrobatches") -> None:
+        """A step has sums; that of who was silent for longest lets go."""
+        self.remove(step)
+        self._steps[step] = None
+        over = max(len(self._steps) - self._limit, 0)
+        for other in list(self._steps)[:over]:
+            self.remove(other)
+            other.forget_sums()
+
+    def remove(self, step: "ServerMicrobatches") -> None:
+        """A step has none any more."""
+        self._steps.pop(step, None)
+
+
 class ServerMicrobatches:
     """Runs the microbatches of one step of a body.
 
     Args:
         half: The body.
         optimizer: Updates it at the end.
+        holder: Whose step it is.
     """
 
-    def __init__(self, half: "ServerHalf", optimizer: BodyOptimizer) -> None:
+    def __init__(
+        self,
+        half: "ServerHalf",
+        optimizer: BodyOptimizer,
+        holder: Holder = ANYONE,
+    ) -> None:
         self._half = half
         self._optimizer = optimizer
+        self._holder = holder
         # Seeds and the like: what each of them begins with, and what the
         # last one ended with.
         self._seed_states: list[SeedState] = []
         self._waiting: list[StepInFlight | None] = []
         self._sums: list[Sums] = []
+        self._forgotten = False
+        # Smashed data and gradients of those that went backward.
+        self._gone: list[tuple[Sequence[CutTensor], list[Any]]] = []
 
     def forward(
         self, smashed: Sequence[CutTensor]
@@ -57,10 +95,11 @@ class ServerMicrobatches:
                 self._seed_states.append(graph.seed_state())
             seed_state = self._seed_states[-1]
             step = None
-            if half.in_flight.has_room:
+            examples = smashed[0].shape[0]
+            if half.in_flight.make_room(examples, self._holder):
                 step = self._start(smashed, seed_state)
                 penalty, *made = step.features.result()
-                half.in_flight.keep(step)
+                half.in_flight.keep(step, examples, self._holder)
             else:
                 out = graph.run_microbatch_forward(
                     seed_state, half.parts(smashed)
@@ -113,19 +152,42 @@ class ServerMicrobatches:
                 step.give(given)
             out, sums = step.result.result()
             made = half.cut_codecs.smashed_grad.wrap([p.numpy() for p in out])
-            self._sums.append(sums)
             if last:
-                graph.commit(self._sums, self._seed_states[-1])
+                self._recall()
+                graph.commit([*self._sums, sums], self._seed_states[-1])
                 self._sums = []
-            elif len(self._sums) == 2:  # each is as large as the weights
-                self._sums = [graph.add(*self._sums)]
+                half.unfinished.remove(self)
+                return made
+            self._gone.append((smashed, given))
+            if not self._forgotten:
+                self._add(sums)
+                half.unfinished.add(self)
             return made
+
+    def forget_sums(self) -> None:
+        """Frees the gradients so far; they are computed anew at the end."""
+        self._sums, self._forgotten = [], True
 
     def abandon(self) -> None:
         """Frees what they hold."""
         for waiting in self._waiting:
             self._half.abandon(waiting)
-        self._sums = []
+        with self._half.lock:
+            self._half.unfinished.remove(self)
+            self._sums, self._gone = [], []
+
+    def _add(self, sums: Sums) -> None:
+        self._sums.append(sums)
+        if len(self._sums) == 2:  # each is as large as the weights
+            self._sums = [self._optimizer.graph.add(*self._sums)]
+
+    def _recall(self) -> None:
+        """Brings back the sums that were forgotten, in the same order."""
+        if not self._forgotten:
+            return
+        for index, (smashed, given) in enumerate(self._gone):
+            step = self._start(smashed, self._seed_states[index], given)
+            self._add(step.result.result()[1])
 
     def _start(
         self,

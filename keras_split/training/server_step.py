@@ -24,11 +24,14 @@ from keras_split.training.body_copy import body_copy
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.body_optimizers import BodyOptimizers
 from keras_split.training.graph_checks import finite_gradients
+from keras_split.training.in_flight import ANYONE
 from keras_split.training.in_flight import MAX_IN_FLIGHT
+from keras_split.training.in_flight import Holder
 from keras_split.training.in_flight import StepInFlight
 from keras_split.training.in_flight import StepsInFlight
 from keras_split.training.microbatch_graph import MicrobatchGraph
 from keras_split.training.server_microbatches import ServerMicrobatches
+from keras_split.training.server_microbatches import Unfinished
 from keras_split.training.step_graph import CutCodecs
 
 Early = Callable[[list[CutTensor]], None]
@@ -61,6 +64,7 @@ class ServerHalf:
         cut_codecs: What crosses, to and from wire parts.
         in_flight: The steps that wait.
         optimizers: What updates it.
+        unfinished: The steps in microbatches that have sums of gradients.
         lock: Held while the body computes or is read.
     """
 
@@ -84,6 +88,7 @@ class ServerHalf:
         )
         self.in_flight = StepsInFlight(max_in_flight)
         self.optimizers = BodyOptimizers(body, self._graph)
+        self.unfinished = Unfinished(2 * self.in_flight.limit)
         self.retrace()
         _HALVES.add(self)
 
@@ -125,6 +130,7 @@ class ServerHalf:
         optimizer: BodyOptimizer,
         *,
         early: bool = False,
+        holder: Holder = ANYONE,
     ) -> tuple[list[CutTensor], float, StepInFlight | None]:
         """Runs the body forward in training mode and changes nothing.
 
@@ -132,6 +138,7 @@ class ServerHalf:
             smashed: The head's outputs.
             optimizer: Will update the weights.
             early: Whether the gradients are to come before the update.
+            holder: Whose step it is.
 
         Returns:
             The features, the body's regularization loss, and the step, which
@@ -139,10 +146,11 @@ class ServerHalf:
         """
         with self.lock:
             step = None
-            if self.in_flight.has_room:
+            examples = smashed[0].shape[0]
+            if self.in_flight.make_room(examples, holder):
                 step = self._start(optimizer, smashed, early=early)
                 penalty, *parts = step.features.result()
-                self.in_flight.keep(step)
+                self.in_flight.keep(step, examples, holder)
             else:
                 # A graph that ends, not one that waits and is given up: each
                 # that fails costs a kilobyte of TensorFlow 2.21 for good.
@@ -201,9 +209,11 @@ class ServerHalf:
                 step.result.result()
             return made
 
-    def microbatches(self, optimizer: BodyOptimizer) -> ServerMicrobatches:
-        """A step whose batch travels in microbatches."""
-        return ServerMicrobatches(self, optimizer)
+    def microbatches(
+        self, optimizer: BodyOptimizer, holder: Holder = ANYONE
+    ) -> ServerMicrobatches:
+        """A step of somebody whose batch travels in microbatches."""
+        return ServerMicrobatches(self, optimizer, holder)
 
     def labeled_step(
         self,

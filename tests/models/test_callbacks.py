@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+import keras_split
 from keras_split.client.strategy import SplitStrategy
 from tests import links
+from tests import nets
 
 EPOCHS = 5
 
@@ -496,3 +498,21 @@ def test_without_terminate_on_nan_a_broken_batch_is_left_out(link):
     assert np.isfinite(score["loss"])
     assert client.optimizer.iterations == 3
     assert all(finite(half) for half in both(client, server))
+
+
+def test_weights_in_a_list_outlast_any_number_of_files():
+    model = nets.dense()
+    client, server = keras_split.compile(model, ["a", "b"])
+    client.compile("sgd", "mse")
+    client.connect()
+    held = client.get_weights()
+    before = both(client, server)
+    x, y = np.ones((4, 4), "float32"), np.ones((4, 3), "float32")
+    client.fit(x, y, verbose=0)
+
+    for _ in range(70):  # what files name
+        client.strategy.session.snapshot()
+    client.set_weights(held)
+
+    assert_both(both(client, server), before)
+    client.close()

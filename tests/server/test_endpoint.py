@@ -230,6 +230,19 @@ def test_tensors_over_the_limit_are_refused(serve, model):
     assert features.step == 0
 
 
+def test_a_learning_rate_that_nobody_said_is_refused(serve, model):
+    transport = serve()()
+    session = opened(transport, model)
+    transport.exchange(Forward(session, 0, links.smashed(model.contract)))
+    unsaid = Backward(session, 0, links.features_grad(model.contract), 0.0)
+
+    with pytest.raises(RefusedError) as info:
+        transport.exchange(unsaid)
+    transport.exchange(replace(unsaid, rate_said=True))
+
+    assert info.value.reason == "learning-rate"
+
+
 def test_a_labeled_step_is_the_step_in_one_process(listen):
     """Of a model that is cut once."""
     _, model = keras_split.compile(links.net(), "first")
@@ -526,9 +539,11 @@ def test_a_message_that_is_announced_too_long_is_not_read(http):
         "Expected a message of at most 1,000 bytes. Received: 1,049,577 "
         "bytes. Use a smaller batch, or raise the server's --max-batch.",
     )
-    assert pb.Envelope.FromString(answered).refusal.reason == "unreadable"
+    # It was read, and is all description.
+    refusal = pb.Envelope.FromString(answered).refusal
+    assert "65,536 bytes that describe a message" in refusal.text
     heard = running.endpoint.service.events.refusals
-    assert [reason for _, reason in heard] == ["size", "unreadable"]
+    assert [reason for _, reason in heard] == ["size", "size"]
 
 
 def test_two_ways_lead_to_one_body(model):
@@ -641,6 +656,26 @@ def test_a_stream_that_cannot_be_followed_ends_with_a_refusal(service):
     assert isinstance(welcome, Welcome)
     assert refusal.reason == "unreadable"
     assert service.left == ["s-1"]
+
+
+def test_a_stream_without_a_session_may_say_no_more_than_hello(service):
+    endpoint = Endpoint(service, RAW)
+    caller = endpoint.caller("p")
+    tensor = CutTensor("a", (1, 1 << 16), np.zeros((1, 1 << 16), "float32"))
+    long = Infer("s", [tensor])
+
+    (refusal,) = said(
+        endpoint.stream(framed(Snapshot("s"), long), caller, lambda: None)
+    )[1:]
+    after = said(
+        endpoint.stream(
+            framed(links.hello(CONTRACT), long), caller, lambda: None
+        )
+    )
+
+    assert refusal.reason == "size"
+    assert "Say hello first." in refusal.text
+    assert after == [Welcome("s-1"), Done()]
 
 
 @pytest.mark.parametrize("streams", [False, True])

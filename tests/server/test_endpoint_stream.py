@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -90,3 +91,21 @@ def test_what_cannot_wait_is_given_before_the_next_item():
     assert next(given) == "early"
     gone_on.set()
     assert list(given) == ["late"]
+
+
+def test_what_cannot_wait_counts_for_what_comes_after_it():
+    made = []
+
+    def items(put):
+        for number in range(20):
+            made.append(number)
+            put(f"early {number}")
+            yield f"late {number}"
+
+    given = ahead(items, 4)
+    first = next(given)
+    time.sleep(0.1)
+
+    assert first == "early 0"
+    assert len(made) <= 3  # four wait, and one more that could not
+    assert len(list(given)) == 39

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from keras_split.compression.rules import Quantization
 from keras_split.models.client import _loss_config
+from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
@@ -17,9 +19,13 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import Refusal
+from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.messages import payload_bytes
+from keras_split.server import accounts
+from keras_split.server import body
 from keras_split.server.callbacks import Caller
 from keras_split.server.service import TrainingService
 from keras_split.server.session import Session
@@ -456,3 +462,174 @@ def test_layers_frozen_between_sessions_stay_as_they_are():
     after = [np.array(v) for v in server.body.get_layer("middle").variables]
     assert isinstance(reply, SmashedGrad)
     assert links.same(after, before)
+
+
+@pytest.fixture
+def computing(host, server, monkeypatch):
+    """A Forward stops in the middle until it is told to go on."""
+    inside, go_on = threading.Event(), threading.Event()
+    forward = server.half.forward
+
+    def slow(*args, **options):
+        inside.set()
+        assert go_on.wait(20)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(server.half, "forward", slow)
+
+    @contextlib.contextmanager
+    def computing(session):
+        replies = []
+        message = Forward(session, 0, links.smashed(server.contract))
+        thread = threading.Thread(
+            target=lambda: replies.append(host.handle(message))
+        )
+        thread.start()
+        assert inside.wait(20)
+        yield replies
+        go_on.set()
+        thread.join(20)
+
+    return computing
+
+
+@pytest.mark.parametrize("end", ["close", "leave"])
+def test_a_step_whose_client_goes_meanwhile_does_not_wait(
+    host, server, computing, end
+):
+    session = enter(host, server)
+
+    with computing(session) as replies:
+        getattr(host, end)(session)
+
+    assert isinstance(replies[0], Features)
+    assert server.half.in_flight.waiting == 0
+
+
+def test_a_forward_behind_a_goodbye_finds_no_session(host, server, computing):
+    session = enter(host, server)
+    replies = []
+    messages = [
+        Goodbye(session),
+        Forward(session, 0, links.smashed(server.contract)),
+    ]
+
+    with computing(session):
+        threads = []
+        for message in messages:
+            threads.append(
+                threading.Thread(
+                    target=lambda m=message: replies.append(host.handle(m))
+                )
+            )
+            threads[-1].start()
+            time.sleep(0.05)
+    for thread in threads:
+        thread.join(20)
+
+    assert replies[0] == Done()
+    assert replies[1].reason == "session"
+    assert server.half.in_flight.waiting == 0
+
+
+def test_a_batch_over_the_limit_is_refused_however_it_travels(server):
+    host = TrainingService(server.half, max_batch=7)
+    session = enter(host, server)
+    tensors = links.smashed(server.contract, size=8)
+
+    for message in (Forward(session, 0, tensors), Infer(session, tensors)):
+        refusal = host.handle(message)
+        assert refusal.reason == "size"
+        assert "at most 7 examples" in refusal.text
+        assert "Received: 8." in refusal.text
+    assert server.half.in_flight.waiting == 0
+    host.close_all()
+    TrainingService(server.half).close_all()  # and the default limits again
+
+
+def unsaid(server, session, step):
+    grad = links.features_grad(server.contract)
+    return Backward(session, step, grad, 0.0, rate_said=False)
+
+
+def test_a_session_that_never_said_a_learning_rate_is_told_so(host, server):
+    session = enter(host, server)
+    host.handle(Forward(session, 0, links.smashed(server.contract)))
+
+    refusal = host.handle(unsaid(server, session, 0))
+
+    assert refusal.reason == "learning-rate"
+    assert "Set learning_rate; for a rate of 0, too" in refusal.text
+    said = replace(unsaid(server, session, 0), rate_said=True)
+    assert isinstance(host.handle(said), SmashedGrad)
+
+
+def test_a_schedule_of_an_older_client_may_end_with_a_rate_of_zero(
+    host, server
+):
+    session = enter(host, server)
+    links.take_step(host.handle, session, server.contract)
+    host.handle(Forward(session, 1, links.smashed(server.contract)))
+
+    assert isinstance(host.handle(unsaid(server, session, 1)), SmashedGrad)
+
+
+def test_a_checkpoint_holds_the_youngest_replies_of_a_client(
+    server, tmp_path, monkeypatch
+):
+    host = TrainingService(server.half, checkpoints=tmp_path)
+    names = [enter(host, server) for _ in range(3)]
+    replies = [
+        links.take_step(host.handle, name, server.contract)[1] for name in names
+    ]
+    nbytes = payload_bytes(replies[0])
+    monkeypatch.setattr(body, "REPLY_BYTES", 2 * nbytes)
+    (one,) = host._bodies
+
+    states = one._state().sessions
+
+    assert [len(state.replies) for state in states] == [0, 1, 1]
+    host.close_all()
+
+
+def test_a_client_is_told_apart_by_what_it_has_computed_in_vain(host, server):
+    ann, ben = Caller("ann"), Caller("ben")
+    hello = links.hello(server.contract)
+    names = {c: host.handle(hello, c).session for c in (ann, ben)}
+    for _ in range(3):
+        message = Forward(names[ann], 0, links.smashed(server.contract))
+        host.handle(message, ann)
+    links.take_step(lambda m: host.handle(m, ben), names[ben], server.contract)
+
+    owed = {c.client: host.accounts.of(c)._owed() for c in (ann, ben)}
+
+    assert owed["ann"] > 0
+    assert owed["ben"] == 0
+
+
+def test_files_that_are_written_for_a_client_are_charged_to_it(host, server):
+    ann = Caller("ann")
+    session = host.handle(links.hello(server.contract), ann).session
+
+    tag = host.handle(Snapshot(session), ann).tag
+    once = host.accounts.of(ann)._owed()
+    host.handle(Restore(session, tag), ann)
+
+    assert 0 < once < host.accounts.of(ann)._owed()
+
+
+def test_who_owes_much_waits_for_others_only(host, server, monkeypatch):
+    ann, ben = Caller("ann"), Caller("ben")
+    paused = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+    session = host.handle(links.hello(server.contract), ann).session
+    host.accounts.of(ann).in_vain(100.0)
+    infer = Infer(session, links.smashed(server.contract))
+
+    host.handle(infer, ann)
+    alone = list(paused)
+    host.handle(links.hello(server.contract), ben)
+    host.handle(infer, ann)
+
+    assert alone == []
+    assert paused == [accounts.LONGEST_PAUSE_S]

@@ -105,3 +105,28 @@ def test_silent_sessions_end(ended):
 
     assert ended == [("a", "idle")]
     assert [s.name for s in sessions] == ["b"]
+
+
+def test_who_has_most_sessions_makes_room_first(ended):
+    sessions = Sessions(3, 100.0, lambda s, why: ended.append((s.name, why)))
+    for name, account in (("a", "ben"), ("b", "ann"), ("c", "ann")):
+        sessions.add(Open(name, account), account=account)
+        sessions.leave(name)
+
+    sessions.check_room("ben")
+
+    assert ended == [("b", "room")]
+
+
+def test_nobody_makes_room_for_who_has_more_sessions(ended):
+    sessions = Sessions(3, 100.0, lambda s, why: ended.append((s.name, why)))
+    sessions.add(Open("a", "ben"), account="ben")
+    sessions.leave("a")
+    for name in "bc":
+        sessions.add(Open(name), account="ann")
+
+    with pytest.raises(ProtocolError) as info:
+        sessions.check_room("ann")
+
+    assert info.value.reason == "busy"
+    assert not ended

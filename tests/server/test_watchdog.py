@@ -61,3 +61,13 @@ def test_a_call_that_is_over_is_forgotten(watchdog):
         assert len(watchdog._watches) == 1
 
     assert not watchdog._watches
+
+
+def test_however_much_travels_ten_minutes_are_the_longest():
+    watch = Watch(lambda: None)
+
+    watch.allow(60, nbytes=1 << 29, since=100.0)
+    assert watch.until == 700.0
+
+    watch.allow(3600, nbytes=1 << 29, since=100.0)  # unless it is said
+    assert watch.until == 3700.0

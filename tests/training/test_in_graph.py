@@ -9,6 +9,7 @@ from keras_split.client.strategy import SplitStrategy
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.errors import RefusedError
+from keras_split.server.storage.checkpointer import Checkpointer
 from tests import links
 
 
@@ -249,3 +250,21 @@ def test_a_session_that_the_server_forgot_is_an_error():
         fit(client, *links.batch(16), callbacks=[Forget()])
 
     assert not client.strategy.connected
+
+
+def test_what_outlives_the_server_counts_as_it_does_in_messages(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Checkpointer, "durable_steps", lambda *_: 300)
+    counted = []
+    for strategy in (Called(), SplitStrategy()):
+        client, server = links.halves("int8")
+        folder = tmp_path / str(len(counted))
+        client._server_link._host = server.host(checkpoints=folder)
+        client.compile("sgd", "mse", strategy=strategy)
+        x, y = links.batch(16)
+        fit(client, x, np.eye(3, dtype="float32")[y], epochs=1)
+        counted.append((strategy.uplink_bytes, strategy.downlink_bytes))
+        assert joins(client) == (len(counted) == 2)
+
+    assert counted[0] == counted[1]

@@ -64,6 +64,9 @@ def to_wire(message: Message, codec: Codec) -> tuple[pb.Envelope, _Payload]:
             getattr(target, name).extend(
                 _describe(tensor, codec, payload) for tensor in value
             )
+        elif name == "rate_said":
+            if not value and not target.learning_rate:
+                target.ClearField("learning_rate")
         elif name == "contract":
             target.contract.CopyFrom(_contract_to_wire(value))
         elif name == "microbatch":
@@ -99,6 +102,10 @@ def from_wire(
     values: dict[str, Any] = {}
     # Tensors lie in the payload in the order of the fields of the message.
     for name in kind.__dataclass_fields__:
+        if name == "rate_said":
+            zero = source.HasField("learning_rate") and not source.learning_rate
+            values[name] = True if zero else None
+            continue
         value = getattr(source, name)
         if name in _TENSORS:
             values[name] = [reader.tensor(item) for item in value]

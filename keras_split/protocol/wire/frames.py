@@ -20,6 +20,9 @@ from keras_split.errors import ProtocolError
 from keras_split.protocol.wire import split_pb2 as pb
 
 CHUNK_BYTES = 1 << 20  # of payload in a frame, at most
+# Of an envelope but for its payload. Each two bytes may become an object of
+# Python's, so this is checked before protobuf reads any of it.
+DESCRIPTION_BYTES = 1 << 16
 _OBJECT_BYTES = 144  # what Python adds to a chunk, and needs to join it
 _LONG_CHUNK = 1 << 16  # a view of a shorter chunk would be large beside it
 _M = TypeVar("_M", bound=Message)
@@ -176,6 +179,11 @@ def envelope_start(head: pb.Envelope, nbytes: int) -> bytes:
     return b"".join((_ENVELOPE, whole, described, field))
 
 
+def begins(raw: bytes) -> bool:
+    """Whether a frame that `split` made is the first of its message."""
+    return raw[:1] == _ENVELOPE
+
+
 def chunk_frame(pieces: _Pieces) -> bytes:
     """The frame of what follows."""
     return b"".join((chunk_start(sum(map(len, pieces))), *pieces))
@@ -192,7 +200,8 @@ def read_frame(raw: bytes) -> tuple[pb.Envelope | None, Any]:
     Long payloads are views of `raw`.
 
     Raises:
-        ProtocolError: With reason `"unreadable"`, if `raw` is no frame.
+        ProtocolError: With reason `"unreadable"`, if `raw` is no frame, or
+            `"size"`, if it describes its payload at too great a length.
     """
     if len(raw) >= _LONG_FRAME:
         start = _rest(raw, 1)
@@ -201,11 +210,37 @@ def read_frame(raw: bytes) -> tuple[pb.Envelope | None, Any]:
         found = _payload(raw, start) if start and raw[:1] == _ENVELOPE else None
         if found is not None:
             end, begin = found
+            _check_description(end - start)
             return parse(pb.Envelope, raw[start:end]), memoryview(raw)[begin:]
+        _check_description(len(raw))
     frame = parse(pb.Frame, raw)
     if frame.WhichOneof("kind") == "envelope":
         return frame.envelope, frame.envelope.payload
     return None, frame.chunk
+
+
+def read_envelope(raw: bytes) -> pb.Envelope:
+    """An envelope with its payload in it, of bytes of anybody.
+
+    Raises:
+        ProtocolError: With reason `"unreadable"`, if `raw` is none, or
+            `"size"`, if it describes its payload at too great a length.
+    """
+    if len(raw) > DESCRIPTION_BYTES:
+        found = _payload(raw, 0)
+        _check_description(len(raw) if found is None else found[0])
+    return parse(pb.Envelope, raw)
+
+
+def _check_description(nbytes: int) -> None:
+    if nbytes > DESCRIPTION_BYTES:
+        raise ProtocolError(
+            f"Expected at most {DESCRIPTION_BYTES:,} bytes that describe a "
+            f"message, and its payload behind them. Received: {nbytes:,} "
+            "bytes. Send fields in the order of their numbers, and numbers in "
+            "the payload.",
+            "size",
+        )
 
 
 def parse(kind: type[_M], raw: bytes) -> _M:

@@ -239,10 +239,12 @@ class LabeledResult(_message.Message):
     def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., predictions: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("session",)
+    __slots__ = ("session", "held")
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     session: str
-    def __init__(self, session: _Optional[str] = ...) -> None: ...
+    held: bool
+    def __init__(self, session: _Optional[str] = ..., held: bool = ...) -> None: ...
 
 class SnapshotTaken(_message.Message):
     __slots__ = ("tag",)

@@ -79,8 +79,7 @@ def _without_forward(message: Backward, means: Means) -> ProtocolError:
             "Received: its backward. Send the smashed data again."
         )
     else:
-        limits = means.guard.limits
-        microbatched_step.check(message.microbatch, limits.max_batch)
+        microbatched_step.check(message.microbatch, means.guard)
         text = (
             f"Expected the forwards of step {message.step} first. "
             "Received: a backward of a microbatch. Send all of them again."

@@ -13,6 +13,7 @@ from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Microbatch
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.server.guards import Guard
 from keras_split.server.steps.step import Early
 from keras_split.server.steps.step import Means
 from keras_split.server.steps.step import Step
@@ -37,12 +38,12 @@ class MicrobatchedStep(Step):
     def __init__(self, message: Forward, means: Means) -> None:
         super().__init__(message.step, means)
         assert message.microbatch is not None
-        check(message.microbatch, means.guard.limits.max_batch)
+        check(message.microbatch, means.guard)
         self._first = message.microbatch
         self._given_up = False
         self._smashed: list[list[CutTensor]] = []
         self._features: list[Features] = []
-        self._body = means.half.microbatches(means.optimizer)
+        self._body = means.half.microbatches(means.optimizer, means.account)
 
     @property
     def waits(self) -> bool:
@@ -72,7 +73,7 @@ class MicrobatchedStep(Step):
         """Features of a microbatch, or gradients of its smashed data."""
         assert isinstance(message, Forward | Backward)
         assert message.microbatch is not None
-        check(message.microbatch, self._means.guard.limits.max_batch)
+        check(message.microbatch, self._means.guard)
         index = message.microbatch.index
         if isinstance(message, Forward):
             with self._all_or_nothing():
@@ -157,7 +158,7 @@ class MicrobatchedStep(Step):
             )
 
 
-def check(microbatch: Microbatch, max_batch: int) -> None:
+def check(microbatch: Microbatch, guard: Guard) -> None:
     """Refuses a microbatch that cannot be.
 
     Raises:
@@ -170,10 +171,4 @@ def check(microbatch: Microbatch, max_batch: int) -> None:
             f"{microbatch.index} of {microbatch.count}.",
             "microbatches",
         )
-    if microbatch.batch > max_batch:
-        raise ProtocolError(
-            f"Expected a batch of at most {max_batch} examples, in "
-            f"microbatches too. Received: {microbatch.batch}. Use a smaller "
-            "batch, or raise the server's --max-batch.",
-            "size",
-        )
+    guard.batch(microbatch.batch)

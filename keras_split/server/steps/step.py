@@ -10,6 +10,7 @@ from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
+from keras_split.server.accounts import Account
 from keras_split.server.guards import Guard
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ class Means:
         half: The body.
         optimizer: Updates it for this client.
         guard: Says which tensors may reach it.
+        account: Where what they take is counted.
     """
 
     half: "ServerHalf"
     optimizer: "BodyOptimizer"
     guard: Guard
+    account: Account = field(default_factory=Account)
 
 
 @dataclass(eq=False)

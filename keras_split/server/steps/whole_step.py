@@ -57,7 +57,10 @@ class WholeStep(Step):
     def _forward(self, message: Forward) -> Message:
         began = time.perf_counter()
         features, penalty, self._waiting = self._means.half.forward(
-            self._smashed, self._means.optimizer, early=message.early
+            self._smashed,
+            self._means.optimizer,
+            early=message.early,
+            holder=self._means.account,
         )
         self.compute_s = time.perf_counter() - began
         try:

@@ -323,3 +323,18 @@ def test_a_shape_that_numpy_cannot_hold_is_refused(shape):
         convert.from_wire(envelope, b"", RAW, LIMIT)
 
     assert info.value.reason == "shape"
+
+
+@pytest.mark.parametrize(
+    "rate, said, comes",
+    [(0.5, True, None), (0.0, True, True), (0.0, None, None)],
+)
+def test_a_learning_rate_of_zero_is_told_from_none(rate, said, comes):
+    """One that nobody said, as messages of older versions have it."""
+    message = messages.Backward("s", 0, [], rate, rate_said=said)
+
+    envelope, payload = convert.to_wire(message, RAW)
+    received = convert.from_wire(envelope, b"".join(payload), RAW, LIMIT)
+
+    assert received.learning_rate == rate
+    assert received.rate_said is comes

@@ -378,3 +378,45 @@ def test_bytes_of_any_length_that_are_no_frame_are_refused(raw):
         frames.read_frame(raw)
 
     assert info.value.reason == "unreadable"
+
+
+def described(nbytes):
+    """An envelope with about so many bytes before its payload."""
+    envelope = pb.Envelope()
+    envelope.hello.optimizer = "x" * nbytes
+    envelope.payload_bytes = 3
+    envelope.payload = b"abc"
+    return envelope
+
+
+@pytest.mark.parametrize("nbytes", [frames.DESCRIPTION_BYTES, 1 << 22])
+def test_a_long_description_is_refused_before_it_is_read(nbytes, monkeypatch):
+    envelope = described(nbytes)
+    raw = envelope.SerializeToString()
+    frame = pb.Frame(envelope=envelope).SerializeToString()
+    monkeypatch.setattr(frames, "parse", None)
+
+    for read, message in (
+        (frames.read_envelope, raw),
+        (frames.read_frame, frame),
+    ):
+        with pytest.raises(ProtocolError) as info:
+            read(message)
+        assert info.value.reason == "size"
+        assert str(info.value).startswith(
+            "Expected at most 65,536 bytes that describe a message"
+        )
+
+
+def test_a_payload_of_any_length_is_no_description():
+    envelope = described(frames.DESCRIPTION_BYTES - 100)
+    envelope.payload_bytes = 1 << 21
+    envelope.payload = b"x" * (1 << 21)
+    raw = envelope.SerializeToString()
+
+    assert frames.read_envelope(raw) == envelope
+    found, payload = frames.read_frame(
+        pb.Frame(envelope=envelope).SerializeToString()
+    )
+    assert found.hello == envelope.hello
+    assert len(payload) == 1 << 21

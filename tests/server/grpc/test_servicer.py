@@ -286,7 +286,8 @@ def test_a_message_beyond_the_budget_is_refused_and_the_next_is_not(start):
     assert info.value.reason == "memory"
     assert str(info.value) == (
         "Expected 5,242,880 bytes or less in flight from all clients "
-        "together. Received: a message of 6,291,456 more. Send it again later."
+        "together, and a quarter of it from one. Received: a message of "
+        "6,291,456 more. Send it again later."
     )
     assert fits == again == Done()
     assert [reason for _, reason in host.events.refusals] == ["memory"]

@@ -286,6 +286,17 @@ def test_gradients_that_overflow_in_the_sum_undo_the_step(server):
     assert next(iter(host._sessions)).next_step == 0
 
 
+def test_microbatches_that_cannot_be_are_refused(server):
+    host, session = opened(server)
+
+    for index, count in ((3, 3), (0, 65), (0, 0)):
+        sent = message(server, session, "forward", 0, count=count)
+        about = Microbatch(index, count, BATCH, 1)
+        refusal = host.handle(Forward(session, 0, sent.tensors, about))
+        assert refusal.reason == "microbatches"
+        assert f"index {index} of {count}" in refusal.text
+
+
 def test_a_batch_larger_than_the_server_takes_is_refused(server):
     host, session = opened(server, max_batch=BATCH - 1)
 
@@ -392,3 +403,24 @@ def test_a_server_about_to_stop_finishes_a_step_in_microbatches(server):
 
     assert isinstance(replies[-1], SmashedGrad)
     assert begun.reason == "stopping"
+
+
+def test_gradients_that_found_no_room_are_computed_anew(server, quiet):
+    limit = 2 * server.half.in_flight.limit
+    host, session = opened(server)
+    rows = [take(host, server, session, ORDER[:-2])]
+    for _ in range(limit):  # others, whose steps are never finished
+        name = host.handle(Hello(server.contract, links.MOMENTUM)).session
+        take(host, server, name, ORDER[:-2])
+
+    held = [
+        len(s._step._body._sums) for s in host._sessions if s._step is not None
+    ]
+    replies = rows[0] + take(host, server, session, ORDER[-2:])
+
+    assert held == [0] + [1] * limit
+    assert links.same(arrays(replies), arrays(quiet[0]))
+    for other in list(host._sessions)[1:]:
+        host.close(other.name)
+    assert links.same(everything(server, host), quiet[1])
+    host.close_all()
