@@ -175,8 +175,6 @@ def test_equal_contracts_pass():
     validation.check_contract(replace(CONTRACT), CONTRACT)
 
 
-
-
 @pytest.mark.parametrize("shape", [(), (2,), (4, 1)], ids=str)
 def test_labels_of_another_batch_are_refused(shape):
     labels = CutTensor("labels_0", shape, np.zeros(shape, "int64"))
