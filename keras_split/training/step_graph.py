@@ -271,7 +271,12 @@ class StepGraph:
             objective, [*smashed, *values], output_gradients=scale
         )
         out = self.cut_codecs.features.quantize(features)
-        made = self._commit(smashed, found, state, scale)
+        # No limit holds for what labels and sample weights make of them.
+        scaled = keras.optimizers.LossScaleOptimizer
+        ready = []
+        if not isinstance(self.optimizer, scaled):  # else it skips the step
+            ready = self._finite(found[len(smashed) :])
+        made = self._commit(smashed, found, state, scale, ready)
         crossed = self.cut_codecs.smashed.positions(parts)
         return (
             objective,
@@ -397,7 +402,7 @@ class StepGraph:
         with tf.control_dependencies([*ready, *finite]):
             commit(self.optimizer, pairs, state, self._trained)
 
-    def _finite(self, tensors: list[tf.Tensor]) -> list[Any]:
+    def _finite(self, tensors: Sequence[tf.Tensor | None]) -> list[Any]:
         """What to wait for so that nothing that is not finite goes on."""
         return [check(tf.math.is_finite(total(tensors)), "body")]
 
