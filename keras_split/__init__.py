@@ -102,8 +102,14 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         A `ClientModel` or a `ServerModel`.
     """
     require_keras()
-    importlib.import_module(f"{__name__}.models")
+    _tell_keras()
     return importlib.import_module("keras").saving.load_model(path)
+
+
+def _tell_keras() -> None:
+    """Makes our classes known to Keras, which loads files with them."""
+    for home in ("models", "compression.layers"):
+        importlib.import_module(f"{__name__}.{home}")
 
 
 def __getattr__(name: str) -> Any:
@@ -155,6 +161,6 @@ if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") in (
     # Keras is here already, so nothing is lost by telling it our classes,
     # and TensorFlow may not have started, so there is time for more threads.
     try:
-        importlib.import_module(f"{__name__}.models")
+        _tell_keras()
     except ImportError:
         pass  # said when it is used
