@@ -282,6 +282,21 @@ class Body:
         if self._checkpointer is not None:
             self._checkpointer.try_now()
 
+    def write_restored(self) -> None:
+        """Writes a checkpoint now, for the last one is of another time.
+
+        Raises:
+            ProtocolError: With reason `"checkpoint"`, if it cannot.
+        """
+        if self._checkpointer is not None and not self._checkpointer.try_now():
+            raise ProtocolError(
+                "Expected to write a checkpoint after the body was set back. "
+                "Received: an error of the server's disk; its log says which. "
+                "The body is as it was then, but would not be so after a "
+                "restart. Free some space there, and restore it again.",
+                "checkpoint",
+            )
+
     def write_last(self) -> None:
         """Writes a checkpoint if steps were taken since the last one."""
         if self._checkpointer is not None:
