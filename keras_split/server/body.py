@@ -288,14 +288,8 @@ class Body:
         Raises:
             ProtocolError: With reason `"checkpoint"`, if it cannot.
         """
-        if self._checkpointer is not None and not self._checkpointer.try_now():
-            raise ProtocolError(
-                "Expected to write a checkpoint after the body was set back. "
-                "Received: an error of the server's disk; its log says which. "
-                "The body is as it was then, but would not be so after a "
-                "restart. Free some space there, and restore it again.",
-                "checkpoint",
-            )
+        if self._checkpointer is not None:
+            self._checkpointer.make_sure_of_restored()
 
     def write_last(self) -> None:
         """Writes a checkpoint if steps were taken since the last one."""
