@@ -17,7 +17,6 @@ CODES = {
     "size": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
     "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
-    "unreadable": grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 
