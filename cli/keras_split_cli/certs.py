@@ -11,6 +11,7 @@ import click
 
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
+from keras_split.transports.address import join
 from keras_split_cli.console import out
 
 _DAY = datetime.timedelta(days=1)
@@ -56,6 +57,12 @@ Pair = tuple[Any, Any]  # a certificate and its private key
     help="How long the certificates are valid.",
 )
 @click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option(
+    "--renew",
+    is_flag=True,
+    help="Make the server's certificate anew, with the CA in the folder, and "
+    "leave all else as it is. A server that runs takes it by itself.",
+)
 def certs(
     folder: str,
     hosts: tuple[str, ...],
@@ -63,6 +70,7 @@ def certs(
     tokens: tuple[str, ...],
     days: int,
     force: bool,
+    renew: bool,
 ) -> None:
     """Make certificates and tokens for a server and its clients.
 
@@ -72,10 +80,14 @@ def certs(
 
     \b
     keras-split certs --host 10.0.0.2 --client alice --token alice
+    keras-split certs --host 10.0.0.2 --renew
     """  # noqa: D301 (\b is click's, for lines as they are)
     for name in (*clients, *tokens):
         _check_name(name)
     root = Path(folder)
+    if renew:
+        _renew(root, hosts, days)
+        return
     authority = make_authority(days)
     files: dict[str, bytes] = _pem("ca", authority)
     files |= _pem("server", issue(authority, hosts[0], days, hosts))
@@ -191,6 +203,38 @@ def _pem(name: str, pair: Pair) -> dict[str, bytes]:
     }
 
 
+def _renew(root: Path, hosts: tuple[str, ...], days: int) -> None:
+    """Writes another certificate of the server over the one that is there."""
+    authority = _read_authority(root)
+    files = _pem("server", issue(authority, hosts[0], days, hosts))
+    for name in ("server-key.pem", "server.pem"):
+        draft = f"{name}.{secrets.token_hex(4)}.partial"
+        _write(root, {draft: files[name]}, force=False)
+        if name == "server.pem":
+            (root / draft).chmod(0o644)
+        os.replace(root / draft, root / name)
+    out.print(f"Renewed {root / 'server.pem'}.", soft_wrap=True)
+
+
+def _read_authority(root: Path) -> Pair:
+    x509 = _x509()
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        return (
+            x509.load_pem_x509_certificate((root / "ca.pem").read_bytes()),
+            serialization.load_pem_private_key(
+                (root / "ca-key.pem").read_bytes(), None
+            ),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"Expected ca.pem and ca-key.pem of keras-split certs in {root}. "
+            f"Received: {error}. Name their folder with --out, or leave "
+            "--renew out to make a CA."
+        ) from error
+
+
 def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
     there = [name for name in files if (root / name).exists()]
     if there and not force:
@@ -242,7 +286,7 @@ def _usage(
         f"The server\n  keras-split serve PRESET --host {host}{gap}"
         f"{gap.join(serve)}\n\n"
         "A client\n  keras-split train PRESET --data FOLDER "
-        f"--server grpcs://{host}:50051{gap}{gap.join(train)}"
+        f"--server grpcs://{join(host, 50051)}{gap}{gap.join(train)}"
     )
 
 

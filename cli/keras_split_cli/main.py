@@ -9,6 +9,7 @@ import click
 
 from keras_split import __version__
 from keras_split.errors import SplitError
+from keras_split.utils.plain import plain
 from keras_split_cli import extensions
 
 COMMANDS = {
@@ -93,5 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (SplitError, OSError) as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        # What others said may be in it: names in a file, say.
+        lines = (plain(x, 100_000) for x in str(error).splitlines())
+        click.echo("Error: " + "\n".join(lines), err=True)
         sys.exit(1)

@@ -1,14 +1,15 @@
 """`keras-split serve`: the server's side."""
 
-import contextlib
+import os
 import signal
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
 from keras_split.errors import DataError
-from keras_split.server.storage.checkpoints import claim
 from keras_split.utils import malloc
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import tell
@@ -19,6 +20,9 @@ from keras_split_cli.options import network_options
 from keras_split_cli.server_options import listening
 from keras_split_cli.server_options import server_options
 from keras_split_cli.server_options import serving
+
+if TYPE_CHECKING:
+    from keras_split.server.grpc.server import Server
 
 _GRACE_S = 30.0  # for steps in flight; a phone may be slow
 _LOOK_EVERY_S = 0.5
@@ -69,7 +73,8 @@ def serve(
         --tokens certs/tokens.txt
 
     Ctrl-C or SIGTERM stops it: steps in flight are finished and a last
-    checkpoint is written.
+    checkpoint is written. Certificates and tokens are read again when their
+    files change, and on SIGHUP.
     """  # noqa: D301 (\b is click's, for lines as they are)
     if save is not None and not save.endswith(".keras"):
         raise DataError(
@@ -82,13 +87,13 @@ def serve(
             "it is. Leave --save out; phones have snapshots, and "
             "--checkpoints keeps all bodies."
         )
+    if save is not None:
+        _check_folder(save)
+    if hasattr(signal, "SIGHUP"):  # it would end us while the model loads
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     malloc.keep()
     config = serving(options)
-    folder = config.checkpoints
-    with (
-        claim(folder) if folder is not None else contextlib.nullcontext(),
-        listening(metrics_port, audit_log, log_format) as (listeners, metrics),
-    ):
+    with listening(metrics_port, audit_log, log_format) as (listeners, metrics):
         with working(f"Loading {source}"):
             load_keras()
             model = load_half(source, options, SERVER)
@@ -105,14 +110,33 @@ def serve(
             tell("This model is cut once: labels travel to the server.")
         if metrics is not None:
             tell(f"Metrics: http://127.0.0.1:{metrics}/metrics")
-        stopped = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
-        # Another thread may be given the signal; this one, in which Python
-        # runs its handler, would then sleep on.
-        while not stopped.wait(_LOOK_EVERY_S):
-            pass
+        _wait(server)
         server.stop(_GRACE_S)
     if save is not None:
         model.save(save)
         tell(f"Saved the body to {save}")
+
+
+def _wait(server: "Server") -> None:
+    """Until somebody stops it; meanwhile SIGHUP has it read files again."""
+    stopped, hung_up = threading.Event(), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
+    # Another thread may be given the signal; this one, in which Python
+    # runs its handler, would then sleep on.
+    while not stopped.wait(_LOOK_EVERY_S):
+        if hung_up.is_set():
+            hung_up.clear()
+            server.reload()
+
+
+def _check_folder(save: str) -> None:
+    """Whether a file can be saved there, before hours of training."""
+    folder = Path(save).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(
+            f"Expected --save in a folder that can be written to. Received: "
+            f"{save!r}, and {folder} is none. Make it, or choose another one."
+        )

@@ -67,6 +67,15 @@ _BOUNDS = [
         help="Largest batch that a phone may send.",
     ),
     click.option(
+        "--max-unary-mib",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MIB",
+        default=ServerConfig.max_unary_bytes >> 20,
+        show_default=True,
+        help="Largest message in a call of its own, which is read before it "
+        "is known who calls; streams have no need of it.",
+    ),
+    click.option(
         "--idle-timeout",
         type=click.FloatRange(min=0, min_open=True),
         metavar="SECONDS",
@@ -187,6 +196,7 @@ def serving(options: dict[str, Any]) -> ServerConfig:
         bodies=take("bodies"),
         max_sessions=take("max_sessions"),
         max_batch=take("max_batch"),
+        max_unary_bytes=max(1, int(take("max_unary_mib") * 2**20)),
         idle_timeout_s=take("idle_timeout"),
         max_grad_norm=take("max_grad_norm"),
         max_smashed_norm=take("max_smashed_norm"),

@@ -17,6 +17,7 @@ from rich.text import Text
 from keras_split.errors import TransportError
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
+from keras_split.utils.plain import plain
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
 from keras_split_cli.console import out
@@ -91,14 +92,14 @@ def table(
     steps = {s.label: s.steps for s in before.sessions} if before else {}
     lines: list[RenderableType] = [
         Text.assemble(
-            (_plain(now.fingerprint[:12]), "bold"),
+            (plain(now.fingerprint[:12]), "bold"),
             (" is about to stop" if now.draining else "", "yellow"),
         ),
-        Text(f"cut at {_plain(', '.join(now.cut))}", style="dim"),
+        Text(f"cut at {plain(', '.join(now.cut))}", style="dim"),
         _totals(
             now, _rate(now.steps, before.steps if before else None, seconds)
         ),
-        Text(f"refusals  {_plain(_refusals(now))}"),
+        Text(f"refusals  {plain(_refusals(now))}"),
         Text(f"last checkpoint  {_checkpoint(now)}\n"),
         _sessions(now.sessions, steps, seconds),
     ]
@@ -151,7 +152,7 @@ def _sessions(
     made.add_column("connected", no_wrap=True)
     for session in sessions:
         made.add_row(
-            Text(_plain(session.label)),
+            Text(plain(session.label)),
             Text(_short(session.client or session.peer)),
             f"{session.steps:,}",
             _rate(session.steps, before.get(session.label), seconds),
@@ -184,14 +185,9 @@ def _checkpoint(now: ServerStatus) -> str:
     return f"{_duration(now.checkpoint_age_s)} ago"
 
 
-def _plain(text: str) -> str:
-    """Text of a server without what would steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _short(name: str, width: int = 20) -> str:
     """A client's name, or its address, in what a row has room for."""
-    name = _plain(name.removeprefix("ipv4:").removeprefix("ipv6:"))
+    name = plain(name.removeprefix("ipv4:").removeprefix("ipv6:"))
     return name if len(name) <= width else f"{name[: width - 1]}…"
 
 

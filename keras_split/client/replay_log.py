@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import struct
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire.frames import parse
 from keras_split.utils import workers
 from keras_split.utils.arena import Arena
+from keras_split.utils.scratch import Scratch
 
 _LOG = logging.getLogger("keras_split")
 _RAW = codecs.get("raw")  # to compress once more would cost a step its time
@@ -73,7 +73,7 @@ class ReplayLog:
         self._steps: deque[_Step] = deque()
         self._slabs = Arena()
         self._memory = self._disk = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Scratch | None = None
         self._tasks: deque[Callable[[], None]] = deque()
         self._working = False
         self._behind = 0
@@ -216,7 +216,7 @@ class ReplayLog:
 
     def _path(self, step: _Step) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="keras_split-")
+            self._folder = Scratch()
         return Path(self._folder.name) / str(step.step)
 
     def _read(self, step: _Step) -> Iterator[Message]:

@@ -6,6 +6,7 @@ uses it where there is no Keras.
 
 import atexit
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -40,6 +41,7 @@ from keras_split.protocol.messages import SnapshotTaken
 from keras_split.transports import Route
 from keras_split.transports import Transport
 from keras_split.transports.transport import expect
+from keras_split.utils.plain import plain
 
 _LOG = logging.getLogger("keras_split")
 _M = TypeVar("_M", bound=Message)
@@ -124,7 +126,7 @@ class ClientSession:
         welcome = self.connection.open(hello, local)
         self.next_step = welcome.next_step
         if welcome.notice:
-            _LOG.warning(welcome.notice)
+            _LOG.warning("%s", plain(welcome.notice))
         _OPEN.add(self)
         for tap in self.taps:
             tap.received(hello, welcome)
@@ -419,3 +421,10 @@ class ClientSession:
 def _close_all() -> None:
     for session in list(_OPEN):
         session.close()
+
+
+# Sessions belong to the process that opened them: a child that said goodbye
+# for its parent would end its training, and would wait for threads that a
+# fork does not copy.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_OPEN.clear)

@@ -14,6 +14,7 @@ from keras_split.utils import npz
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 _PREFIX = "state."
+_FORMAT = 1  # a file that says none has this one
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,7 @@ class State:
             )
         try:
             content = npz.read(path)
+            form = int(content.pop("format", np.array(_FORMAT)))
             fingerprint = str(content.pop("fingerprint"))
             frozen = str(content.pop("frozen"))
             step = int(content.pop("step"))
@@ -84,6 +86,12 @@ class State:
                 f"({type(error).__name__}: {error}). Nothing was changed; "
                 "use an older copy of the file."
             ) from error
+        if form > _FORMAT:
+            raise DataError(
+                f"Expected a state of format {_FORMAT}. Received: "
+                f"{str(path)!r}, of format {form}, which a newer keras_split "
+                "wrote. Nothing was changed; install that one."
+            )
         _compare(
             path,
             "a model of fingerprint",
@@ -98,8 +106,11 @@ class State:
             frozen[:12],
             description.frozen == frozen,
         )
+        # What else there is, another version has added.
         arrays = {
-            name.removeprefix(_PREFIX): value for name, value in content.items()
+            name.removeprefix(_PREFIX): value
+            for name, value in content.items()
+            if name.startswith(_PREFIX)
         }
         expected = {
             spec.name: f"{spec.name}: {spec.dtype} {spec.shape}"

@@ -1,5 +1,6 @@
 """The server's half as a Keras model."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
@@ -117,22 +118,31 @@ class ServerModel(keras.Model):
                 `config`.
 
         Raises:
-            DataError: If checkpoints are damaged, or of another model, or
-                the file of tokens is of no use.
+            DataError: If checkpoints are damaged, of another model, or those
+                of a server that runs, or the file of tokens is of no use.
             OptionError: If there is no such option, or a value cannot be.
         """
         from keras_split.server.endpoint import Endpoint
         from keras_split.server.observe.status_collector import StatusCollector
+        from keras_split.server.storage.checkpoints import claim
 
         config = ServerConfig.get(config, **options)
         tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
         events = CallbackList([tally, *listeners])
-        return Endpoint(
-            self.host(config, events=events),
-            codecs.get(self.contract.codec),
-            config,
-            status=tally.status,
-        )
+        held = contextlib.ExitStack()
+        if config.checkpoints is not None:
+            held.enter_context(claim(config.checkpoints))
+        try:
+            return Endpoint(
+                self.host(config, events=events),
+                codecs.get(self.contract.codec),
+                config,
+                status=tally.status,
+                closed=held.close,
+            )
+        except BaseException:
+            held.close()
+            raise
 
     def serve(
         self,
@@ -150,8 +160,8 @@ class ServerModel(keras.Model):
                 `config`, such as `port` or `max_sessions`.
 
         Raises:
-            DataError: If checkpoints are damaged, or of another model, or a
-                file of `security` is of no use.
+            DataError: If checkpoints are damaged, of another model, or those
+                of a server that runs, or a file of `security` is of no use.
             OptionError: If there is no such option, or a value cannot be.
             TransportError: If the port cannot be had, or others could reach
                 it without TLS.
@@ -159,7 +169,11 @@ class ServerModel(keras.Model):
         from keras_split.server.grpc.server import Server
 
         endpoint = self.endpoint(config, listeners=listeners, **options)
-        return Server(endpoint).start()
+        try:
+            return Server(endpoint).start()
+        except BaseException:
+            endpoint.close()
+            raise
 
     def get_config(self) -> dict[str, Any]:
         """Body and contract."""

@@ -18,6 +18,7 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
+from keras_split.server.flood import Tracebacks
 from keras_split.server.limits import StreamLimits
 from keras_split.server.service import TrainingService
 
@@ -32,11 +33,17 @@ class Answerer:
         service: Answers the messages in them.
         codec: Packs the codes.
         limits: What callers may do.
+        tracebacks: Logs what should not be raised.
     """
 
     def __init__(
-        self, service: TrainingService, codec: Codec, limits: StreamLimits
+        self,
+        service: TrainingService,
+        codec: Codec,
+        limits: StreamLimits,
+        tracebacks: Tracebacks,
     ) -> None:
+        self._tracebacks = tracebacks
         self.service = service
         self._codec = codec
         self._limits = limits
@@ -100,7 +107,7 @@ class Answerer:
         except ProtocolError as error:
             return "", self.refuse(caller, error)
         except Exception as error:
-            _LOG.exception("a message could not be read")
+            self._tracebacks.log(caller.account, "a message could not be read")
             return "", self.refuse(caller, _unexpected(error))
         if isinstance(message, Backward | LabeledStep) and not (
             message.learning_rate or message.rate_said

@@ -282,6 +282,15 @@ class Body:
         if self._checkpointer is not None:
             self._checkpointer.try_now()
 
+    def write_restored(self) -> None:
+        """Writes a checkpoint now, for the last one is of another time.
+
+        Raises:
+            ProtocolError: With reason `"checkpoint"`, if it cannot.
+        """
+        if self._checkpointer is not None:
+            self._checkpointer.make_sure_of_restored()
+
     def write_last(self) -> None:
         """Writes a checkpoint if steps were taken since the last one."""
         if self._checkpointer is not None:

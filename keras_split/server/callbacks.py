@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 
 from keras_split.transports.address import peer_host
 
@@ -15,10 +16,18 @@ class Caller:
         client: Who it is, as its token or its certificate says; empty if the
             server asks nobody.
         peer: Where it called from.
+        key: Digest of the token that let it in; empty if nobody is asked.
+            Nobody is told.
     """
 
     client: str = ""
     peer: str = ""
+    key: str = field(default="", repr=False, compare=False)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What logs may tell of it."""
+        return {"client": self.client, "peer": self.peer}
 
     @property
     def account(self) -> str:

@@ -16,7 +16,6 @@ from keras_split.server.guards import GradientLimits
 from keras_split.server.limits import StreamLimits
 from keras_split.server.security import Certificates
 from keras_split.server.security import Security
-from keras_split.server.tokens import Tokens
 from keras_split.transports.address import is_loopback
 
 _LOG = logging.getLogger("keras_split.server")
@@ -32,6 +31,7 @@ _NUMBERS: dict[str, Any] = {
             "max_sessions",
             "max_batch",
             "max_message_bytes",
+            "max_unary_bytes",
             "checkpoint_every",
             "checkpoint_every_bytes",
             "max_streams",
@@ -76,6 +76,9 @@ class ServerConfig:
         max_sessions: Sessions at the same time.
         max_batch: Examples of the largest batch that a message may carry.
         max_message_bytes: A bound on messages, whatever the batch.
+        max_unary_bytes: A bound on those that come over gRPC in a call of
+            their own, which is read before it is known who calls. In a stream
+            they come in pieces of 1 MiB.
         idle_timeout_s: How long a session or a stream may be silent.
         max_grad_norm: Gradients of the features with a larger norm are
             refused.
@@ -119,6 +122,7 @@ class ServerConfig:
     max_sessions: int = 64
     max_batch: int = GradientLimits.max_batch
     max_message_bytes: int = 1 << 29
+    max_unary_bytes: int = 4 << 20
     idle_timeout_s: float = StreamLimits.idle_timeout_s
     max_grad_norm: float = GradientLimits.max_grad_norm
     clip_grad_norm: float | None = GradientLimits.clip_grad_norm
@@ -209,14 +213,6 @@ class ServerConfig:
             self.max_batch,
             self.max_smashed_norm,
         )
-
-    def read_tokens(self) -> Tokens | None:
-        """The clients that may come in; None if nobody is asked.
-
-        Raises:
-            DataError: If their file is of no use.
-        """
-        return self.security.read_tokens()
 
     def read_certificates(self) -> Certificates | None:
         """What to speak TLS with; None for a port that is not encrypted.

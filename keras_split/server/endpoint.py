@@ -6,6 +6,7 @@ from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +23,13 @@ from keras_split.server.answerer import Answerer
 from keras_split.server.callbacks import Caller
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint_stream import EndpointStream
+from keras_split.server.flood import Tracebacks
+from keras_split.server.fresh_files import FreshFiles
 from keras_split.server.limits import Places
 from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
 from keras_split.server.service import TrainingService
+from keras_split.server.tokens import Tokens
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
 
@@ -48,6 +52,7 @@ class Endpoint:
         codec: Packs the codes, as the contract says.
         config: What callers may do, and whose tokens let them in.
         status: Says what the server is doing, for `keras-split status`.
+        closed: Called when it is closed, after all else.
         **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Attributes:
@@ -55,6 +60,7 @@ class Endpoint:
         config: The same.
         limits: What of it is about calls.
         watchdog: Ends calls whose clients take too long.
+        tracebacks: Logs what should not be raised, of each caller a few.
 
     Raises:
         DataError: If the file of tokens is of no use.
@@ -68,15 +74,18 @@ class Endpoint:
         config: ServerConfig | None = None,
         *,
         status: Callable[[], ServerStatus] | None = None,
+        closed: Callable[[], object] = lambda: None,
         **options: Any,
     ) -> None:
         self.service = service
         self.config = ServerConfig.get(config, **options)
         self.limits = self.config.stream_limits
         self.watchdog = Watchdog(self.limits.watch_period_s)
-        self._tokens = self.config.read_tokens()
+        self._tokens = self._read_tokens()
         self._status = status
-        self._answerer = Answerer(service, codec, self.limits)
+        self._closed = closed
+        self.tracebacks = Tracebacks()
+        self._answerer = Answerer(service, codec, self.limits, self.tracebacks)
         # Of service and endpoint one: what a client has, wherever it asks.
         service.accounts = Accounts(self.limits, service.max_message_bytes)
         self._places = Places(self.limits.max_streams)
@@ -90,7 +99,9 @@ class Endpoint:
 
     def knows(self, token: str | None) -> bool:
         """Whether a token lets its client in; any does if nobody is asked."""
-        return self._tokens is None or self._who(token) is not None
+        if self._tokens is None:
+            return True
+        return token is not None and self._tokens.value.who(token) is not None
 
     def caller(
         self, peer: str, token: str | None = None, certificate: str = ""
@@ -111,7 +122,8 @@ class Endpoint:
         """
         if self._tokens is None:
             return Caller(certificate, peer)
-        name = self._who(token)
+        tokens = self._tokens.value
+        name = tokens.who(token) if token is not None else None
         if name is None:
             self.service.events.refused("", Caller("", peer), "unauthenticated")
             raise RefusedError(
@@ -119,12 +131,32 @@ class Endpoint:
                 "or none.",
                 "unauthenticated",
             )
-        return Caller(name, peer)
+        return Caller(name, peer, tokens.key(name))
 
-    def _who(self, token: str | None) -> str | None:
-        if self._tokens is None or token is None:
+    def reload(self) -> None:
+        """Reads the tokens again, whether or not their file has changed.
+
+        Calls of clients whose token was taken back, or is another one now,
+        are broken off soon. A file that is of no use changes nothing; the
+        log says so. A file that changes is noticed without this.
+        """
+        if self._tokens is not None:
+            self._tokens.reload(anyway=True)
+
+    def _read_tokens(self) -> FreshFiles[Tokens] | None:
+        path = self.config.security.tokens
+        if path is None:
             return None
-        return self._tokens.who(token)
+        return FreshFiles("tokens", [path], lambda: Tokens.read(path))
+
+    def _lets_in(self, caller: Caller) -> bool:
+        """Whether a caller may go on."""
+        if self._tokens is None or self._tokens.value.holds(
+            caller.client, caller.key
+        ):
+            return True
+        self.service.events.refused("", caller, "unauthenticated")
+        return False
 
     # -- calls ----------------------------------------------------------------
 
@@ -160,7 +192,8 @@ class Endpoint:
             RefusedError: With reason `"busy"`, if there are too many calls.
         """
         account = self.service.accounts.of(caller)
-        with self._places.take(), self.watchdog.watch(end) as watch:
+        allowed = partial(self._lets_in, caller)
+        with self._places.take(), self.watchdog.watch(end, allowed) as watch:
             watch.allow(self.limits.message_timeout_s)
             yield Call(
                 self._answerer,
@@ -195,15 +228,16 @@ class Endpoint:
             RefusedError: When it is iterated, if the call is to end without
                 a reply, and why.
         """
-        return EndpointStream(
-            self._answerer,
-            caller,
-            end,
-            self.limits,
-            self._places,
-            self.watchdog,
-            Share(self.service.accounts.of(caller).inflight),
-        ).replies(requests)
+        with self.watchdog.watch(end, partial(self._lets_in, caller)):
+            yield from EndpointStream(
+                self._answerer,
+                caller,
+                end,
+                self.limits,
+                self._places,
+                self.watchdog,
+                Share(self.service.accounts.of(caller).inflight),
+            ).replies(requests)
 
     def status(self) -> bytes:
         """What the server is doing: a `StatusReply` of `split.proto`.
@@ -238,6 +272,7 @@ class Endpoint:
         """Writes a last checkpoint and ends every session."""
         self.watchdog.stop()
         self.service.close_all()
+        self._closed()
 
     def __enter__(self) -> "Endpoint":
         return self.start()

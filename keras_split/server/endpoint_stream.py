@@ -22,6 +22,7 @@ from keras_split.server.limits import Bucket
 from keras_split.server.limits import Places
 from keras_split.server.limits import Share
 from keras_split.server.limits import StreamLimits
+from keras_split.server.service import TrainingService
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
 from keras_split.utils import workers
@@ -104,6 +105,7 @@ class EndpointStream:
                 self._share,
                 self._limits,
                 answerer.service.max_message_bytes,
+                partial(_hear, answerer.service, sessions),
             )
             try:
                 for arrived in incoming:
@@ -132,6 +134,11 @@ class EndpointStream:
                     answerer.service.leave(session)
 
 
+def _hear(service: TrainingService, sessions: Iterable[str]) -> None:
+    for session in sessions:
+        service.hear(session)
+
+
 class Incoming:
     """Envelopes of one stream: timed, counted and bounded.
 
@@ -141,6 +148,7 @@ class Incoming:
         share: Room for payloads.
         limits: What too long is.
         limit: Longest payload that is kept.
+        heard: Called for each part of a message that goes on.
 
     Attributes:
         nbytes: What came so far of the message that is arriving, or the
@@ -154,6 +162,7 @@ class Incoming:
         share: Share,
         limits: StreamLimits,
         limit: int,
+        heard: Callable[[], object] = lambda: None,
     ) -> None:
         self.nbytes = 0
         self._requests = requests
@@ -161,6 +170,7 @@ class Incoming:
         self._share = share
         self._limits = limits
         self._limit = limit
+        self._heard = heard
         self._began = time.monotonic()
         self._welcome = False
 
@@ -191,6 +201,8 @@ class Incoming:
         for raw in self._requests:
             if not self.nbytes:
                 began = time.monotonic()
+            else:  # one that is whole is heard when it is answered
+                self._heard()
             self.nbytes += len(raw)
             if self._welcome:
                 self._watch.allow(

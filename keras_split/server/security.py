@@ -9,7 +9,6 @@ from keras_split.errors import DataError
 from keras_split.protocol.credentials import check_pair
 from keras_split.protocol.credentials import read_file
 from keras_split.protocol.pem import check_files
-from keras_split.server.tokens import Tokens
 
 _Path = str | os.PathLike[str]
 
@@ -80,7 +79,3 @@ class Security:
             ca = read_file(self.client_ca, "clients' CA certificate")
         check_files(self.tls_cert, self.tls_key, self.client_ca)
         return Certificates(cert, key, ca)
-
-    def read_tokens(self) -> Tokens | None:
-        """The clients that may come in; None if nobody is asked."""
-        return None if self.tokens is None else Tokens.read(self.tokens)

@@ -1,7 +1,6 @@
 """What answers the messages of clients, and the bodies that they train."""
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
 from keras_split.server.config import ServerConfig
+from keras_split.server.flood import Tracebacks
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
 from keras_split.server.sessions import Sessions
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
     from keras_split.training.server_step import ServerHalf
 
-_LOG = logging.getLogger("keras_split.server")
 _SLACK_BYTES = 1 << 16
 _FREE = contextlib.nullcontext()
 _WITH_SMASHED = (Forward, Infer, LabeledStep)
@@ -97,6 +96,7 @@ class TrainingService:
             config.max_sessions, config.idle_timeout_s, self._ended
         )
         self._opening = threading.Lock()
+        self._tracebacks = Tracebacks()
         self._stopping = False
         max_batch = config.max_batch
         whole = max(half.contract.bytes_per_sample(max_batch))
@@ -144,7 +144,9 @@ class TrainingService:
         except SplitError as error:
             refusal = Refusal("refused", str(error))
         except Exception as error:
-            _LOG.exception("a message could not be answered")
+            self._tracebacks.log(
+                caller.account, "a message could not be answered"
+            )
             refusal = Refusal(
                 "internal",
                 f"Expected to answer a {type(message).__name__}. Received: "
@@ -189,6 +191,10 @@ class TrainingService:
             finally:
                 if found.next_step > before:
                     self._stepped(found, queue_s)
+
+    def hear(self, session: str) -> None:
+        """A part of a message came on a stream of a session: it is there."""
+        self._sessions.hear(session)
 
     def leave(self, session: str) -> None:
         """A stream of a session ended; the session waits for its client."""
@@ -267,7 +273,7 @@ class TrainingService:
                 reply = session.handle(message, early)
                 if isinstance(message, Restore):
                     self.events.restored(label(session.name), message.tag)
-                    body.write()
+                    body.write_restored()
             if session.next_step > before:
                 self._stepped(session, queue_s)
             return body.with_durable(reply, session)

@@ -140,6 +140,12 @@ class Sessions:
             place.left = None
         return session
 
+    def hear(self, name: str) -> None:
+        """A part of a message came from the client of a session."""
+        with self._lock:
+            if place := self._places.get(name):
+                place.seen = time.monotonic()
+
     def leave(self, name: str) -> Session | None:
         """One stream of a session ended; returns it if it was the last."""
         with self._lock:

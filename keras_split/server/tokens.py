@@ -99,6 +99,15 @@ class Tokens:
                 found = name
         return found
 
+    def key(self, name: str) -> str:
+        """What a client's token is known by, which tells nobody the token."""
+        return self._digests[name].hex()
+
+    def holds(self, name: str, key: str) -> bool:
+        """Whether a client still has the token that it once came in with."""
+        digest = self._digests.get(name)
+        return digest is not None and digest.hex() == key
+
     def __repr__(self) -> str:
         return f"Tokens of {len(self._digests)} clients"
 

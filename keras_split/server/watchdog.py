@@ -16,8 +16,13 @@ LONGEST_S = 600.0
 class Watch:
     """The time that one call has left."""
 
-    def __init__(self, end: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        end: Callable[[], object],
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._end = end
+        self._allowed = allowed
         self.until = math.inf
 
     def allow(
@@ -40,9 +45,10 @@ class Watch:
         self.until = math.inf
 
     def look(self, now: float) -> None:
-        """Ends the call if its time is over."""
-        if now > self.until:
+        """Ends the call if its time is over, or it is allowed no more."""
+        if now > self.until or not self._allowed():
             self.until = math.inf
+            self._allowed = lambda: True  # it is told once
             self._end()
 
 
@@ -77,13 +83,18 @@ class Watchdog:
         self._stopped.set()
 
     @contextmanager
-    def watch(self, end: Callable[[], object]) -> Iterator[Watch]:
+    def watch(
+        self,
+        end: Callable[[], object],
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Watch]:
         """Looks after one call.
 
         Args:
             end: Ends the call; called from the watchdog's thread.
+            allowed: Whether it may go on; asked again and again there.
         """
-        watch = Watch(end)
+        watch = Watch(end, allowed)
         with self._lock:
             self._watches.add(watch)
         try:

@@ -7,6 +7,7 @@ is computed anew from its smashed data when its gradients come.
 """
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def _abandon_everything() -> None:
     """Ends waiting graphs, for TensorFlow joins their threads at exit."""
     for half in _HALVES:
         half.abandon_all()
+
+
+# A forked child has none of the threads, and would wait for their locks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_HALVES.clear)
 
 
 class ServerHalf:

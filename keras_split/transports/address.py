@@ -97,6 +97,17 @@ def split(target: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def join(host: str, port: int) -> str:
+    """`"host:port"`, the inverse of `split`.
+
+    Example:
+    >>> join("::1", 50051), join("[::1]", 50051), join("localhost", 1)
+    ('[::1]:50051', '[::1]:50051', 'localhost:1')
+    """
+    host = host.strip("[]")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether what is sent to a host stays on this machine.
 

@@ -10,6 +10,7 @@ from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
+from keras_split.utils.plain import plain
 
 _M = TypeVar("_M", bound=Message)
 
@@ -165,5 +166,5 @@ def expect(kind: type[_M], reply: Message) -> _M:
 
 def _accepted(reply: Message) -> Message:
     if isinstance(reply, Refusal):
-        raise RefusedError(reply.text, reply.reason)
+        raise RefusedError(plain(reply.text), reply.reason)
     return reply

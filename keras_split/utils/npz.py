@@ -50,7 +50,8 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """Writes all arrays to a file, at once.
 
     Whoever reads meanwhile, or after a crash, finds the old file or the new
-    one: a draft beside it is written and synced first, then renamed.
+    one: a draft beside it is written and synced first, then renamed. Only
+    its owner may read it: it holds weights, and names of sessions.
 
     Raises:
         OSError: If it cannot be written; the old file is as it was.
@@ -58,7 +59,9 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     path = Path(path)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with draft.open("xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        flags |= getattr(os, "O_BINARY", 0)  # Windows
+        with open(os.open(draft, flags, 0o600), "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())

@@ -156,3 +156,24 @@ def test_it_loads_neither_keras_nor_grpc(tmp_path):
 
     assert result.returncode == 0, result.stderr
     assert not {"keras", "tensorflow", "grpc"} & set(result.stderr.split())
+
+
+def test_a_certificate_is_renewed_with_the_ca_that_is_there(tmp_path):
+    run(tmp_path, "--token", "ann")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    run(tmp_path, "--renew", "--host", "split.example")
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"server.pem", "server-key.pem"}
+    check_files(
+        *(tmp_path / "server.pem", tmp_path / "server-key.pem"),
+        tmp_path / "ca.pem",
+    )
+    assert (tmp_path / "server-key.pem").stat().st_mode & 0o77 == 0
+
+
+def test_without_a_ca_nothing_can_be_renewed(tmp_path):
+    with pytest.raises(DataError, match="Expected ca.pem and ca-key.pem"):
+        run(tmp_path, "--renew")

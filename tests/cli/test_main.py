@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from keras_split.errors import DataError
+from keras_split_cli import main
 from keras_split_cli.main import COMMANDS
 from tests.cli import commands
 
@@ -131,3 +133,16 @@ def test_a_port_in_use_is_named(monkeypatch):
     assert f"Expected to listen on 127.0.0.1:{port}" in result.stderr
     assert "Choose another --port" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_error_does_not_steer_the_terminal(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise DataError("Expected a.\x1b]0;title\x07\nReceived: b.\r")
+
+    monkeypatch.setattr(main.cli, "main", fail)
+    with pytest.raises(SystemExit) as info:
+        main.main([])
+
+    assert info.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "Error: Expected a.?]0;title?\nReceived: b.\n"

@@ -1,5 +1,7 @@
 """`keras-split serve` as its owner runs and stops it."""
 
+import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -10,6 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
 
+from keras_split.errors import RefusedError
+from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
@@ -126,6 +130,63 @@ def test_with_certificates_and_tokens_only_friends_train(saved, tmp_path):
     assert token not in audit + friend.stdout + friend.stderr
 
 
+def shown(process):
+    """The certificate that a server shows to those who come now."""
+    address = ("127.0.0.1", process.port)
+    return ssl.get_server_certificate(address, timeout=20)
+
+
+@pytest.mark.slow
+def test_a_certificate_is_renewed_and_a_token_taken_back_while_it_runs(
+    saved, tmp_path
+):
+    """As docs/running-a-server.md says it, with a phone that goes on."""
+    certs = tmp_path / "certs"
+    command("certs", "--out", certs, "--token", "ann", "--token", "bob")
+    tls = [
+        *("--tls-cert", certs / "server.pem"),
+        *("--tls-key", certs / "server-key.pem"),
+        *("--tokens", certs / "tokens.txt"),
+    ]
+
+    def phone(name):
+        return links.wire(
+            process.target,
+            secure=True,
+            credentials=Credentials(
+                certs / "ca.pem", token_file=certs / f"token-{name}.txt"
+            ),
+        )
+
+    with ServeProcess(tmp_path / "server.keras", *tls) as process:
+        before = shown(process)
+        with phone("ann") as ann, phone("bob") as bob:
+            welcomes = [
+                wire.exchange(links.hello(saved.contract))
+                for wire in (ann, bob)
+            ]
+            renewed = command("certs", "--out", certs, "--renew")
+            lines = (certs / "tokens.txt").read_text().splitlines(True)
+            kept = [line for line in lines if not line.startswith("bob ")]
+            (certs / "tokens.txt").write_text("".join(kept))
+            process.process.send_signal(signal.SIGHUP)
+
+            with pytest.raises(grpc.RpcError):
+                next(iter(bob._stream))  # it is ended, although it says nothing
+            with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
+                with phone("bob") as again:
+                    again.exchange(links.hello(saved.contract))
+            session = welcomes[0].session
+            links.take_step(ann.exchange, session, saved.contract)
+        after = shown(process)
+        with phone("ann") as again:
+            again.exchange(links.hello(saved.contract))
+        code = process.stop()
+
+    assert renewed.returncode == 0 and before != after
+    assert code == 0
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -137,6 +198,7 @@ def test_with_certificates_and_tokens_only_friends_train(saved, tmp_path):
             ["--bodies", "private", "--save", "body.keras"],
             "Expected one body for --save",
         ),
+        (["--save", "none/body.keras"], "Expected --save in a folder that c"),
     ],
 )
 def test_what_cannot_be_served_safely_is_refused(

@@ -47,7 +47,7 @@ def test_each_option_has_its_field(parse):
         *("--clip-grad-norm", "6", "--checkpoints", "e"),
         *("--max-smashed-norm", "8"),
         *("--checkpoint-every", "7", "--checkpoint-every-mib", "0.5"),
-        *("--snapshots", "f"),
+        *("--snapshots", "f", "--max-unary-mib", "0.25"),
     )
 
     assert config == ServerConfig(
@@ -57,6 +57,7 @@ def test_each_option_has_its_field(parse):
         security=Security("a", "b", "c", "d"),
         max_sessions=2,
         max_batch=3,
+        max_unary_bytes=1 << 18,
         idle_timeout_s=4.5,
         max_grad_norm=5.0,
         clip_grad_norm=6.0,

@@ -269,3 +269,24 @@ def test_other_files_of_the_same_net_take_the_state(small, files, tmp_path):
     )
 
     assert again.step == 7
+
+
+def test_what_another_version_added_is_passed_over(small, tmp_path):
+    description, state = small
+    path = tmp_path / "state.npz"
+    state.write(path, description)
+    rewrite(path, new=np.ones(3), format=np.array(1))
+
+    again = State.read(path, description)
+
+    assert set(again.arrays) == set(state.arrays)
+
+
+def test_a_state_of_a_newer_version_is_told_so(small, tmp_path):
+    description, state = small
+    path = tmp_path / "state.npz"
+    state.write(path, description)
+    rewrite(path, format=np.array(2))
+
+    with pytest.raises(DataError, match="format 2, which a newer keras_split"):
+        State.read(path, description)

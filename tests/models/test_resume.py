@@ -6,6 +6,7 @@ import json
 import pytest
 
 from keras_split.errors import DataError
+from keras_split.errors import TransportError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
@@ -438,3 +439,36 @@ def test_where_labels_stay_on_the_phone_its_loss_is_not_read():
     )
 
     assert isinstance(welcome, Welcome)
+
+
+def test_a_restore_whose_checkpoint_fails_is_not_done(
+    quiet, tmp_path, monkeypatch
+):
+    server = body()
+    host, session = trained(server, 1, checkpoints=tmp_path)
+    tag = host.handle(Snapshot(session)).tag
+    checkpointer_of(host).wait()
+
+    def full(path, arrays):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(npz, "write", full)
+        refusal = host.handle(Restore(session, tag, True))
+    done = host.handle(Restore(session, tag, True))
+
+    assert isinstance(refusal, Refusal) and refusal.reason == "checkpoint"
+    assert "restore it again" in refusal.text
+    assert isinstance(done, Done)
+
+
+def test_two_servers_of_one_program_do_not_share_a_folder(tmp_path):
+    server = body()
+    with server.serve(port=0, checkpoints=tmp_path):
+        with pytest.raises(DataError, match="that no other server writes"):
+            server.serve(port=0, checkpoints=tmp_path)
+    with server.serve(port=0, checkpoints=tmp_path) as running:
+        with pytest.raises(TransportError, match="in use"):
+            body().serve(port=running.port, checkpoints=tmp_path / "other")
+    with server.serve(port=0, checkpoints=tmp_path / "other"):
+        pass

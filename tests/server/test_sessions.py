@@ -130,3 +130,17 @@ def test_nobody_makes_room_for_who_has_more_sessions(ended):
 
     assert info.value.reason == "busy"
     assert not ended
+
+
+def test_one_whose_message_is_arriving_is_not_silent(ended):
+    sessions = Sessions(2, 0.2, lambda s, why: ended.append((s.name, why)))
+    for name in ("slow", "gone"):
+        sessions.add(Open(name))
+    for _ in range(6):
+        time.sleep(0.05)
+        sessions.hear("slow")
+        sessions.hear("unknown")
+
+    sessions.sweep()
+
+    assert ended == [("gone", "idle")]

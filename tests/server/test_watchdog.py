@@ -71,3 +71,15 @@ def test_however_much_travels_ten_minutes_are_the_longest():
 
     watch.allow(3600, nbytes=1 << 29, since=100.0)  # unless it is said
     assert watch.until == 3700.0
+
+
+def test_a_call_that_is_allowed_no_more_is_ended_once():
+    ends, allowed = [], [True]
+    watch = Watch(lambda: ends.append(1), lambda: allowed[0])
+
+    watch.look(1.0)
+    allowed[0] = False
+    watch.look(2.0)
+    watch.look(3.0)
+
+    assert ends == [1]

@@ -37,6 +37,9 @@ class Scripted:
         self.callers.append(caller or Caller())
         return self.answer(message)
 
+    def hear(self, session):
+        pass
+
     def leave(self, session):
         self.left.append(session)
 

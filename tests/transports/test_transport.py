@@ -73,3 +73,14 @@ def test_replies_that_nobody_collects_are_dropped():
     assert number(transport.exchange, Goodbye("s")) == "2"
     transport.post(Goodbye("s"))
     assert number(transport.collect) == "3"
+
+
+def test_what_a_server_says_does_not_steer_the_terminal():
+    said = "Expected a.\x1b]0;title\x07\nError: \u202eb" + "x" * 10_000
+
+    with pytest.raises(RefusedError) as info:
+        Answering(Refusal("shape", said)).exchange(Goodbye("s"))
+
+    text = str(info.value)
+    assert text.isprintable() and len(text) < 3000
+    assert text.startswith("Expected a.?]0;title??Error: ?bx")

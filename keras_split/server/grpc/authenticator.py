@@ -35,7 +35,7 @@ class Authenticator(grpc.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._send_away)
 
     def _send_away(self, requests: Any, context: Any) -> None:
-        with refusing(context):
+        with refusing(context, self._endpoint.tracebacks):
             caller(self._endpoint, context)
 
 

@@ -3,23 +3,28 @@
 from types import TracebackType
 
 import grpc
-from grpc_health.v1 import health
-from grpc_health.v1 import health_pb2
-from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keras_split.errors import TransportError
+from keras_split.protocol.wire import frames
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
+from keras_split.server.fresh_files import FreshFiles
+from keras_split.server.grpc import health
 from keras_split.server.grpc.authenticator import Authenticator
 from keras_split.server.grpc.executor import DaemonThreads
 from keras_split.server.grpc.gate import Gate
+from keras_split.server.grpc.guests import Guests
 from keras_split.server.grpc.servicer import SERVICE
 from keras_split.server.grpc.servicer import TRAINING
 from keras_split.server.grpc.servicer import Servicer
 from keras_split.server.security import Certificates
+from keras_split.transports.address import join
 
 _GUESTS = 8  # calls of health, reflection and status at the same time
+_WATCHES = 16  # and those that watch the server's health
+_WATCHES_OF_A_HOST = 4
+_FRAME_BYTES = 64 << 10  # what describes a frame, beside its chunk
 _SPARE = 16  # and those that are just being told that there is no room
 
 
@@ -59,44 +64,60 @@ class Server:
             endpoint.config,
             **{k: v for k, v in given.items() if v is not None},
         )
-        certificates = config.read_certificates()
+        self._certificates = _fresh(config)
         self.endpoint = endpoint
         limits = endpoint.limits
         gate = Gate(
-            _GUESTS, limits.hello_timeout_s, endpoint.watchdog, TRAINING
+            Guests(_GUESTS),
+            Guests(_WATCHES, _WATCHES_OF_A_HOST),
+            limits.hello_timeout_s,
+            endpoint.watchdog,
+            endpoint.tracebacks,
+            TRAINING,
         )
         self._server = grpc.server(
             DaemonThreads(),
             interceptors=(Authenticator(endpoint), gate),
-            maximum_concurrent_rpcs=limits.max_streams + _GUESTS + _SPARE,
-            options=_options(endpoint.longest_bytes),
+            maximum_concurrent_rpcs=(
+                limits.max_streams + _GUESTS + _WATCHES + _SPARE
+            ),
+            options=_options(config.max_unary_bytes),
         )
-        handlers = Servicer(endpoint).handlers()
-        self._server.add_generic_rpc_handlers((handlers,))
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._health = health.Health(("", SERVICE))
+        self._server.add_generic_rpc_handlers(
+            (Servicer(endpoint).handlers(), self._health.handlers())
+        )
         reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME),
-            self._server,
+            (SERVICE, health.SERVICE, reflection.SERVICE_NAME), self._server
         )
-        wanted = f"{config.address}:{config.port}"
+        wanted = join(config.address, config.port)
         try:
-            self.port = self._listen(wanted, certificates)
+            self.port = self._listen(wanted)
         except RuntimeError as error:
             raise TransportError(
                 f"Expected to listen on {wanted}. Received: "
                 "the address is in use or not of this machine. Choose another "
                 "--port, or stop the server that has it."
             ) from error
-        self.target = f"{config.address}:{self.port}"
+        self.target = join(config.address, self.port)
 
     def start(self) -> "Server":
         """Starts to answer; returns at once."""
-        for service in ("", SERVICE):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._health.enter_service()
         self.endpoint.start()
         self._server.start()
         return self
+
+    def reload(self) -> None:
+        """Reads certificates and tokens again.
+
+        New connections get the new certificate, and those that are there go
+        on; see `Endpoint.reload`, too. Files that change are noticed without
+        this.
+        """
+        if self._certificates is not None:
+            self._certificates.reload(anyway=True)
+        self.endpoint.reload()
 
     def wait(self) -> None:
         """Waits until the server is stopped."""
@@ -127,24 +148,58 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _listen(self, target: str, certificates: Certificates | None) -> int:
+    def _listen(self, target: str) -> int:
+        certificates = self._certificates
         if certificates is None:
             return int(self._server.add_insecure_port(target))
-        cert, key, client_ca = certificates
-        credentials = grpc.ssl_server_credentials(
-            [(key, cert)],
-            client_ca,
-            require_client_auth=client_ca is not None,
+        used = certificates.value
+        # Asked for at each handshake.
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _for_handshakes(used),
+            lambda: _for_handshakes(certificates.value),
+            require_client_authentication=used.client_ca is not None,
         )
         return int(self._server.add_secure_port(target, credentials))
 
 
-def _options(longest_bytes: int) -> tuple[tuple[str, int], ...]:
+def _fresh(config: ServerConfig) -> FreshFiles[Certificates] | None:
+    """What to speak TLS with; None for a port that is not encrypted."""
+    security = config.security
+    if config.read_certificates() is None:
+        return None
+    paths = [
+        path
+        for path in (security.tls_cert, security.tls_key, security.client_ca)
+        if path is not None
+    ]
+
+    def read() -> Certificates:
+        found = security.read_certificates()
+        assert found is not None
+        return found
+
+    return FreshFiles("certificates", paths, read)
+
+
+def _for_handshakes(certificates: Certificates) -> object:
+    return grpc.ssl_server_certificate_configuration(
+        [(certificates.key, certificates.cert)], certificates.client_ca
+    )
+
+
+def _options(max_unary_bytes: int) -> tuple[tuple[str, int], ...]:
+    # gRPC looks at it before it takes the message in, and before anyone is
+    # known. It must not depend on the model: strangers are told this number.
+    longest_bytes = max(max_unary_bytes, frames.CHUNK_BYTES) + _FRAME_BYTES
     return (
         ("grpc.so_reuseport", 0),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", longest_bytes),
-        ("grpc.http2.lookahead_bytes", 8 << 20),
+        # So much of a stream comes in before anybody asks for it: two frames.
+        # Else gRPC raises it by itself, and long messages that it refuses
+        # take 400 MB.
+        ("grpc.http2.lookahead_bytes", 2 << 20),
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_metadata_size", 8 << 10),
         ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", 600_000),

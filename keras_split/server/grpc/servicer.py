@@ -42,7 +42,7 @@ class Servicer:
 
     def train(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         """One session. Without a Goodbye it waits to be resumed."""
-        with refusing(context):
+        with refusing(context, self._endpoint.tracebacks):
             yield from self._endpoint.stream(
                 _until_gone(requests),
                 caller(self._endpoint, context),
@@ -52,7 +52,7 @@ class Servicer:
     def exchange(self, requests: Iterator[bytes], context: Any) -> bytes:
         """One message of a client that cannot stream."""
         with (
-            refusing(context),
+            refusing(context, self._endpoint.tracebacks),
             self._endpoint.call(
                 caller(self._endpoint, context), context.cancel
             ) as call,
@@ -65,7 +65,7 @@ class Servicer:
 
     def status(self, request: bytes, context: Any) -> bytes:
         """What the server is doing."""
-        with refusing(context):
+        with refusing(context, self._endpoint.tracebacks):
             return self._endpoint.status()
 
 

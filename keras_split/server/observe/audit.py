@@ -13,6 +13,7 @@ from keras_split.errors import DataError
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
 
 _LOG = logging.getLogger("keras_split.server")
@@ -25,7 +26,9 @@ class Audit(ServerCallback):
     (its label), `client`, `peer`, `step`, `reason`, `uplink_bytes` and
     `downlink_bytes` (of the connection, once it ends). Nothing that was sent
     is in it, and nothing with which one could get in. Every committed step
-    has a line, so it can be counted how often each was taken.
+    has a line, so it can be counted how often each was taken. Of what a peer
+    can cause without a step, such as refusals, ten lines are written at once
+    and then one a second; `more` says how many were left out, and whose.
 
     A line is one write, so it outlives the death of this process; what the
     disk has no room for is lost, and the server goes on.
@@ -45,6 +48,7 @@ class Audit(ServerCallback):
         self._path = os.fspath(path)
         self._gap = 0
         self._bytes: dict[str, tuple[int, int]] = {}
+        self._allowed = Flood()
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
@@ -61,13 +65,13 @@ class Audit(ServerCallback):
         """Writes who it was."""
         with self._lock:
             self._bytes[session] = (0, 0)
-        self._write("opened", session, **vars(caller))
+        self._write("opened", session, **caller.told)
 
     def resumed(self, session: str, caller: Caller, step: int) -> None:
         """Writes who it was, and where it goes on."""
         with self._lock:
             self._bytes.setdefault(session, (0, 0))
-        self._write("resumed", session, **vars(caller), step=step)
+        self._write("resumed", session, **caller.told, step=step)
 
     def left(self, session: str) -> None:
         """Writes what the connection carried."""
@@ -84,11 +88,14 @@ class Audit(ServerCallback):
 
     def restored(self, session: str, tag: str) -> None:
         """Writes that the body was set back."""
-        self._write("restored", session)
+        if self._allowed.take(session):
+            self._write("restored", session)
 
     def refused(self, session: str, caller: Caller, reason: str) -> None:
         """Writes who it was, and why."""
-        self._write("refused", session, **vars(caller), reason=known(reason))
+        if self._allowed.take(caller.account):
+            self._write("refused", session, **caller.told, reason=known(reason))
+        self._write_dropped(anyway=False)
 
     def carried(self, session: str, uplink: int, downlink: int) -> None:
         """Keeps the sums for `left` and `closed`."""
@@ -101,7 +108,8 @@ class Audit(ServerCallback):
 
     def checkpointed(self, path: str, seconds: float) -> None:
         """Writes where, and how long it took."""
-        self._write("checkpointed", path=path, seconds=round(seconds, 6))
+        if self._allowed.take(""):
+            self._write("checkpointed", path=path, seconds=round(seconds, 6))
 
     def loaded(self, path: str, sessions: dict[str, int]) -> None:
         """Writes where each session goes on."""
@@ -111,6 +119,7 @@ class Audit(ServerCallback):
 
     def close(self) -> None:
         """Closes the file; later events are lost."""
+        self._write_dropped(anyway=True)
         with self._lock:
             if self._file >= 0:
                 os.close(self._file)
@@ -126,6 +135,10 @@ class Audit(ServerCallback):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _write_dropped(self, *, anyway: bool) -> None:
+        for whose, lines in self._allowed.dropped(anyway=anyway).items():
+            self._write("more", whose=whose, lines=lines)
 
     def _carried(self, session: str, *, keep: bool) -> dict[str, int]:
         with self._lock:

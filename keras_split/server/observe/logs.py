@@ -3,16 +3,17 @@
 import logging
 import sys
 import threading
-import time
 from typing import Any
 
 from keras_split.errors import BackendError
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
+from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
+from keras_split.utils.plain import plain
 
 FORMATS = ("text", "json")
-REFUSALS_PER_S = 10
+LINES_AT_ONCE = 10
 _LOG = logging.getLogger("keras_split.server")
 _TEXT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -44,14 +45,13 @@ def configure(format: str = "text") -> None:
 class Log(ServerCallback):
     """Logs sessions, checkpoints and refusals, but not every step.
 
-    Of refusals at most `REFUSALS_PER_S` a second have a line of their own,
-    so that a flood of bad messages does not fill the disk; the others are
-    counted in one line.
+    A peer may cause `LINES_AT_ONCE` lines for what it was refused, and then
+    one a second, so that a flood of bad messages neither fills the disk nor
+    hides what others do; the rest is counted in one line.
     """
 
     def __init__(self) -> None:
-        self._second = 0
-        self._refusals = 0
+        self._allowed = Flood(LINES_AT_ONCE)
         self._flood: threading.Timer | None = None
         self._lock = threading.Lock()
 
@@ -92,7 +92,10 @@ class Log(ServerCallback):
         )
 
     def restored(self, session: str, tag: str) -> None:
-        """Logs that the body was set back."""
+        """Logs that the body was set back, if not for the n-th time."""
+        if not self._allowed.take(session):
+            self._count_flood()
+            return
         _LOG.info(
             "session %s set the body back to a snapshot",
             session,
@@ -101,14 +104,9 @@ class Log(ServerCallback):
 
     def refused(self, session: str, caller: Caller, reason: str) -> None:
         """Logs who it was, and why, if it is not one of too many."""
-        with self._lock:
-            now = int(time.monotonic())
-            if now != self._second and not self._flood:
-                self._second, self._refusals = now, 0
-            self._refusals += 1
-            if self._refusals > REFUSALS_PER_S:
-                self._count_flood()
-                return
+        if not self._allowed.take(caller.account):
+            self._count_flood()
+            return
         named = {**_named(caller), "reason": known(reason)}
         if session:
             named["session"] = session
@@ -135,28 +133,28 @@ class Log(ServerCallback):
         )
 
     def _count_flood(self) -> None:
-        if self._flood is None:
-            self._flood = threading.Timer(1.0, self._end_flood)
-            self._flood.daemon = True
-            self._flood.start()
+        with self._lock:
+            if self._flood is None:
+                self._flood = threading.Timer(1.0, self._end_flood)
+                self._flood.daemon = True
+                self._flood.start()
 
     def _end_flood(self) -> None:
         with self._lock:
-            more = self._refusals - REFUSALS_PER_S
-            self._refusals, self._flood = 0, None
+            self._flood = None
+            more = sum(self._allowed.dropped().values())
         _LOG.warning("%d more refusals", more, extra={"refusals": more})
 
 
 def _who(caller: Caller) -> str:
     if caller.client:
         # Whoever signed its certificate may have let a line break through.
-        client = "".join(c if c.isprintable() else "?" for c in caller.client)
-        return f"{client} at {caller.peer}"
+        return f"{plain(caller.client)} at {caller.peer}"
     return caller.peer or "a client"
 
 
 def _named(caller: Caller) -> dict[str, str]:
-    return {name: value for name, value in vars(caller).items() if value}
+    return {name: value for name, value in caller.told.items() if value}
 
 
 def _json_formatter() -> logging.Formatter:

@@ -1,7 +1,13 @@
 """Counts what a server does, for Prometheus."""
 
+import contextlib
 import math
+import socket
+import threading
 import time
+from collections import deque
+from http.server import HTTPServer
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +19,8 @@ from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import OTHER
 from keras_split.server.observe.reasons import known
 
+_CONNECTIONS = 8
+_TIMEOUT_S = 5.0  # for a request to come
 _CLOSED = ("goodbye", "idle", "room", "stopped")
 # Seconds. The first step of a large body takes a minute: TensorFlow traces.
 _BUCKETS = (
@@ -141,6 +149,43 @@ class Metrics(ServerCallback):
         return sum(list(self._sessions.values()))
 
 
+class _HTTPServer(ThreadingMixIn, HTTPServer):
+    """Has a thread for each connection, and a few of them.
+
+    One more connection closes the oldest: those who open many and ask for
+    nothing shut out themselves.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        self._open: deque[Any] = deque()
+        self._changed = threading.Lock()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begins to answer a connection."""
+        with self._changed:
+            oldest = None
+            if len(self._open) == _CONNECTIONS:
+                oldest = self._open.popleft()
+            self._open.append(request)
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread wakes up
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection, when it was answered."""
+        with self._changed, contextlib.suppress(ValueError):
+            self._open.remove(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: whoever hangs up in between would fill the log."""
+
+
 class MetricsServer:
     """Answers Prometheus over HTTP until it is closed.
 
@@ -150,16 +195,22 @@ class MetricsServer:
 
     def __init__(self, registry: Any, port: int, address: str) -> None:
         client = _prometheus_client()
+        handler = client.MetricsHandler.factory(registry)
+        handler.timeout = _TIMEOUT_S
         try:
-            self._server, self._thread = client.start_http_server(
-                port, address, registry
-            )
+            self._server = _HTTPServer((address, port), handler)
         except OSError as error:
             raise TransportError(
                 f"Expected to listen on {address}:{port} for metrics. "
                 f"Received: {error.strerror}. Choose another --metrics-port."
             ) from error
         self.port: int = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            name="keras_split-metrics",
+            daemon=True,
+        )
+        self._thread.start()
 
     def close(self) -> None:
         """Stops to answer; the port is free afterwards."""

@@ -117,6 +117,20 @@ class Checkpointer:
                 "checkpoint",
             )
 
+    def make_sure_of_restored(self) -> None:
+        """Writes a state in any case, for the last one is of another time.
+
+        Raises:
+            ProtocolError: With reason `"checkpoint"`, if it cannot be written.
+        """
+        if not self.try_now():
+            raise ProtocolError(
+                "Expected to write a checkpoint after the body was set back. "
+                f"Received: {self._failed} The body is as it was then, but "
+                "would not be so after a restart: restore it again.",
+                "checkpoint",
+            )
+
     def wait(self) -> None:
         """Waits for the state that is being written, if one is."""
         if self._writing is not None:

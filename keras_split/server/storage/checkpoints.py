@@ -9,6 +9,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
 from keras_split.protocol.messages import Message
 from keras_split.server.session_state import SessionState
+from keras_split.server.storage.private import make_folder
 from keras_split.utils import npz
 
 try:
@@ -28,6 +30,7 @@ except ImportError:
 
 _LOG = logging.getLogger("keras_split.server")
 _NAME = re.compile(r"checkpoint-(\d{8})\.npz")
+_FORMAT = 1
 _Arrays = Sequence[np.ndarray[Any, Any]]
 
 
@@ -76,6 +79,10 @@ class HostState:
                 )
 
 
+class _NewerError(DataError):
+    """A checkpoint of a version that is yet to come: whole, and not ours."""
+
+
 class Checkpoints:
     """A folder with the last states of one server.
 
@@ -94,7 +101,7 @@ class Checkpoints:
         self.folder = Path(folder)
         self._keep = keep
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise DataError(
                 f"Expected a folder for checkpoints. Received: "
@@ -133,13 +140,16 @@ class Checkpoints:
             odd: As in `HostState.check_finite`.
 
         Raises:
-            DataError: If all of them are damaged, or of another model.
+            DataError: If all of them are damaged, or the last one that is not
+                is of another model or of a newer keras_split.
         """
         found = self._found()
         for _, path in reversed(found):
             try:
-                state = _from_arrays(npz.read(path))
+                state = _from_arrays(npz.read(path), path)
                 state.check_finite(odd)
+            except _NewerError:
+                raise
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 _LOG.error(
                     "checkpoint %s is damaged (%s); the one before is used",
@@ -186,7 +196,7 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
         DataError: If another server has it, or there can be no such folder.
     """
     path = Checkpoints(folder).folder / "lock"
-    with path.open("w") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         if fcntl is not None:  # Windows has none
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,6 +212,7 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
 def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     about: dict[str, Any] = {
+        "format": _FORMAT,
         "fingerprint": state.fingerprint,
         "body": _put(arrays, "body", state.body),
         "slots": _put(arrays, "slots", state.slots),
@@ -227,8 +238,22 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
     return {"about": np.frombuffer(text, np.uint8), **arrays}
 
 
-def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> HostState:
+def _from_arrays(
+    arrays: dict[str, np.ndarray[Any, Any]], path: Path
+) -> HostState:
+    """The state that arrays of a file hold.
+
+    Fields that are not known are passed over: a version that cannot do
+    without them writes another format.
+    """
     about = json.loads(arrays["about"].tobytes())
+    if about.get("format", 1) > _FORMAT:  # the first wrote no number
+        raise _NewerError(
+            f"Expected a checkpoint of format {_FORMAT} or less. Received: "
+            f"{path}, of format {about['format']}, which a newer keras_split "
+            "wrote. Install that one, or choose another folder."
+        )
+    known = {field.name for field in fields(SessionState)}
     sessions = []
     for i, values in enumerate(about["sessions"]):
         values["slots"] = _get(arrays, f"session_{i}_slots", values["slots"])
@@ -236,7 +261,9 @@ def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> HostState:
             _get_message(arrays, f"session_{i}_reply_{k}", reply)
             for k, reply in enumerate(values["replies"])
         ]
-        sessions.append(SessionState(**values))
+        sessions.append(
+            SessionState(**{k: v for k, v in values.items() if k in known})
+        )
     return HostState(
         about["fingerprint"],
         _get(arrays, "body", about["body"]),
@@ -281,6 +308,8 @@ def _get_message(
 ) -> Message:
     kinds = {k.__name__: k for k in Message.__subclasses__()}
     kind = kinds[values.pop("kind")]
+    known = {field.name for field in fields(kind)}
+    values = {key: value for key, value in values.items() if key in known}
     for key, value in values.items():
         if isinstance(value, list):
             values[key] = [

@@ -4,10 +4,7 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
-import tempfile
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from keras_split.errors import ProtocolError
+from keras_split.server.storage.private import make_folder
 from keras_split.utils import npz
+from keras_split.utils.scratch import Scratch
 
 _Arrays = list[np.ndarray[Any, Any]]
 _TAG = re.compile(r"[0-9a-f]{16}")
@@ -76,10 +75,10 @@ class Snapshots:
         limits: SnapshotLimits | None = None,
     ) -> None:
         if folder is None:
-            folder = tempfile.mkdtemp(prefix="keras_split-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._scratch = Scratch()
+            folder = self._scratch.name
         self._folder = Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._limits = limits or SnapshotLimits()
         self._lock = threading.Lock()
 

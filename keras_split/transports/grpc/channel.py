@@ -14,7 +14,9 @@ from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.pem import check_files
 from keras_split.protocol.reasons import METADATA_KEY
 from keras_split.transports import address
+from keras_split.transports.grpc.diagnosis import proxy_problem
 from keras_split.transports.grpc.diagnosis import tls_problem
+from keras_split.utils.plain import plain
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -94,8 +96,12 @@ def open_channel(
         _complain(target, secure, credentials)
         raise TransportError(
             f"Expected a keras_split server at {target}. Received: no "
-            f"connection within {timeout_s:g} s. Start it with keras-split "
-            "serve, and look at the host and the port."
+            f"connection within {timeout_s:g} s"
+            + (
+                proxy_problem(target)
+                or ". Start it with keras-split serve, and look at the host "
+                "and the port."
+            )
         ) from error
     except BaseException:
         channel.close()
@@ -121,7 +127,7 @@ def refusal(error: grpc.RpcError, target: str) -> ProtocolError | None:
             reason = value
     return RefusedError(
         f"Expected {target} to take this client's call. Received: "
-        f"{code.name} ({details}). {_ADVICE[reason]}",
+        f"{code.name} ({plain(details)}). {_ADVICE[reason]}",
         reason,
     )
 

@@ -3,6 +3,8 @@
 gRPC says of every connection that does not come about that it did not.
 """
 
+import ipaddress
+import os
 import socket
 import ssl
 
@@ -10,6 +12,9 @@ from keras_split.protocol.credentials import Credentials
 from keras_split.transports import address
 
 _TIMEOUT_S = 2.0
+# Which gRPC looks at, in its order; it knows no names in capitals.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+_NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 _USE_TLS = (
     "a server that speaks TLS. Write grpcs:// instead of grpc://, and give "
     "the certificate of its CA (--tls-ca)."
@@ -24,6 +29,42 @@ _USE_CERTIFICATE = (
     "trusts. Give one that the server's CA has signed (--tls-cert and "
     "--tls-key)."
 )
+
+
+def proxy_problem(target: str) -> str | None:
+    """Which proxy is asked to connect, as the end of a sentence.
+
+    gRPC asks the one that the environment names, for this machine as well,
+    and says nothing of it.
+
+    Returns:
+        Where it went and what to do; None if it calls the server itself.
+    """
+    named = ((name, os.environ.get(name)) for name in _PROXIES)
+    variable, proxy = next((pair for pair in named if pair[1]), ("", ""))
+    host, _ = address.split(target)
+    if not proxy or _goes_directly(host):
+        return None
+    where = proxy.rpartition("@")[2]  # before it may be a password
+    return (
+        f" through the proxy {where!r}, which {variable} in the environment "
+        f"names. Set no_proxy={host} if the server is to be called directly; "
+        "else see that it runs, and that the proxy lets one connect to it."
+    )
+
+
+def _goes_directly(host: str) -> bool:
+    """Whether the environment takes a host out of what the proxy does."""
+    listed = next(filter(None, map(os.environ.get, _NO_PROXIES)), "")
+    for entry in (word.strip() for word in listed.split(",")):
+        if entry and host.lower().endswith(entry.lower()):
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, False):
+                return True
+        except ValueError:  # names
+            continue
+    return False
 
 
 def tls_problem(

@@ -13,6 +13,7 @@ from keras_split.transports.address import Address
 from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
+from keras_split.utils.plain import plain
 
 
 def fetch(
@@ -57,8 +58,8 @@ def fetch(
     except grpc.RpcError as error:
         raise refusal(error, target) or TransportError(
             f"Expected the status of {target}. Received: "
-            f"{error.code().name} ({error.details()}). Look at the host and "
-            "the port, and at the server's log."
+            f"{error.code().name} ({plain(error.details() or '')}). Look at "
+            "the host and the port, and at the server's log."
         ) from error
     finally:
         channel.close()

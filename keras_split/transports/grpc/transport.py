@@ -1,5 +1,6 @@
 """The phone's end of a gRPC connection."""
 
+import os
 import queue
 import threading
 import time
@@ -22,6 +23,7 @@ from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
 from keras_split.transports.transport import Transport
+from keras_split.utils.plain import plain
 
 REPLY_LIMIT_BYTES = 1 << 31
 _SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
@@ -167,7 +169,7 @@ def _what(message: Message) -> str:
 def _cause(error: Exception) -> str:
     if isinstance(error, grpc.RpcError):
         code, details = error.code(), error.details()
-        return f"{code.name} ({details})"
+        return f"{code.name} ({plain(details or '')})"
     if isinstance(error, queue.Empty):
         return "nothing"
     return "the end of the stream"
@@ -209,7 +211,7 @@ class Stream:
         )
         reader.start()
         self._end = weakref.finalize(
-            self, _end, self._outgoing, call, channel, reader
+            self, _end, self._outgoing, call, channel, reader, os.getpid()
         )
 
     def send(self, raw: bytes) -> None:
@@ -274,7 +276,10 @@ def _end(
     call: Any,
     channel: grpc.Channel,
     reader: threading.Thread,
+    owner: int,
 ) -> None:
+    if os.getpid() != owner:
+        return  # a forked child has neither the reader nor gRPC's threads
     outgoing.put(None)
     call.cancel()
     channel.close()

@@ -10,6 +10,7 @@ from keras_split.errors import RefusedError
 from keras_split.protocol.reasons import LATER
 from keras_split.protocol.reasons import METADATA_KEY
 from keras_split.protocol.reasons import REASONS
+from keras_split.server.flood import Tracebacks
 from keras_split.server.grpc import server
 from keras_split.server.grpc.refusals import CODES
 from keras_split.server.grpc.refusals import refusing
@@ -94,7 +95,10 @@ class Context:
 def test_a_call_without_a_reply_says_why(reason):
     context = Context()
 
-    with pytest.raises(RuntimeError, match="aborted"), refusing(context):
+    with (
+        pytest.raises(RuntimeError, match="aborted"),
+        refusing(context, Tracebacks()),
+    ):
         raise RefusedError("Expected a. Received: b.", reason)
 
     code = CODES.get(reason, grpc.StatusCode.FAILED_PRECONDITION)

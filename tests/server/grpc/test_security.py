@@ -19,6 +19,7 @@ from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
+from keras_split.server import fresh_files
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.security import Security
 from keras_split_cli import certs
@@ -487,3 +488,95 @@ def test_tls_serves_other_machines(serve, server, pki):
             welcome = wire.exchange(links.hello(server.contract))
 
     assert isinstance(welcome, Welcome)
+
+
+# -- changed without a restart ------------------------------------------------
+
+
+def test_a_token_that_is_taken_back_ends_its_stream_and_no_other(
+    server, serve, tokens, monkeypatch
+):
+    monkeypatch.setattr(fresh_files, "_LOOK_EVERY_S", 0.1)
+    heard = Heard()
+    running = serve(tokens=tokens, listeners=[heard])
+
+    with (
+        plain(running, tokens.parent / "alice") as alice,
+        plain(running, tokens.parent / "bob") as bob,
+    ):
+        for wire in (alice, bob):
+            wire.exchange(links.hello(server.contract))
+        tokens.write_text(f"bob {BOB}\n")
+
+        with pytest.raises(grpc.RpcError) as info:
+            next(iter(alice._stream))  # although it says nothing
+        with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
+            with plain(running, tokens.parent / "alice") as again:
+                again.exchange(links.hello(server.contract))
+        welcome = bob.exchange(links.hello(server.contract))
+
+    assert info.value.code() is grpc.StatusCode.CANCELLED
+    assert isinstance(welcome, Welcome)
+    assert heard.refusals == ["unauthenticated"] * 2
+
+
+def test_a_new_token_for_a_name_ends_the_stream_of_the_old_one(
+    server, serve, tokens
+):
+    running = serve(tokens=tokens)
+
+    with plain(running, tokens.parent / "alice") as wire:
+        wire.exchange(links.hello(server.contract))
+        tokens.write_text("alice another-token-of-alice\n")
+        running.reload()
+
+        with pytest.raises(grpc.RpcError) as info:
+            next(iter(wire._stream))  # although it says nothing
+
+    assert info.value.code() is grpc.StatusCode.CANCELLED
+
+
+def test_a_renewed_certificate_is_shown_and_connections_go_on(
+    server, serve, pki, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fresh_files, "_LOOK_EVERY_S", 0.0)
+    old, new = certs.make_authority(1), certs.make_authority(1)
+    write(tmp_path, "ca", old)
+    write(tmp_path, "own", certs.issue(old, "s", 1, ("127.0.0.1",)))
+    running = serve(
+        tls_cert=tmp_path / "own.pem", tls_key=tmp_path / "own-key.pem"
+    )
+    contract = server.contract
+
+    with secure(running, pki, ca_file=tmp_path / "ca.pem") as before:
+        before.exchange(links.hello(contract))
+        write(tmp_path, "new-ca", new)
+        write(tmp_path, "own", certs.issue(new, "s", 1, ("127.0.0.1",)))
+
+        with secure(running, pki, ca_file=tmp_path / "new-ca.pem") as after:
+            welcomes = [
+                w.exchange(links.hello(contract)) for w in (before, after)
+            ]
+        with pytest.raises(TransportError, match="cannot be trusted"):
+            with secure(running, pki, ca_file=tmp_path / "ca.pem"):
+                pass
+
+    assert all(isinstance(welcome, Welcome) for welcome in welcomes)
+
+
+def test_a_certificate_without_its_key_changes_nothing(
+    server, serve, pki, tmp_path, caplog
+):
+    for name in ("server", "server-key"):
+        shutil.copy(pki.folder / f"{name}.pem", tmp_path / f"{name}.pem")
+    running = serve(
+        tls_cert=tmp_path / "server.pem", tls_key=tmp_path / "server-key.pem"
+    )
+    shutil.copy(pki.foreign.server, tmp_path / "server.pem")
+
+    running.reload()
+    with secure(running, pki) as wire:
+        welcome = wire.exchange(links.hello(server.contract))
+
+    assert isinstance(welcome, Welcome)
+    assert "the certificates stay as they were: Expected PEM" in caplog.text

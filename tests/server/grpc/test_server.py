@@ -327,6 +327,16 @@ def test_a_server_that_stopped_answers_no_more(server):
             wire.exchange(Snapshot(session))
 
 
+@pytest.mark.parametrize("address", ["::1", "[::1]"])
+def test_an_address_of_the_sixth_version_is_listened_on(server, address):
+    with server.serve(port=0, address=address) as running:
+        with links.wire(running.target) as wire:
+            welcome = wire.exchange(links.hello(server.contract))
+
+    assert running.target == f"[::1]:{running.port}"
+    assert isinstance(welcome, Welcome)
+
+
 def test_a_port_can_be_had_again_after_a_stop(server):
     with server.serve(port=0) as running:
         port = running.port

@@ -207,3 +207,28 @@ def test_events_after_close_are_ignored(path):
     audit.close()
 
     assert path.read_text() == ""
+
+
+def test_a_flood_of_refusals_is_a_few_lines_and_a_count_for_each(path):
+    mallory = Caller(peer="ipv4:10.0.0.9:1")
+    with Audit(path) as audit:
+        for _ in range(5000):
+            audit.refused("", mallory, "unauthenticated")
+        audit.refused("", Caller("ann"), "shape")
+        audit.committed(StepCommitted("s", 0, 0.1, 0.2))
+
+    lines = records(path)
+    mine = [r for r in lines if r.get("peer") == mallory.peer]
+    more = [r["lines"] for r in lines if r.get("whose") == "10.0.0.9"]
+    assert len(mine) < 30 and len(mine) + sum(more) == 5000
+    assert [r["client"] for r in lines if r.get("client")] == ["ann"]
+    assert [r["step"] for r in lines if r["event"] == "step"] == [0]
+
+
+def test_a_body_that_is_set_back_again_and_again_fills_no_disk(path):
+    with Audit(path) as audit:
+        for _ in range(1000):
+            audit.restored("s", "tag")
+            audit.checkpointed("state", 0.1)
+
+    assert len(path.read_bytes()) < 10_000

@@ -1,8 +1,11 @@
+import contextlib
 import gc
 import math
 import re
 import socket
 import sys
+import threading
+import time
 import urllib.request
 from urllib.error import URLError
 
@@ -141,6 +144,23 @@ def test_a_port_that_is_taken_is_named():
         with pytest.raises(TransportError, match=f"127.0.0.1:{port} for met"):
             Metrics().serve(port)
     gc.collect()  # what it had opened, so that a leak is seen in this test
+
+
+def test_those_who_ask_for_nothing_get_few_threads_and_shut_out_nobody():
+    with Metrics().serve(0) as served, contextlib.ExitStack() as stack:
+        before = threading.active_count()
+        for _ in range(60):
+            address = ("127.0.0.1", served.port)
+            stack.enter_context(socket.create_connection(address))
+        url = f"http://127.0.0.1:{served.port}/metrics"
+        began = time.monotonic()
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            text = reply.read().decode()
+        took_s = time.monotonic() - began
+        threads = threading.active_count() - before
+
+    assert "keras_split_steps_total" in text and took_s < 1
+    assert threads < 20
 
 
 def test_the_port_is_free_after_close():

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 
 import numpy as np
@@ -11,6 +12,7 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
+from keras_split.server.storage.checkpoints import claim
 from keras_split.utils import npz
 
 INT8 = CutTensor(
@@ -166,3 +168,65 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(DataError, match="Expected a folder for checkpoints"):
         Checkpoints(tmp_path / "file" / "folder")
+
+
+# -- who may read them, and which versions ------------------------------------
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_nobody_else_may_read_them(tmp_path):
+    folder = tmp_path / "a" / "state"
+
+    path = Checkpoints(folder).save(state())
+    with claim(folder):
+        lock = mode(folder / "lock")
+
+    assert (mode(folder), mode(path), lock) == (0o700, 0o600, 0o600)
+
+
+def test_a_folder_that_is_there_stays_as_its_owner_made_it(tmp_path):
+    tmp_path.chmod(0o750)
+
+    Checkpoints(tmp_path)
+
+    assert mode(tmp_path) == 0o750
+
+
+def rewritten(path, change):
+    """A checkpoint as another version would have written it."""
+    arrays = npz.read(path)
+    about = json.loads(arrays["about"].tobytes())
+    change(about)
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    npz.write(path, arrays)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about.pop("format"),  # of the first version
+        lambda about: about.update(new=[1]),
+        lambda about: about["sessions"][0].update(new={"a": 1}),
+        lambda about: about["sessions"][0]["replies"][0].update(new=[1]),
+    ],
+)
+def test_what_other_versions_added_or_left_out_is_no_damage(tmp_path, change):
+    saved = state(REPLIES["of a step"])
+    rewritten(Checkpoints(tmp_path).save(saved), change)
+
+    loaded, _ = Checkpoints(tmp_path).load("f" * 64)
+
+    assert values(loaded) == values(saved)
+
+
+def test_one_of_a_newer_version_is_refused_and_not_passed_over(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state())
+    path = checkpoints.save(state())
+    rewritten(path, lambda about: about.update(format=2))
+
+    with pytest.raises(DataError, match="format 2, which a newer keras_spl"):
+        checkpoints.load("f" * 64)

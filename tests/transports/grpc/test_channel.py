@@ -11,6 +11,7 @@ from keras_split.protocol.messages import Done
 from keras_split.protocol.reasons import METADATA_KEY
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import split_pb2_grpc
+from keras_split.transports.grpc import diagnosis
 from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
@@ -156,3 +157,87 @@ def test_what_an_exhausted_resource_means_is_told_apart(said, reason):
 )
 def test_a_call_that_broke_is_none(code):
     assert refusal(Failed(code), "h:1") is None
+
+
+# -- proxies ------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Without any proxy, but for the given ones."""
+
+    def environment(**given):
+        for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("no_grpc_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+
+    return environment
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy"])
+def test_a_proxy_that_is_asked_for_this_machine_is_named(
+    running, environment, variable
+):
+    environment(**{variable: "http://ann:secret@127.0.0.1:9"})
+
+    with pytest.raises(TransportError) as info:
+        open_channel(running.target, timeout_s=0.5)
+
+    assert str(info.value) == (
+        f"Expected a keras_split server at {running.target}. Received: no "
+        "connection within 0.5 s through the proxy '127.0.0.1:9', which "
+        f"{variable} in the environment names. Set no_proxy=127.0.0.1 if the "
+        "server is to be called directly; else see that it runs, and that "
+        "the proxy lets one connect to it."
+    )
+
+
+def test_a_proxy_that_is_not_asked_is_not_named(running, environment):
+    environment(http_proxy="http://127.0.0.1:9", no_proxy="x, 127.0.0.0/8")
+
+    open_channel(running.target, timeout_s=5).close()
+
+
+@pytest.mark.parametrize(
+    "target, no_proxy, asked",
+    [
+        ("gpu.example:1", "", True),
+        ("gpu.example:1", "other,.EXAMPLE", False),
+        ("gpu.example:1", "example.org", True),
+        ("10.0.0.2:1", "10.0.0.0/8", False),
+        ("10.0.0.2:1", "11.0.0.0/8", True),
+        ("[::1]:1", "::1", False),
+    ],
+)
+def test_which_servers_a_proxy_is_asked_for(
+    environment, target, no_proxy, asked
+):
+    environment(https_proxy="http://proxy:3128", no_proxy=no_proxy)
+
+    assert (diagnosis.proxy_problem(target) is not None) == asked
+
+
+def test_without_a_proxy_none_is_named(environment):
+    environment(http_proxy="")
+
+    assert diagnosis.proxy_problem("gpu.example:1") is None
+
+
+def test_what_a_server_says_does_not_steer_the_terminal():
+    class Answer(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.PERMISSION_DENIED
+
+        def details(self):
+            return "no\x1b]0;title\x07\r\n\x1b[2J" + "x" * 10_000
+
+        def trailing_metadata(self):
+            return ()
+
+    text = str(refusal(Answer(), "host:1"))
+
+    assert text.isprintable() and "no?]0;title?" in text
+    assert len(text) < 3000

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -378,3 +379,13 @@ def test_its_thread_is_gone_before_a_process_that_closes_nothing(target):
 
     assert result.stderr == ""
     assert result.stdout.split() == ["reading", "quiet"]
+
+
+def test_a_forked_child_ends_and_leaves_its_parents_stream_alone():
+    script = Path(__file__).with_name("forked.py")
+
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60
+    )
+
+    assert result.stdout.split() == ["7", "after", "True"], result.stderr

@@ -1,0 +1,96 @@
+"""The standard health service, for those who watch over servers."""
+
+import threading
+import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2 as pb
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
+WATCH_S = 3600.0
+_Status = pb.HealthCheckResponse
+
+
+class Health:
+    """Tells of a few services, known from the start, whether they serve.
+
+    The one that comes with gRPC keeps every name that is ever watched.
+    Strangers may ask: nothing of what they say is kept here.
+
+    Args:
+        services: Names to tell of; the empty one is the whole server.
+        watch_s: How long a watch goes on. Its client may begin another.
+    """
+
+    def __init__(
+        self, services: Iterable[str], watch_s: float = WATCH_S
+    ) -> None:
+        self._services = frozenset(services)
+        self._watch_s = watch_s
+        self._status = _Status.NOT_SERVING
+        self._changed = threading.Condition()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What gRPC finds the methods in."""
+        read = pb.HealthCheckRequest.FromString
+        write = _Status.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(
+                    self.check, read, write
+                ),
+                "Watch": grpc.unary_stream_rpc_method_handler(
+                    self.watch, read, write
+                ),
+            },
+        )
+
+    def enter_service(self) -> None:
+        """Says from now on that the server serves."""
+        self._set(_Status.SERVING)
+
+    def enter_graceful_shutdown(self) -> None:
+        """Says from now on that it does not; those who watch hear of it."""
+        self._set(_Status.NOT_SERVING)
+
+    def check(self, request: Any, context: Any) -> Any:
+        """How a service does now."""
+        if request.service not in self._services:
+            context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                "Expected the name of a service of this server, or none for "
+                "the whole. Received: another.",
+            )
+        return _Status(status=self._status)
+
+    def watch(self, request: Any, context: Any) -> Iterator[Any]:
+        """How a service does now, and again whenever that changes."""
+        if request.service not in self._services:
+            yield _Status(status=_Status.SERVICE_UNKNOWN)  # and never will be
+            return
+        context.add_callback(self._wake)
+        until = time.monotonic() + self._watch_s
+        said = None
+        while (left := until - time.monotonic()) > 0:
+            with self._changed:
+                if self._status == said and context.is_active():
+                    self._changed.wait(left)
+                status = self._status
+            if not context.is_active():
+                return
+            if status != said:
+                said = status
+                yield _Status(status=status)
+
+    def _set(self, status: Any) -> None:
+        with self._changed:
+            self._status = status
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
