@@ -83,8 +83,8 @@ class ClientModel(SnapshotWeights):
         """The whole model in inference mode; the server runs the body.
 
         Raises:
-            OptionError: If `training` is True, or a tape asks for gradients
-                by what comes before the tail: a step is one of `fit`.
+            OptionError: If `training` is True, or a tape that watches more
+                than the tail asks for gradients: a step is one of `fit`.
         """
         if training:
             raise OptionError(

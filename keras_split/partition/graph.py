@@ -218,16 +218,14 @@ class Graph:
         ):
             operation = cast(tensor.spec, spec)
             if operation is not None:
-                call = Call(
-                    *(operation, f"{path}/{operation.name}"),
-                    *((tensor,), {}, [tensor]),
-                )
+                inside = f"{path}/{operation.name}"
+                call = Call(operation, inside, (tensor,), {}, [tensor])
                 tensor = Tensor(operation(tensor.spec), call)
                 call.outputs = [tensor]
                 members.append(call)
             read.append(tensor)
-        inside, outputs = self._walk(inner, read, path + "/")
-        return Nested(model, path, args, kwargs, [*members, *inside], outputs)
+        rest, outputs = self._walk(inner, read, path + "/")
+        return Nested(model, path, args, kwargs, [*members, *rest], outputs)
 
     def _find_masks(self) -> dict[Tensor, Tensor]:
         made = [*self.inputs, *(t for c in self.calls for t in c.outputs)]

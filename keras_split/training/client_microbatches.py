@@ -133,7 +133,8 @@ class MicrobatchedHalf(ClientHalf):
 
         def loss_of(outputs: list[tf.Tensor]) -> tf.Tensor:
             loss = compute_loss(outputs, parts[len(tails)])
-            if heads[len(tails)].scope.losses:
+            head = heads[len(tails)]
+            if head.losses or head.scope.losses:
                 raise refused("a layer with a loss of its activations")
             return loss
 

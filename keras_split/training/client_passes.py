@@ -171,6 +171,10 @@ class ClientPasses:
                 given = [*features, *head.skips, *inputs]
                 outputs = self._run(self._tail, given)
                 loss = compute_loss(outputs)
+            # Keras drops what a layer of the tail added in the head before.
+            kept = {id(x) for x in head.scope.losses}
+            for lost in [x for x in head.losses if id(x) not in kept]:
+                loss += tf.cast(lost, loss.dtype)
             scaled = optimizer.scale_loss(loss)
         found = tape.gradient(scaled, [*edge, *values])
         grads = [

@@ -202,7 +202,8 @@ def _no_way_back(*gradients: tf.Tensor, variables: Any = None) -> Any:
         "a call of the client, whose body is on the server and answers such a "
         "call with predictions alone. Train with client.fit or "
         "client.train_on_batch, and give a loss of your own to "
-        "client.compile; gradients of the tail's weights can be had."
+        "client.compile. For weights of the tail alone, watch just those: "
+        "GradientTape(watch_accessed_variables=False)."
     )
 
 

@@ -4,10 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-Gradient = tf.Tensor | tf.IndexedSlices | None
 
-
-def add(one: Gradient, other: Gradient) -> Gradient:
+def add(one: Any, other: Any) -> Any:
     """The sum of two gradients; None is one that does not flow.
 
     Those of an `Embedding` name the rows they are of. They stay so, one
