@@ -6,10 +6,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-import keras
 import pytest
 
-from keras_split import SplitStrategy
 from keras_split.client import session
 from tests.certificates import pki as pki
 
@@ -18,9 +16,22 @@ from tests.certificates import pki as pki
 collect_ignore = ["extending"]
 
 
+def pytest_configure(config):
+    """Imports Keras, before warnings are errors.
+
+    The process that shares out the tests needs none, and the others wait for
+    it.
+    """
+    works = hasattr(config, "workerinput")
+    if works or not config.getoption("numprocesses", None):
+        import keras  # noqa: F401
+
+
 @pytest.fixture(autouse=True)
 def fresh():
     """The same random numbers for each test; no session outlives it."""
+    import keras
+
     keras.utils.set_random_seed(0)
     yield
     for strategy in list(session._OPEN):
@@ -43,6 +54,8 @@ def tidy():
 @pytest.fixture
 def serve():
     """Serves a server model on a free port and returns a way to reach it."""
+    from keras_split import SplitStrategy
+
     servers = []
 
     def start(server, **limits):

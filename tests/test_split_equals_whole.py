@@ -144,7 +144,7 @@ PRESETS = {
     module.name: importlib.import_module(f"keras_split_zoo.{module.name}")
     for module in pkgutil.iter_modules(keras_split_zoo.__path__)
 }
-QUICK = ("mobilenet_v2", "vgg19")
+QUICK = ("vgg19", "spliteasy")
 
 
 def build_preset(name):
@@ -177,9 +177,7 @@ def whole_preset(name):
         pytest.param(
             name,
             cut,
-            marks=()
-            if name in QUICK and cut == "spliteasy"
-            else pytest.mark.slow,
+            marks=() if (name, cut) == QUICK else pytest.mark.slow,
         )
         for name in PRESETS
         for cut in zoo.CUT_NAMES

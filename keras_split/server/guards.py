@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
@@ -14,6 +13,7 @@ from keras_split.protocol import validation
 from keras_split.protocol.messages import Backward
 
 if TYPE_CHECKING:
+    from keras_split.compression.cut_codec import CutCodec
     from keras_split.training.server_step import ServerHalf
 
 
@@ -138,7 +138,7 @@ class Guard:
         return gradient_norm.scaled(tensors, smallest / norm, rule)
 
 
-def _norm(codec: CutCodec, tensors: Sequence[CutTensor]) -> float:
+def _norm(codec: "CutCodec", tensors: Sequence[CutTensor]) -> float:
     """The norm of all tensors of a cut together."""
     squares = [
         np.sum(np.square(array, dtype=np.float64))

@@ -17,6 +17,13 @@ from tests import nets
 NOWHERE = "grpc://127.0.0.1:9"
 
 
+@pytest.fixture(scope="module")
+def address():
+    """Of a server for all tests that do not look at its weights."""
+    with links.served() as (_, _, address):
+        yield address
+
+
 def keras_client(client, address):
     """The Keras client with the optimizer that the files have."""
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
@@ -178,31 +185,29 @@ def test_the_loss_of_evaluate_has_the_penalties_of_all_three_parts(
 # -- what fit takes and gives -------------------------------------------------
 
 
-def test_batches_may_be_a_list_or_a_function(phone):
+def test_batches_may_be_a_list_or_a_function(phone, address):
     x, y = links.batch(16)
     given = [(x[:8], y[:8]), [x[8:], y[8:], np.ones(8)]]
-    with links.served() as (_, _, address):
-        subject = phone(address)
+    subject = phone(address)
 
-        subject.fit(given, epochs=2, verbose=False)
-        history = subject.fit(lambda: iter(given), epochs=2, verbose=False)
+    subject.fit(given, epochs=2, verbose=False)
+    history = subject.fit(lambda: iter(given), epochs=2, verbose=False)
 
     assert subject.step == 8
     assert len(history["loss"]) == 2
 
 
-def test_a_generator_lasts_for_one_epoch(phone):
+def test_a_generator_lasts_for_one_epoch(phone, address):
     x, y = links.batch(8)
-    with links.served() as (_, _, address):
-        subject = phone(address)
+    subject = phone(address)
 
-        with pytest.raises(DataError, match="one batch in epoch 2.*generator"):
-            subject.fit(iter([(x, y)]), epochs=2, verbose=False)
+    with pytest.raises(DataError, match="one batch in epoch 2.*generator"):
+        subject.fit(iter([(x, y)]), epochs=2, verbose=False)
 
     assert subject.step == 1
 
 
-def test_listeners_hear_of_batches_and_epochs_and_may_stop(phone):
+def test_listeners_hear_of_batches_and_epochs_and_may_stop(phone, address):
     data = device.batches(*links.batch(16), 8)
     batches, epochs = [], []
 
@@ -210,16 +215,15 @@ def test_listeners_hear_of_batches_and_epochs_and_may_stop(phone):
         epochs.append((number, sorted(logs)))
         return number < 1
 
-    with links.served() as (_, _, address):
-        subject = phone(address)
-        history = subject.fit(
-            data,
-            epochs=5,
-            on_batch=lambda number, logs: batches.append(number),
-            on_epoch=on_epoch,
-            verbose=False,
-        )
-        subject.fit(data, 5, on_batch=lambda *_: False, verbose=False)
+    subject = phone(address)
+    history = subject.fit(
+        data,
+        epochs=5,
+        on_batch=lambda number, logs: batches.append(number),
+        on_epoch=on_epoch,
+        verbose=False,
+    )
+    subject.fit(data, 5, on_batch=lambda *_: False, verbose=False)
 
     assert batches == [0, 1, 0, 1]
     assert epochs == [(n, ["accuracy", "loss"]) for n in (0, 1)]
@@ -227,9 +231,8 @@ def test_listeners_hear_of_batches_and_epochs_and_may_stop(phone):
     assert subject.step == 5
 
 
-def test_an_epoch_is_a_line(phone, capsys):
-    with links.served() as (_, _, address):
-        phone(address).fit([links.batch(8)], epochs=2)
+def test_an_epoch_is_a_line(phone, address, capsys):
+    phone(address).fit([links.batch(8)], epochs=2)
 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
@@ -255,12 +258,11 @@ def test_the_learning_rate_may_be_a_function_of_the_step(phone):
 
 
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
-def test_a_learning_rate_that_is_none_is_an_error(phone, rate):
-    with links.served() as (_, _, address):
-        subject = phone(address)
+def test_a_learning_rate_that_is_none_is_an_error(phone, address, rate):
+    subject = phone(address)
 
-        with pytest.raises(ProtocolError, match="Expected a learning rate"):
-            subject.train_on_batch(*links.batch(8), learning_rate=rate)
+    with pytest.raises(ProtocolError, match="Expected a learning rate"):
+        subject.train_on_batch(*links.batch(8), learning_rate=rate)
 
     assert subject.uplink_bytes < 2000  # the session, no step
 
@@ -273,21 +275,19 @@ def test_a_batch_that_is_too_large_is_refused(phone):
 
 
 @pytest.mark.parametrize("item", [np.zeros((8, 16, 16, 1)), (1,), 7])
-def test_batches_without_labels_are_refused(phone, item):
-    with links.served() as (_, _, address):
-        with pytest.raises(DataError, match="batches of \\(x, y\\)"):
-            phone(address).fit([item])
+def test_batches_without_labels_are_refused(phone, address, item):
+    with pytest.raises(DataError, match="batches of \\(x, y\\)"):
+        phone(address).fit([item])
 
 
-def test_predict_takes_arrays_and_batches(phone):
+def test_predict_takes_arrays_and_batches(phone, address):
     x, y = links.batch(21)
-    with links.served() as (_, _, address):
-        subject = phone(address)
+    subject = phone(address)
 
-        whole = subject.predict(x)
-        in_a_list = subject.predict([x])
-        in_batches = subject.predict(device.batches(x, y, 5, seed=None))
-        of_inputs = subject.predict(iter([x[:8], x[8:16], x[16:]]))
+    whole = subject.predict(x)
+    in_a_list = subject.predict([x])
+    in_batches = subject.predict(device.batches(x, y, 5, seed=None))
+    of_inputs = subject.predict(iter([x[:8], x[8:16], x[16:]]))
 
     assert whole.shape == (21, 3)
     for other in (in_a_list, in_batches, of_inputs):
@@ -299,11 +299,10 @@ def test_arrays_given_as_to_keras_are_refused_with_the_way_to_do_it(phone):
         phone(NOWHERE).fit(*links.batch(8))
 
 
-def test_predict_without_examples_is_an_error(phone):
-    with links.served() as (_, _, address):
-        for nothing in (np.zeros((0, 16, 16, 1)), []):
-            with pytest.raises(DataError):
-                phone(address).predict(nothing)
+def test_predict_without_examples_is_an_error(phone, address):
+    for nothing in (np.zeros((0, 16, 16, 1)), []):
+        with pytest.raises(DataError):
+            phone(address).predict(nothing)
 
 
 def test_only_real_rows_travel(phone):
@@ -322,10 +321,9 @@ def test_only_real_rows_travel(phone):
     assert 3 * down < received < 3 * down + 300
 
 
-def test_laps_tell_where_the_time_goes(phone):
-    with links.served() as (_, _, address):
-        subject = phone(address)
-        subject.train_on_batch(*links.batch(8))
+def test_laps_tell_where_the_time_goes(phone, address):
+    subject = phone(address)
+    subject.train_on_batch(*links.batch(8))
 
     calls = {name: lap.calls for name, lap in subject.laps.items()}
     assert calls == {

@@ -187,24 +187,6 @@ def replayed(run, name, size, tmp_path):
     return server, expected
 
 
-def in_process(folder, target):
-    from keras_split.device import Client
-
-    with (
-        np.load(folder / "data.npz") as arrays,
-        Client(folder / "client.tflite", f"grpc://{target}") as client,
-    ):
-        losses = [
-            client.train_on_batch(x, y)["loss"]
-            for x, y in zip(arrays["x"], arrays["y"], strict=True)
-        ]
-        return losses, client.get_state()
-
-
-def test_a_preset_trains_as_in_keras(tmp_path):
-    replayed(in_process, "mobilenet_v2", 64, tmp_path)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PRESETS)
@@ -223,6 +205,7 @@ def test_without_tensorflow_at_96_pixels(name, python, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PRESETS)
 def test_without_tensorflow_at_224_pixels(name, python, tmp_path):

@@ -58,19 +58,16 @@ def phone_process(folder, *arguments):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
-def test_a_new_process_goes_on_bit_for_bit_on_both_sides(
-    files, tmp_path, quantization
-):
+def test_a_new_process_goes_on_bit_for_bit_on_both_sides(files, tmp_path):
     x, y = links.batch(21)
     np.savez(tmp_path / "data.npz", x=x, y=y)
-    tflite = files[quantization]
+    tflite = files["int8"]
     bodies = []
     for runs in (
         [(0, "", "whole.npz")],
         [(0, "", "first.npz"), (1, "first.npz", "second.npz")],
     ):
-        with links.served(quantization) as (_, server, address):
+        with links.served("int8") as (_, server, address):
             for epoch, load, save in runs:
                 phone_process(
                     *(tmp_path, tflite, address, "data.npz"),
@@ -87,16 +84,23 @@ def test_a_new_process_goes_on_bit_for_bit_on_both_sides(
     assert links.same(*bodies)
 
 
-@pytest.fixture
-def saved(phone, files, tmp_path):
-    """A phone with a session, its server, and a state two steps back."""
+@pytest.fixture(scope="module")
+def served():
+    """One server for all phones, whose graph it keeps."""
     with links.served() as (_, server, address):
-        subject = phone(address)
-        subject.fit([links.batch(8)] * 2, verbose=False)
-        path = tmp_path / "state.npz"
-        subject.save_state(path)
-        subject.fit([links.batch(8)] * 2, verbose=False)
-        yield subject, server, path
+        yield server, address
+
+
+@pytest.fixture
+def saved(phone, served, tmp_path):
+    """A phone with a session, its server, and a state two steps back."""
+    server, address = served
+    subject = phone(address)
+    subject.fit([links.batch(8)] * 2, verbose=False)
+    path = tmp_path / "state.npz"
+    subject.save_state(path)
+    subject.fit([links.batch(8)] * 2, verbose=False)
+    return subject, server, path
 
 
 def rewrite(path, **changes):

@@ -152,7 +152,8 @@ REFUSED = {
 @pytest.mark.parametrize(
     "name",
     [
-        *("noise", "lstm", "groups"),
+        *("noise", "lstm"),
+        pytest.param("groups", marks=pytest.mark.slow),
         pytest.param("volume", marks=pytest.mark.slow),
         pytest.param("mirror", marks=pytest.mark.slow),
     ],

@@ -515,9 +515,9 @@ def masked_skip():
     """A mask and a tensor with a mask go from the head to the tail."""
     x = words = keras.Input((5,), dtype="int32", name="words")
     words = layers.Embedding(10, 4, mask_zero=True, name="embed")(x)
-    read = layers.LSTM(3, name="read")(words)
+    read = layers.SimpleRNN(3, name="read")(words)
     y = layers.Dense(4, activation="tanh", name="b")(read)
-    again = layers.LSTM(3, name="again")(words)
+    again = layers.SimpleRNN(3, name="again")(words)
     y = layers.Concatenate(name="join")([y, again])
     return keras.Model(x, layers.Dense(3, activation="softmax", name="out")(y))
 

@@ -1,5 +1,6 @@
 """Private bodies: each client trains as if alone, bit for bit."""
 
+import functools
 import gc
 import threading
 import time
@@ -70,6 +71,7 @@ def everything(host, session):
     return half.weights() + list(found._optimizer.weights())
 
 
+@functools.cache
 def alone(seed, steps=STEPS, optimizer=links.MOMENTUM, own=None):
     """What a client ends with that has a server for itself."""
     server = links.halves()[1]
