@@ -411,8 +411,8 @@ def test_an_unknown_snapshot_is_refused(link, tag):
     assert error.reason == "snapshot"
     assert str(error) == (
         "Expected the tag of a snapshot of this server (it keeps the last "
-        f"64). Received: {tag!r}. Train again, or restart the server with "
-        "the folder that it had: serve --checkpoints FOLDER."
+        f"64 of a client). Received: {tag!r}. Train again, or restart the "
+        "server with the folder that it had: serve --checkpoints FOLDER."
     )
 
 

@@ -10,6 +10,7 @@ from keras_split.server.limits import Bucket
 from keras_split.server.limits import Buckets
 
 _LOG = logging.getLogger("keras_split.server")
+TRACEBACKS_AT_ONCE = 5  # of one peer
 _PEERS = 256  # whose dropped lines are counted apart
 
 
@@ -74,7 +75,7 @@ class Tracebacks:
     """
 
     def __init__(self, flood: Flood | None = None) -> None:
-        self._flood = flood or Flood(burst=5, per_s=1 / 60)
+        self._flood = flood or Flood(TRACEBACKS_AT_ONCE, per_s=1 / 60)
 
     def log(self, peer: str, text: str) -> None:
         """Logs what was raised, unless this peer caused much of it lately.

@@ -19,10 +19,14 @@ from keras_split.protocol.wire import frames
 from keras_split.server import accounts
 from keras_split.server import body
 from keras_split.server import endpoint_stream
+from keras_split.server import flood
 from keras_split.server import service
 from keras_split.server import watchdog
 from keras_split.server.config import ServerConfig
+from keras_split.server.grpc import gate
 from keras_split.server.grpc import server as grpc_server
+from keras_split.server.observe import logs
+from keras_split.server.observe import metrics
 from keras_split.server.storage.snapshots import SnapshotLimits
 from keras_split.training import body_optimizers
 from keras_split.training import in_flight
@@ -60,8 +64,21 @@ ROWS = {
     ),
     "calls of health, reflection and status at a time": Row(
         (grpc_server._GUESTS,),
+        "grpc/test_gate.py::test_those_who_say_nothing_keep_no_probe_away",
+    ),
+    "watches of health at a time": Row(
+        (grpc_server._WATCHES, grpc_server._WATCHES_OF_A_HOST),
         "grpc/test_gate.py::"
-        "test_guests_too_many_are_told_so_and_do_not_keep_training_away",
+        "test_those_who_watch_keep_neither_probes_nor_training_away",
+    ),
+    "a request to them": Row(
+        (gate.LONGEST_BYTES >> 10,),
+        "grpc/test_gate.py::test_a_request_of_a_stranger_is_short",
+    ),
+    "a message in a call of its own, before it is known who calls": Row(
+        (CONFIG.max_unary_bytes / MIB,),
+        "grpc/test_gate.py::"
+        "test_how_long_a_message_may_be_says_nothing_of_the_model",
     ),
     "batch": Row(
         (CONFIG.max_batch,),
@@ -208,6 +225,19 @@ ROWS = {
         (SnapshotLimits.in_all,),
         "storage/test_snapshots.py::"
         "test_over_the_limit_of_all_who_has_most_loses_first",
+    ),
+    "lines of one peer in the log, and in the audit log, without a step": Row(
+        (logs.LINES_AT_ONCE,),
+        "observe/test_logs.py::test_a_flood_of_refusals_is_a_few_lines_and_a_count",
+    ),
+    "tracebacks that one peer causes": Row(
+        (flood.TRACEBACKS_AT_ONCE,),
+        "test_flood.py::test_tracebacks_of_one_peer_are_counted_after_a_few",
+    ),
+    "connections to the metrics' port": Row(
+        (metrics._CONNECTIONS, metrics._TIMEOUT_S),
+        "observe/test_metrics.py::"
+        "test_those_who_ask_for_nothing_get_few_threads_and_shut_out_nobody",
     ),
 }
 
