@@ -108,8 +108,11 @@ def values(client):
     return {v.path: v.numpy().copy() for v in client.variables}
 
 
-def compare(file_of, name, quantization, optimizer, tolerance):
-    """Trains both ways from the same weights, with Keras' arithmetic."""
+def compare(file_of, name, quantization, optimizer, tolerance, later=1e-4):
+    """Trains both ways from the same weights, with Keras' arithmetic.
+
+    Losses agree to 1e-4 before a step is taken, and to `later` afterwards.
+    """
     client, _ = exact_halves(name, quantization, optimizer())
     before = values(client)
     expected = train_keras(client, name)
@@ -120,7 +123,8 @@ def compare(file_of, name, quantization, optimizer, tolerance):
     found = [
         float(phone.step(*batch, rate=RATE)["loss"]) for batch in batches(name)
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=later)
     state = phone.state()
     weights = [v for v in client.variables if v.path in before]
     assert {path for path, _ in state} == {
@@ -166,8 +170,10 @@ def test_five_steps_are_those_of_keras(name, file_of):
 def test_quantization_happens_in_the_file(dtype, granularity, file_of):
     rule = keras_split.Quantization(dtype, granularity=granularity)
 
-    # A value at the border between two codes may be rounded either way.
-    compare(file_of, "plain", rule, sgd, tolerance=0.05)
+    # A value at the border between two codes may be rounded either way, and
+    # four steps of so few examples make much of it: in Keras alone 1e-7 more
+    # or less in the weights moves the last losses by 0.02 with float16.
+    compare(file_of, "plain", rule, sgd, tolerance=0.05, later=0.03)
 
 
 @pytest.mark.slow  # test_optimizers.py has the rules
