@@ -23,9 +23,11 @@ TIME = 3
 class Moving(layers.Layer):
     """Multiplies with a number that moves while it trains."""
 
-    def __init__(self, listed=True, **kwargs):
+    def __init__(self, listed=True, trainable=False, **kwargs):
         super().__init__(**kwargs)
-        number = keras.Variable(1.0, trainable=False, dtype="float32")
+        number = keras.Variable(
+            1.0, trainable=trainable, dtype="float32", name="number"
+        )
         if listed:
             self.number = number
         else:

@@ -1,5 +1,7 @@
 """State that layers move from batch to batch goes on as in a whole model."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from keras_split.partition.partition import Partition
 from keras_split.training.state_scope import StateScope
 from tests.pair import Pair
 from tests.pair import assert_fits_alike
+from tests.random_models import Moving
 
 RNG = np.random.default_rng(0)
 SERIES = RNG.normal(size=(12, 3, 2)).astype("float32")
@@ -81,21 +84,7 @@ def test_a_stateful_rnn_on_the_server_is_refused(build):
         Partition(build(), ["a", "b"])
 
 
-class Moving(layers.Layer):
-    """Multiplies with a number that moves while it trains."""
-
-    def __init__(self, listed=False, trainable=False, **kwargs):
-        super().__init__(**kwargs)
-        number = keras.Variable(1.0, trainable=trainable, name="number")
-        if listed:
-            self.number = number
-        else:
-            vars(self)["number"] = number
-
-    def call(self, x, training=False):
-        if training:
-            self.number.assign(self.number * 1.1)
-        return x * self.number
+Unlisted = functools.partial(Moving, listed=False)
 
 
 class Noise(layers.Layer):
@@ -116,7 +105,7 @@ def chain(**extra):
 
 
 def test_a_variable_that_no_layer_lists_moves_on_the_phone():
-    pair = Pair(lambda: chain(a=Moving, c=Moving), ["a_more", "b"])
+    pair = Pair(lambda: chain(a=Unlisted, c=Unlisted), ["a_more", "b"])
 
     assert_fits_alike(pair.compile(loss="mse"), lambda: (ROWS, Y))
 
@@ -149,7 +138,7 @@ def body_of(kind):
 
 
 def test_a_variable_that_the_body_does_not_list_is_refused():
-    client, _ = body_of(Moving)
+    client, _ = body_of(Unlisted)
 
     with pytest.raises(ProtocolError, match="'number', which moves") as caught:
         client.fit(ROWS, Y, verbose=0)

@@ -1,5 +1,6 @@
 """How many calls a server answers at a time, beside those that train."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras_split.errors import RefusedError
 from keras_split.server.flood import Tracebacks
 from keras_split.server.grpc.guests import Guests
 from keras_split.server.grpc.refusals import refusing
+from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
 
 LONGEST_BYTES = 4 << 10  # nobody has more to say there
@@ -64,14 +66,20 @@ class Gate(grpc.ServerInterceptor):
             serve, None, handler.response_serializer
         )
 
-    def _single(
-        self, handler: Any, requests: Any, context: Any
-    ) -> Iterator[Any]:
+    @contextlib.contextmanager
+    def _guest(self, context: Any) -> Iterator[Watch]:
+        """A place for a call whose request must soon be here."""
         with (
             self._guests.take(context.peer(), context.cancel),
             self._watchdog.watch(context.cancel) as watch,
         ):
             watch.allow(self._timeout_s)
+            yield watch
+
+    def _single(
+        self, handler: Any, requests: Any, context: Any
+    ) -> Iterator[Any]:
+        with self._guest(context) as watch:
             request = _read(handler, next(requests, b""))
             watch.rest()
             if not handler.response_streaming:
@@ -83,11 +91,7 @@ class Gate(grpc.ServerInterceptor):
     def _stream(
         self, handler: Any, requests: Any, context: Any
     ) -> Iterator[Any]:
-        with (
-            self._guests.take(context.peer(), context.cancel),
-            self._watchdog.watch(context.cancel) as watch,
-        ):
-            watch.allow(self._timeout_s)
+        with self._guest(context):
             arriving = (_read(handler, raw) for raw in requests)
             if handler.response_streaming:
                 yield from handler.stream_stream(arriving, context)
