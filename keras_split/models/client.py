@@ -19,6 +19,8 @@ from keras_split.models.io_map import Wiring
 from keras_split.models.server_link import ServerLink
 from keras_split.models.snapshot_weights import SnapshotWeights
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_spec import DataSpec
+from keras_split.protocol.moment import Moment
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
 from keras_split.training.crossed_step import CrossedStep
@@ -45,6 +47,8 @@ class ClientModel(SnapshotWeights):
         wiring: Which inputs and outputs belong together, or its config.
         defenses: What is done to tensors before they are quantized and sent:
             a `keras_split.defenses.Chain`, its config, or a list of defenses.
+        moment: Which moment of which training it is of, or its config.
+        data_spec: Classes and preprocessing of its data, or their config.
     """
 
     def __init__(
@@ -55,10 +59,14 @@ class ClientModel(SnapshotWeights):
         wiring: Wiring | dict[str, Any],
         name: str = "client",
         defenses: Any = None,
+        moment: Moment | dict[str, Any] | None = None,
+        data_spec: DataSpec | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
+        self.moment = Moment.get(moment)
+        self.data_spec = DataSpec.get(data_spec)
         self.wiring = Wiring.get(wiring)
         self.head = head
         self.defenses = Chain.get(defenses)
@@ -358,6 +366,10 @@ class ClientModel(SnapshotWeights):
         }
         if self.defenses:
             config["defenses"] = self.defenses.get_config()
+        if self.moment:
+            config["moment"] = self.moment.get_config()
+        if self.data_spec != DataSpec():
+            config["data_spec"] = self.data_spec.get_config()
         return config
 
     @classmethod

@@ -10,6 +10,7 @@ import keras
 from keras_split.compression import codecs
 from keras_split.compression.quantize import simulate
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.moment import Moment
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
@@ -34,6 +35,7 @@ class ServerModel(keras.Model):
     Args:
         body: The body as a functional model.
         contract: What the model was cut with, or its config.
+        moment: Which moment of which training it is of, or its config.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class ServerModel(keras.Model):
         body: keras.Model,
         contract: Contract | dict[str, Any],
         name: str = "server",
+        moment: Moment | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
+        self.moment = Moment.get(moment)
         self.body = body
         self._half: ServerHalf | None = None
         self.built = True
@@ -177,11 +181,14 @@ class ServerModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Body and contract."""
-        return {
+        config = {
             "name": self.name,
             "body": keras.saving.serialize_keras_object(self.body),
             "contract": self.contract.get_config(),
         }
+        if self.moment:
+            config["moment"] = self.moment.get_config()
+        return config
 
     @classmethod
     def from_config(

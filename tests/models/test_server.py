@@ -5,6 +5,8 @@ import pytest
 import keras_split
 from keras_split.client.strategy import SplitStrategy
 from keras_split.models import ServerModel
+from keras_split.protocol.data_spec import DataSpec
+from keras_split.protocol.moment import Moment
 from tests import nets
 
 LOSS = "sparse_categorical_crossentropy"
@@ -101,3 +103,16 @@ def test_a_server_may_have_a_schedule_though_the_rate_travels():
     found = [np.array(v) for v in server.body.variables]
     expected = [np.array(v) for v in whole().get_layer("b").variables]
     assert nets.largest_difference(expected, found) < 1e-6
+
+
+def test_both_halves_remember_their_moment_and_their_data(tmp_path):
+    client, server = halves()
+    client.moment = server.moment = Moment("ab" * 16, 7)
+    client.data_spec = DataSpec(("cat", "dog"), ((0.5,),), (-1.0,))
+
+    for half in (client, server):
+        half.save(tmp_path / "half.keras")
+        again = keras_split.load_model(tmp_path / "half.keras")
+        assert again.moment == half.moment
+        if half is client:
+            assert again.data_spec == client.data_spec
