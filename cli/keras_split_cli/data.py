@@ -1,7 +1,9 @@
 """The images that a command trains on, from wherever `--data` points."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 from typing import TypeVar
 
 import click
@@ -9,6 +11,8 @@ import numpy as np
 from rich.progress import Progress
 
 from keras_split import datasets
+from keras_split.datasets import class_list
+from keras_split.errors import DataError
 from keras_split_cli.console import progress
 from keras_split_cli.console import tell
 
@@ -16,8 +20,50 @@ Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class Data(NamedTuple):
+    """What `read_data` found.
+
+    Attributes:
+        train: Images and labels.
+        validation: Those held back, if any.
+        class_names: In the order of the labels; empty if not known.
+    """
+
+    train: Pair
+    validation: Pair | None
+    class_names: tuple[str, ...]
+
+
+def _split(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[str, ...]:
+    del context, option
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    return class_list.check_class_names(names)
+
+
+def _read_names(
+    context: click.Context, option: click.Parameter, path: str | None
+) -> None:
+    del option
+    if path is None:
+        return
+    if context.params.get("class_names"):
+        raise click.UsageError(
+            "Expected --class-names or --classes-from. Received: both. A "
+            "class has one number."
+        )
+    context.params["class_names"] = class_list.read_class_names(path)
+
+
 def data_options(function: _F) -> _F:
-    """Adds `--data` and `--validation-split`, for `read_data`."""
+    """Adds `--data` and what belongs to it, for `read_data`.
+
+    The command gets `data`, `validation_split` and `class_names`, names that
+    the user gave in either way; empty if in none.
+    """
     for option in reversed(
         [
             click.option(
@@ -36,6 +82,23 @@ def data_options(function: _F) -> _F:
                 help="Share of the images held back, where the data set "
                 "brings none.",
             ),
+            click.option(
+                "--class-names",
+                callback=_split,
+                is_eager=True,  # before --classes-from
+                metavar="A,B,C",
+                help="All classes in the order of their labels, of which "
+                "some may have no images here. By default the names of the "
+                "folders.",
+            ),
+            click.option(
+                "--classes-from",
+                callback=_read_names,
+                expose_value=False,
+                metavar="FILE",
+                help="The same from a client.keras, a client.json or a text "
+                "file with one name a line.",
+            ),
         ]
     ):
         function = option(function)
@@ -43,8 +106,12 @@ def data_options(function: _F) -> _F:
 
 
 def read_data(
-    data: str, shape: tuple[int, ...], validation_split: float, seed: int
-) -> tuple[Pair, Pair | None]:
+    data: str,
+    shape: tuple[int, ...],
+    validation_split: float,
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> Data:
     """Training images and validation images, as uint8 where they come so.
 
     Args:
@@ -52,20 +119,18 @@ def read_data(
         shape: Height, width and channels to read files at.
         validation_split: Share to hold back, where the data brings none.
         seed: Decides which.
+        class_names: All classes in the order of their labels, where they are
+            known already.
 
     Raises:
-        DataError: If there is nothing to train on.
+        DataError: If there is nothing to train on, or it has a class that is
+            not among `class_names`.
     """
+    names = class_list.check_class_names(class_names)
     if data in datasets.names():
-        return datasets.load(data)
+        return _built_in(data, names)
     if data.endswith(".npz"):
-        train, test = datasets.load_npz(data)
-        if test is not None:
-            return train, test
-        order = np.random.default_rng(seed).permutation(len(train[0]))
-        held = int(len(order) * validation_split)
-        parts = [(train[0][i], train[1][i]) for i in np.split(order, [held])]
-        return parts[1], parts[0] if held else None
+        return _archive(data, validation_split, seed, names)
     with Progress(
         console=progress, transient=True, disable=not progress.is_terminal
     ) as bar:
@@ -76,10 +141,42 @@ def read_data(
             seed,
             validation_split,
             lambda done, total: bar.update(task, completed=done, total=total),
+            class_names=names,
         )
     tell(
         f"{len(folder.train[0]):,} training and {len(folder.validation[0]):,} "
         f"validation images of {', '.join(folder.class_names)}"
     )
     held_back = folder.validation if len(folder.validation[0]) else None
-    return folder.train, held_back
+    return Data(folder.train, held_back, folder.class_names)
+
+
+def _built_in(name: str, names: tuple[str, ...]) -> Data:
+    train, validation = datasets.load(name)
+    theirs = datasets.class_names(name)
+    if not names:
+        return Data(train, validation, theirs)
+    pairs = [
+        (x, class_list.renumber(y, theirs, names, name))
+        for x, y in (train, validation)
+    ]
+    return Data(pairs[0], pairs[1], names)
+
+
+def _archive(
+    path: str, validation_split: float, seed: int, names: tuple[str, ...]
+) -> Data:
+    train, validation = datasets.load_npz(path)
+    if validation is None:
+        order = np.random.default_rng(seed).permutation(len(train[0]))
+        held = int(len(order) * validation_split)
+        parts = [(train[0][i], train[1][i]) for i in np.split(order, [held])]
+        train, validation = parts[1], parts[0] if held else None
+    for _, y in (train, validation or train):
+        if names and y.max() >= len(names):
+            raise DataError(
+                f"Expected labels from 0 to {len(names) - 1} in {path}, for "
+                f"{len(names)} classes are given. Received: {y.max()}. Give "
+                "the names of all classes, in the order of the labels."
+            )
+    return Data(train, validation, names)

@@ -101,6 +101,7 @@ def train(
     server: str,
     data: str,
     validation_split: float,
+    class_names: tuple[str, ...],
     seed: int,
     images: int | None,
     threads: int | None,
@@ -126,7 +127,7 @@ def train(
     from keras_split.device.averages import line
 
     client = _open(source, Connection.take(server, connection), threads)
-    pairs = _read(client, data, validation_split, seed, images)
+    pairs = _read(client, data, validation_split, seed, images, class_names)
     try:
         batches = _batches(client, pairs[0], seed)
         held_back = _batches(client, pairs[1], None) if pairs[1] else None
@@ -171,6 +172,7 @@ def evaluate(
     server: str,
     data: str,
     validation_split: float,
+    class_names: tuple[str, ...],
     seed: int,
     images: int | None,
     threads: int | None,
@@ -190,7 +192,9 @@ def evaluate(
     from keras_split.device.averages import line
 
     client = _open(source, Connection.take(server, connection), threads)
-    trained, held_back = _read(client, data, validation_split, seed, images)
+    trained, held_back = _read(
+        client, data, validation_split, seed, images, class_names
+    )
     try:
         batches = _batches(client, held_back or trained, None)
         if state is not None:
@@ -309,14 +313,19 @@ def _open(source: str, connection: Connection, threads: int | None) -> "Client":
 
 
 def _read(
-    client: "Client", data: str, split: float, seed: int, images: int | None
+    client: "Client",
+    data: str,
+    split: float,
+    seed: int,
+    images: int | None,
+    class_names: tuple[str, ...],
 ) -> tuple[Pair, Pair | None]:
     """Images as they come, labels as the loss wants them."""
     shape = client.description.inputs[0].shape
-    found = read_data(data, shape, split, seed)
+    found = read_data(data, shape, split, seed, class_names)
     train, held_back = (
         None if pair is None else (pair[0][:images], pair[1][:images])
-        for pair in found
+        for pair in found[:2]
     )
     assert train is not None
     pairs = [pair for pair in (train, held_back) if pair is not None]

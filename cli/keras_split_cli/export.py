@@ -185,7 +185,7 @@ def _images(client: "ClientModel", preset: str | None, data: str) -> Any:
     from keras_split import datasets
 
     shape = tuple(client.head.inputs[0].shape[1:])
-    (x, y), _ = read_data(data, shape, 0.0, 0)
+    (x, y), *_ = read_data(data, shape, 0.0, 0)
     order = np.random.default_rng(0).permutation(len(x))[:CALIBRATION]
     prepare = zoo.resolve(zoo.get(preset).preprocess) if preset else None
     return datasets.to_model_input(x[order], shape, prepare)

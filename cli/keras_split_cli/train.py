@@ -78,6 +78,7 @@ def train(
     optimizer: str,
     learning_rate: float | None,
     validation_split: float,
+    class_names: tuple[str, ...],
     resume: str | None,
     save: str | None,
     **network: Any,
@@ -112,18 +113,23 @@ def train(
     if preset is not None:
         # The images first: what is wrong with them shows before Keras loads.
         shape = Network(source, **network).input_shape
-        images = read_data(data, shape, validation_split, network["seed"])
+        images = read_data(
+            data, shape, validation_split, network["seed"], class_names
+        )
         if network["classes"] is None:
-            network["classes"] = int(images[0][1].max()) + 1
+            labels = int(images.train[1].max()) + 1
+            network["classes"] = len(images.class_names) or labels
     with working(f"Loading {source}"):
         load_keras()
         client = load_half(source, network, CLIENT)
     if shape is None:
         shape = tuple(client.head.inputs[0].shape[1:])
-        images = read_data(data, shape, validation_split, network["seed"])
+        images = read_data(
+            data, shape, validation_split, network["seed"], class_names
+        )
     trained = _fit(
         client,
-        images,
+        images[:2],
         shape,
         zoo.get(preset).preprocess if preset else None,
         connection,

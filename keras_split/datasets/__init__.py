@@ -9,6 +9,7 @@ from typing import Protocol
 
 from keras_split.datasets import fashion_mnist
 from keras_split.datasets.archive import load_npz
+from keras_split.datasets.class_list import read_class_names
 from keras_split.datasets.folder import ImageFolder
 from keras_split.datasets.folder import load_folder
 from keras_split.datasets.images import Split
@@ -25,6 +26,7 @@ __all__ = [
     "load_folder",
     "load_npz",
     "names",
+    "read_class_names",
     "resize",
     "to_channels",
     "to_model_input",

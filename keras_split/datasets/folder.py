@@ -1,5 +1,6 @@
 """A folder of images with one sub-folder per class."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_split.datasets import class_list
 from keras_split.datasets.images import Images
 from keras_split.datasets.images import Progress
 from keras_split.datasets.images import check_input_shape
@@ -18,6 +20,7 @@ from keras_split.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+_LOG = logging.getLogger("keras_split")
 _BITS_PER_SAMPLE = 258  # a tag of TIFF
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -31,7 +34,7 @@ class ImageFolder(NamedTuple):
             `(images,)`, shuffled.
         validation: `(x, y)` of the held-back images; empty arrays when
             `validation_split` is 0.
-        class_names: The names of the sub-folders; a label is an index here.
+        class_names: The names of the classes; a label is an index here.
     """
 
     train: tuple[Images, NDArray[np.int32]]
@@ -45,10 +48,13 @@ def load_folder(
     seed: int = 0,
     validation_split: float = 0.0,
     progress: Progress | None = None,
+    class_names: Sequence[str] = (),
 ) -> ImageFolder:
     """Reads `path/<class>/<image>` into arrays.
 
-    Classes are numbered in the order of their names. Every image is turned
+    Classes are numbered in the order of their names, or by `class_names`:
+    without those, a phone that has two of five classes would number them 0
+    and 1, whatever their numbers are elsewhere. Every image is turned
     as its camera says (EXIF) and resized to the input's height and width,
     its proportions changing with it. Other files, and folders whose name
     starts with a dot, are passed over. The same folder and seed give the
@@ -62,14 +68,16 @@ def load_folder(
         validation_split: The share of each class to hold back, at least 0
             and below 1. Each class keeps at least one training image.
         progress: Called with `(images_read, images_in_all)` after each.
+        class_names: All classes in the order of their labels, of which some
+            may have no images here; none for the names of the sub-folders.
 
     Returns:
         An `ImageFolder`: `(x, y), (x_val, y_val), class_names`.
 
     Raises:
-        DataError: If the folder is missing, has no class folders, one of
-            them has no images, or an image cannot be read; the message names
-            the file.
+        DataError: If the folder is missing, has no class folders, one that
+            is not among `class_names`, or no images, or an image cannot be
+            read; the message names the file.
         BackendError: If Pillow is not installed.
     """
     height, width, channels = check_input_shape(input_shape)
@@ -85,12 +93,15 @@ def load_folder(
             f"Received: {validation_split}. 0.1 holds back a tenth of each "
             "class."
         )
-    classes = _find_classes(Path(path))
+    classes = _find_classes(
+        Path(path), class_list.check_class_names(class_names)
+    )
     rng = np.random.default_rng(seed)
     train: list[tuple[Path, int]] = []
     validation: list[tuple[Path, int]] = []
     for label, files in enumerate(classes.values()):
-        held_back = min(round(len(files) * validation_split), len(files) - 1)
+        share = round(len(files) * validation_split)
+        held_back = max(0, min(share, len(files) - 1))
         for place, index in enumerate(rng.permutation(len(files))):
             examples = validation if place < held_back else train
             examples.append((files[index], label))
@@ -110,8 +121,8 @@ def load_folder(
     return ImageFolder(halves[0], halves[1], tuple(classes))
 
 
-def _find_classes(path: Path) -> dict[str, list[Path]]:
-    """Finds the image files of each class, both in the order of names."""
+def _find_classes(path: Path, names: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Finds the image files of each class, in the order of the labels."""
     layout = f"Lay the images out as {path / 'CLASS' / 'IMAGE.jpg'}."
     if not path.is_dir():
         what = "It is a file." if path.exists() else "There is no such folder."
@@ -119,32 +130,47 @@ def _find_classes(path: Path) -> dict[str, list[Path]]:
             f"Expected a folder with one sub-folder per class: {path}. "
             f"{what} {layout}"
         )
-    folders = sorted(
-        child
+    folders = {
+        class_list.normal(child.name): child
         for child in path.iterdir()
         if child.is_dir() and not child.name.startswith(".")
-    )
+    }
     if not folders:
         raise DataError(
             f"Expected a folder with one sub-folder per class: {path}. It "
             f"has no sub-folders. {layout}"
         )
-    classes = {}
-    for folder in folders:
-        classes[folder.name] = sorted(
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in SUFFIXES
-            and not file.name.startswith(".")
-            and file.is_file()
+    for name in folders if names else ():
+        class_list.label(name, names, path)
+    classes = {
+        name: _find_files(folders[name]) if name in folders else []
+        for name in names or sorted(folders)
+    }
+    missing = [name for name, files in classes.items() if not files]
+    if len(missing) == len(classes):
+        raise DataError(
+            f"Expected images ({', '.join(SUFFIXES)}) in the class folders. "
+            f"There are none in any folder of {path}. {layout}"
         )
-        if not classes[folder.name]:
-            raise DataError(
-                f"Expected images ({', '.join(SUFFIXES)}) in each class "
-                f"folder. There are none in {folder}. Add some, or remove "
-                "the folder if it is not a class."
-            )
+    if missing:
+        _LOG.warning(
+            "No images of %s in %s; %d of %d classes have some",
+            ", ".join(missing),
+            path,
+            len(classes) - len(missing),
+            len(classes),
+        )
     return classes
+
+
+def _find_files(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    )
 
 
 def _read_image(path: Path, shape: tuple[int, int, int]) -> Images:

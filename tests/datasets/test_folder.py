@@ -171,11 +171,55 @@ def test_a_folder_without_classes_is_refused(tmp_path):
         load_folder(tmp_path, (4, 4, 3))
 
 
-def test_an_empty_class_folder_is_named(pets):
+def test_an_empty_class_folder_keeps_its_number_and_is_told(pets, caplog):
     (pets / "bird").mkdir()
 
-    with pytest.raises(DataError, match="none in .*bird"):
-        load_folder(pets, (4, 4, 3))
+    (_, y), _, names = load_folder(pets, (4, 4, 3), validation_split=0.2)
+
+    assert names == ("bird", "cat", "dog")
+    assert np.bincount(y).tolist() == [0, 8, 4]
+    assert "No images of bird in" in caplog.text
+    assert "2 of 3 classes" in caplog.text
+
+
+def test_folders_that_are_all_empty_are_refused(tmp_path):
+    (tmp_path / "bird").mkdir()
+
+    with pytest.raises(DataError, match="none in any folder of"):
+        load_folder(tmp_path, (4, 4, 3), class_names=("bird", "cat"))
+
+
+def test_a_phone_with_some_classes_numbers_them_as_one_with_all(pets, caplog):
+    names = ("ant", "cat", "cow", "dog", "eel")
+
+    (x, y), _, known = load_folder(pets, (4, 6, 3), class_names=names)
+
+    assert known == names
+    np.testing.assert_array_equal(y, np.where(x[:, 0, 0, 0] < DOGS, 1, 3))
+    assert "No images of ant, cow, eel in" in caplog.text
+
+
+def test_given_names_in_another_order_decide_the_numbers(pets):
+    (x, y), *_ = load_folder(pets, (4, 6, 3), class_names=["dog", "cat"])
+
+    np.testing.assert_array_equal(y, x[:, 0, 0, 0] < DOGS)
+
+
+def test_a_folder_that_is_no_given_class_is_named_with_the_nearest(pets):
+    with pytest.raises(DataError, match="'cat' in .* nearest is 'Cat'"):
+        load_folder(pets, (4, 6, 3), class_names=["dog", "Cat", "eel"])
+
+
+def test_an_accent_is_one_letter_or_two(tmp_path):
+    """macOS gives file names with the accent apart."""
+    (tmp_path / "cafe\u0301").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "cafe\u0301" / "0.png")
+
+    (_, y), _, names = load_folder(
+        tmp_path, (4, 4, 1), class_names=["bar", "caf\u00e9"]
+    )
+
+    assert y.tolist() == [1] and names == ("bar", "caf\u00e9")
 
 
 @pytest.mark.parametrize("keep", [0, 8, 40, 50])

@@ -1,0 +1,109 @@
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from keras_split import datasets
+from keras_split.errors import DataError
+from keras_split_cli.data import data_options
+from keras_split_cli.data import read_data
+
+FASHION = datasets.class_names("fashion_mnist")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name, shade in (("bee", 10), ("cow", 20), ("dog", 30)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            image = Image.new("L", (4, 4), shade)
+            image.save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def ask(*arguments):
+    """What a command with the options gets."""
+    got = {}
+
+    @click.command()
+    @data_options
+    def command(**options):
+        got.update(options)
+
+    result = CliRunner().invoke(command, [*map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return got or result.output
+
+
+def test_a_folder_gives_pairs_and_the_names_of_its_classes(photos):
+    train, validation, names = read_data(str(photos), (4, 4, 1), 0.25, 0)
+
+    assert names == ("bee", "cow", "dog")
+    assert len(train[0]) == len(train[1]) == 9
+    assert len(validation[0]) == len(validation[1]) == 3
+
+
+def test_nothing_held_back_is_no_validation(photos):
+    assert read_data(str(photos), (4, 4, 1), 0.0, 0).validation is None
+
+
+def test_a_folder_is_numbered_by_the_given_names(photos):
+    names = ("ant", "dog", "cow", "bee")
+
+    data = read_data(str(photos), (4, 4, 1), 0.0, 0, names)
+
+    x, y = data.train
+    assert data.class_names == names
+    np.testing.assert_array_equal(40 - y * 10, x[:, 0, 0, 0])
+
+
+def test_a_built_in_set_knows_its_names():
+    data = read_data("fashion_mnist", (28, 28, 1), 0.1, 0)
+
+    assert data.class_names == FASHION
+
+
+def test_a_built_in_set_is_numbered_by_the_given_names():
+    names = ("Hat", *reversed(FASHION))
+
+    given = read_data("fashion_mnist", (28, 28, 1), 0.1, 0, names)
+
+    plain = read_data("fashion_mnist", (28, 28, 1), 0.1, 0)
+    for pair, other in zip(given[:2], plain[:2], strict=True):
+        np.testing.assert_array_equal(pair[1], 10 - other[1])
+
+
+def test_a_built_in_set_of_other_classes_is_refused():
+    with pytest.raises(DataError, match="'T-shirt/top' in fashion_mnist"):
+        read_data("fashion_mnist", (28, 28, 1), 0.1, 0, ("cat", "dog"))
+
+
+def test_labels_beyond_the_given_names_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 4, 4)), y=np.arange(3))
+
+    with pytest.raises(DataError, match=r"from 0 to 1 in .*Received: 2"):
+        read_data(str(tmp_path / "a.npz"), (4, 4, 1), 0.0, 0, ("a", "b"))
+
+
+def test_names_come_from_the_command_line_or_a_file(tmp_path):
+    (tmp_path / "names.txt").write_text("cat, big\ndog\n")
+
+    assert ask()["class_names"] == ()
+    assert ask("--class-names", "cat, dog")["class_names"] == ("cat", "dog")
+    found = ask("--classes-from", tmp_path / "names.txt")
+    assert found["class_names"] == ("cat, big", "dog")
+
+
+def test_names_from_both_are_refused(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\n")
+
+    said = ask("--classes-from", tmp_path / "names.txt", "--class-names", "a")
+
+    assert "Received: both" in said
+
+
+def test_names_that_repeat_are_refused():
+    with pytest.raises(DataError, match="each class once"):
+        ask("--class-names", "cat,dog,cat")
