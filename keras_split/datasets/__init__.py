@@ -16,16 +16,20 @@ from keras_split.datasets.images import Split
 from keras_split.datasets.images import resize
 from keras_split.datasets.images import to_channels
 from keras_split.datasets.images import to_model_input
+from keras_split.datasets.photos import Photos
+from keras_split.datasets.photos import read_ahead
 from keras_split.errors import DataError
 
 __all__ = [
     "ImageFolder",
+    "Photos",
     "class_names",
     "fashion_mnist",
     "load",
     "load_folder",
     "load_npz",
     "names",
+    "read_ahead",
     "read_class_names",
     "resize",
     "to_channels",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_split.datasets.images import Images
 from keras_split.datasets.images import Split
+from keras_split.datasets.photo import Images
 from keras_split.errors import DataError
 
 CLASS_NAMES: tuple[str, ...] = (

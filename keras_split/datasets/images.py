@@ -1,19 +1,21 @@
 """Images as arrays: their size, their channels, the range of their values."""
 
+import functools
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import Literal
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_split.datasets.photo import Images
+from keras_split.datasets.photos import Photos
 from keras_split.errors import DataError
 
-Images = NDArray[np.uint8]
 Labels = NDArray[Any]
 Split = tuple[tuple[Images, Labels], tuple[Images, Labels]]
-Progress = Callable[[int, int], object]
 Preprocess = Literal["tf", "torch", "caffe"] | Callable[[Any], Any]
 
 # ImageNet's mean and deviation per channel, as keras.applications has them.
@@ -25,7 +27,7 @@ _CHUNK = 64
 
 
 def to_model_input(
-    images: NDArray[Any],
+    images: NDArray[Any] | Photos,
     input_shape: Sequence[int],
     preprocess: Preprocess | None = None,
 ) -> NDArray[np.float32]:
@@ -37,7 +39,8 @@ def to_model_input(
 
     Args:
         images: Shape `(images, height, width)` or
-            `(images, height, width, channels)` with 1 or 3 channels.
+            `(images, height, width, channels)` with 1 or 3 channels. What
+            is done to `Photos` is done to each batch that is read.
         input_shape: `(height, width, channels)` of the model's input.
         preprocess: What happens to the values at the end. `"tf"` scales 0 to
             255 to -1 to 1; `"torch"` and `"caffe"` standardize RGB as
@@ -45,7 +48,8 @@ def to_model_input(
             float32 array and returns one of the same shape.
 
     Returns:
-        Shape `(images, *input_shape)`, float32, a new array.
+        Shape `(images, *input_shape)`, float32, a new array; `Photos` of
+        `Photos`.
 
     Raises:
         DataError: If `images` are no images, or the shape or the
@@ -58,6 +62,12 @@ def to_model_input(
     ((2, 96, 96, 3), 'float32', 1.0)
     """
     height, width, channels = check_input_shape(input_shape)
+    if isinstance(images, Photos):
+        prepare = functools.partial(
+            to_model_input, input_shape=input_shape, preprocess=preprocess
+        )
+        photos = images.map(prepare, (height, width, channels), np.float32)
+        return cast("NDArray[np.float32]", photos)  # it looks like one
     images = np.asarray(images, np.float32)
     x: NDArray[np.float32] = resize(images, (height, width))
     x = to_channels(x, channels)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split import datasets
 from keras_split.errors import DataError
 
 
@@ -25,7 +26,8 @@ def batches(
     sees the same batches as one that was never stopped.
 
     Args:
-        x: An array of shape `(examples, ...)`, or a list or dict of arrays.
+        x: An array of shape `(examples, ...)`, a list or dict of arrays, or
+            `keras_split.datasets.Photos`, which are read as they are needed.
         y: Labels of the same examples, likewise.
         batch_size: Examples in a batch; the last one of an epoch may have
             fewer.
@@ -99,7 +101,10 @@ class Batches:
             rng = np.random.default_rng([self._seed, self.epoch])
             order = rng.permutation(self.examples)
         self.epoch += 1
-        return self._batches(order)
+        batches = self._batches(order)
+        if isinstance(self._data[0], datasets.Photos):
+            return datasets.read_ahead(batches)
+        return batches
 
     def _batches(
         self, order: np.ndarray[Any, Any]
@@ -119,6 +124,8 @@ def _arrays(values: Any) -> Any:
         isinstance(value, np.ndarray) for value in values
     ):
         return [np.asarray(value) for value in values]
+    if isinstance(values, datasets.Photos):
+        return values
     return np.asarray(values)
 
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image
 
+from keras_split import datasets
 from keras_split.device import batches
 from keras_split.errors import DataError
 
@@ -69,3 +71,18 @@ def test_images_are_prepared_a_batch_at_a_time():
 def test_arrays_that_do_not_belong_together_are_refused(x, y, size):
     with pytest.raises(DataError, match="Expected.*Received"):
         batches(x, y, size)
+
+
+def test_photos_in_files_are_batches_of_the_same_order(tmp_path):
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, file in enumerate(files):
+        Image.new("L", (2, 2), 40 * number).save(file)
+    photos = datasets.Photos(files, (3, 3, 1))
+    y = np.arange(5)
+    streamed = batches(photos, y, 2, 1, preprocess=np.negative)
+    held = batches(np.asarray(photos), y, 2, 1, preprocess=np.negative)
+
+    for _ in range(2):
+        for batch, other in zip(streamed, held, strict=True):
+            np.testing.assert_array_equal(batch[0], other[0])
+            np.testing.assert_array_equal(batch[1], other[1])
