@@ -100,10 +100,14 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Returns:
         A `ClientModel` or a `ServerModel`.
+
+    Raises:
+        DataError: If there is no such file, or Keras cannot load it, say
+            because of a class of yours that is not registered yet.
     """
     require_keras()
     _tell_keras()
-    return importlib.import_module("keras").saving.load_model(path)
+    return importlib.import_module(f"{__name__}.models.keras_file").load(path)
 
 
 def _tell_keras() -> None:

@@ -20,6 +20,7 @@ from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import read_data
+from keras_split_cli.imports import import_option
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
@@ -38,6 +39,7 @@ _ONLY = {
 @click.command()
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
+@import_option
 @click.option(
     "-o",
     "--output",

@@ -94,7 +94,8 @@ def load_half(source: str, network: dict[str, Any], which: str) -> Any:
         which: `CLIENT` or `SERVER`.
 
     Raises:
-        DataError: If the file is not there, or is not that half.
+        DataError: If the file is not there, cannot be loaded, or is not that
+            half.
         ZooError: If there is no such preset.
     """
     if source in zoo.names():
@@ -107,13 +108,7 @@ def load_half(source: str, network: dict[str, Any], which: str) -> Any:
             f"Expected a preset or a file. Received: {source!r}, which is "
             f"no file. Write one with {which}.save('{which}.keras')."
         )
-    try:
-        model = load_model(source)
-    except (ValueError, TypeError, OSError) as error:
-        raise DataError(
-            f"Expected a .keras file that {which}.save wrote. Received: "
-            f"{source!r}, which Keras cannot load ({error})."
-        ) from error
+    model = load_model(source)
     kind = type(model).__name__
     if kind != f"{which.capitalize()}Model":
         raise DataError(

@@ -14,6 +14,7 @@ from keras_split.utils import malloc
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
+from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
@@ -31,6 +32,7 @@ _LOOK_EVERY_S = 0.5
 @click.command()
 @click.argument("source", metavar="PRESET|SERVER.KERAS")
 @network_options
+@import_option
 @server_options
 @click.option(
     "--optimizer",

@@ -17,6 +17,7 @@ from keras_split_cli.console import working
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
+from keras_split_cli.imports import import_option
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
+@import_option
 @server_option(required=False)
 @data_options
 @click.option(

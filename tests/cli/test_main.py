@@ -117,7 +117,7 @@ def test_a_file_that_keras_cannot_load_is_named(tmp_path):
     result = commands.run("serve", path)
 
     assert result.returncode == 1
-    assert "Expected a .keras file that server.save wrote" in result.stderr
+    assert "which client.save or server.save wrote" in result.stderr
 
 
 def test_a_port_in_use_is_named(monkeypatch):
