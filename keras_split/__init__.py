@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_split.errors import BackendError
 from keras_split.errors import SplitError
+from keras_split.utils.extras import install
 from keras_split.utils.version import __version__
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def require_keras() -> None:
             raise BackendError(
                 "Expected Keras and TensorFlow, to cut and train models. "
                 f"Received: {error}. "
-                "Run: pip install 'keras-split[tensorflow]'"
+                f"Run: {install('tensorflow')}"
             ) from error
         backend = keras.backend.backend()
     if backend != "tensorflow":

@@ -12,6 +12,7 @@ import click
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
 from keras_split.transports.address import join
+from keras_split.utils.extras import install
 from keras_split_cli.console import out
 
 _DAY = datetime.timedelta(days=1)
@@ -296,7 +297,6 @@ def _x509() -> Any:
     except ImportError as error:
         raise BackendError(
             "Expected the package cryptography, which makes certificates. "
-            "Received: it is not installed. Run pip install "
-            "'keras-split[server]'."
+            f"Received: it is not installed. Run: {install('server')}"
         ) from error
     return x509

@@ -24,6 +24,7 @@ from keras_split import zoo
 from keras_split.compression import presets
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
+from keras_split.utils.extras import install
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
@@ -91,7 +92,7 @@ def demo(epochs: int, images: int, quantization: str) -> None:
     if importlib.util.find_spec("ai_edge_litert") is None:
         raise BackendError(
             "Expected LiteRT, for the demo's phone. Received: no package "
-            "ai_edge_litert. Run: pip install 'keras-split[device]'"
+            f"ai_edge_litert. Run: {install('device')}"
         )
     out.print(
         "[bold]A phone and a server train MobileNetV2 together.[/]\n"
@@ -107,8 +108,8 @@ def demo(epochs: int, images: int, quantization: str) -> None:
         both.run(epochs, images)
         both.continue_on_phone()
     out.print(
-        "\nNext: keras-split zoo list, and docs/quickstart.md for your own "
-        "model.",
+        "\nNext: keras-split zoo list, and keras-split train --help for "
+        "images of your own.",
         soft_wrap=True,
     )
 

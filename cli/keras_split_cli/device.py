@@ -33,9 +33,9 @@ _STEP = ("head_forward", "tail_step", "head_backward", "server")
 def device() -> None:
     """Train with LiteRT alone, where TensorFlow cannot be installed.
 
-    A Raspberry Pi, Android under Termux or Chaquopy: what is needed is
-    pip install 'keras-split[device]' and the two files that
-    keras-split export (or client.export) wrote on another machine.
+    For a Raspberry Pi, or Android under Termux or Chaquopy. What is needed
+    is keras_split with the package ai-edge-litert beside it, and the two
+    files that keras-split export (or client.export) wrote elsewhere.
 
     \b
     keras-split serve server.keras --host 0.0.0.0 --checkpoints state/ \\

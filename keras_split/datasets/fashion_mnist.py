@@ -15,6 +15,7 @@ import numpy as np
 from keras_split.datasets.images import Split
 from keras_split.datasets.photo import Images
 from keras_split.errors import DataError
+from keras_split.utils.extras import install
 
 CLASS_NAMES: tuple[str, ...] = (
     "T-shirt/top",
@@ -89,9 +90,9 @@ def _load_with_keras() -> Split:
             f"Expected Fashion-MNIST in {DEBIAN_PATH} or from "
             "keras.datasets. The folder is not there, and Keras answered: "
             f"{error}. Install the Debian package (apt install "
-            "dataset-fashion-mnist), or Keras (pip install "
-            "'keras-split[tensorflow]') and allow it one download, or use "
-            "the images that come with keras_split: load_subset()."
+            f"dataset-fashion-mnist), or Keras ({install('tensorflow')}) and "
+            "allow it one download, or use the images that come with "
+            "keras_split: load_subset()."
         ) from error
     return train, test
 

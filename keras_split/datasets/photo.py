@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_split.errors import BackendError
+from keras_split.utils.extras import install
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,7 +66,7 @@ def pillow() -> ModuleType:
     except ImportError as error:
         raise BackendError(
             "Expected Pillow, which reads image files. It is not installed. "
-            "Install it with: pip install 'keras-split[images]'."
+            f"Run: {install('images')}"
         ) from error
     try:
         import pillow_heif

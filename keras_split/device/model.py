@@ -11,6 +11,7 @@ from keras_split.device.clock import Clock
 from keras_split.device.description import Description
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
+from keras_split.utils.extras import install
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -155,5 +156,5 @@ def _litert() -> Any:
     except ImportError as error:
         raise BackendError(
             "Expected ai-edge-litert, which runs the phone's half. Received: "
-            f"{error}. Run: pip install 'keras-split[device]'"
+            f"{error}. Run: {install('device')}"
         ) from error

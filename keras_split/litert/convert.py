@@ -29,8 +29,9 @@ _ADVICE = {
     "While": "Recurrent layers convert with unroll=True.",
 }
 _ELSE = (
-    "Replace the layer by one that docs/on-the-phone.md lists, or cut so "
-    "that the server has it."
+    "Convolutions, pooling, dense layers, attention, normalization and the "
+    "usual activations convert: replace the layer by such, or cut so that "
+    "the server has it."
 )
 
 

@@ -23,6 +23,7 @@ from keras_split.errors import BackendError
 from keras_split.errors import ExportError
 from keras_split.litert.calibration import Observed
 from keras_split.utils import keras_private
+from keras_split.utils.extras import install
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 # Operations under this name scope compute the cut layer's codes.
@@ -75,7 +76,7 @@ def _quantize(
     except ImportError as error:
         raise BackendError(
             f"Expected ai-edge-quantizer, for precision={precision!r}. "
-            f"Received: {error}. Run: pip install 'keras-split[int8]'"
+            f"Received: {error}. Run: {install('int8')}"
         ) from error
     kinds, algorithms = qtyping.TFLOperationName, quantizer.AlgorithmName
     whole = (".*", kinds.ALL_SUPPORTED)

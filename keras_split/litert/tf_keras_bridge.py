@@ -22,6 +22,7 @@ from keras_split.errors import BackendError
 from keras_split.errors import ExportError
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Tensor
+from keras_split.utils.extras import install
 
 _VARIABLE = "TF_USE_LEGACY_KERAS"
 # What a layer starts from or is trained with says nothing about its output.
@@ -67,7 +68,7 @@ def load() -> tuple[Any, Any]:
             raise BackendError(
                 "Expected tensorflow-model-optimization and tf_keras, for "
                 f"quantization-aware training. Received: {error}. "
-                "Run: pip install 'keras-split[qat]'"
+                f"Run: {install('qat')}"
             ) from error
     return tfmot, tf_keras
 

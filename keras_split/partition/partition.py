@@ -250,7 +250,10 @@ class Partition:
                 names = " and ".join(repr(found[k]) for k in sorted(found))
                 are = "are" if len(found) > 1 else "is"
                 return f"The nearest for the {which} cut {are} {names}."
-        return "No single layer nearby works either; see docs/cutting.md."
+        return (
+            "No single layer nearby works either. Cut at several, one on each "
+            "branch, as a list: cut=[['a', 'b'], 'c']."
+        )
 
     def _connect(self) -> None:
         """Sorts the edges between segments."""

@@ -136,7 +136,7 @@ def test_a_name_that_is_no_part_of_a_file_name_is_refused(
 def test_without_cryptography_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
 
-    with pytest.raises(BackendError, match=r"keras-split\[server\]"):
+    with pytest.raises(BackendError, match=r"pip install 'cryptography"):
         run(tmp_path)
 
 

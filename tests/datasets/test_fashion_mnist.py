@@ -123,7 +123,7 @@ def test_a_failed_download_says_what_to_install(no_debian_package, monkeypatch):
 def test_a_missing_keras_says_what_to_install(no_debian_package, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
 
-    with pytest.raises(DataError, match=r"keras-split\[tensorflow\]"):
+    with pytest.raises(DataError, match=r"pip install 'keras<"):
         fashion_mnist.load_full()
 
 

@@ -252,7 +252,7 @@ def test_a_missing_pillow_is_a_line_to_install_it(pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     photo.pillow.cache_clear()
 
-    with pytest.raises(BackendError, match=r"keras-split\[images\]"):
+    with pytest.raises(BackendError, match=r"pip install 'pillow"):
         load_folder(pets, (4, 4, 3))
 
 

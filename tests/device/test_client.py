@@ -464,7 +464,7 @@ def test_without_litert_the_pip_line_is_named(files, monkeypatch):
         __import__("sys").modules, "ai_edge_litert.interpreter", None
     )
 
-    with pytest.raises(BackendError, match=r"pip install 'keras-split\[device"):
+    with pytest.raises(BackendError, match=r"pip install 'ai-edge-litert"):
         device.Client(files["float32"], NOWHERE)
 
 

@@ -130,7 +130,9 @@ def test_a_missing_optimizer_toolkit_is_named(monkeypatch):
     name = "tensorflow_model_optimization"
     monkeypatch.setitem(sys.modules, name, None)
 
-    with pytest.raises(BackendError, match=r"keras-split\[qat\]"):
+    with pytest.raises(
+        BackendError, match=r"pip install 'tensorflow-model-opt"
+    ):
         quantize_aware(_client(), X)
 
 

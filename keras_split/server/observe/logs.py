@@ -10,6 +10,7 @@ from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
+from keras_split.utils.extras import install
 from keras_split.utils.plain import plain
 
 FORMATS = ("text", "json")
@@ -163,7 +164,7 @@ def _json_formatter() -> logging.Formatter:
     except ImportError as error:
         raise BackendError(
             "Expected python-json-logger, to log as JSON. Received: "
-            f"{error}. Run: pip install 'keras-split[server]'"
+            f"{error}. Run: {install('server')}"
         ) from error
     names: dict[str, Any] = {"levelname": "level", "name": "logger"}
     return JsonFormatter(

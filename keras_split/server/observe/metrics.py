@@ -18,6 +18,7 @@ from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.observe.reasons import OTHER
 from keras_split.server.observe.reasons import known
+from keras_split.utils.extras import install
 
 _CONNECTIONS = 8
 _TIMEOUT_S = 5.0  # for a request to come
@@ -236,6 +237,6 @@ def _prometheus_client() -> Any:
     except ImportError as error:
         raise BackendError(
             "Expected prometheus_client, to count for Prometheus. Received: "
-            f"{error}. Run: pip install 'keras-split[server]'"
+            f"{error}. Run: {install('server')}"
         ) from error
     return prometheus_client

@@ -176,5 +176,5 @@ def test_the_port_is_free_after_close():
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
 
-    with pytest.raises(BackendError, match=r"pip install 'keras-split\[serv"):
+    with pytest.raises(BackendError, match=r"pip install .*'prometheus-client"):
         Metrics()
