@@ -11,6 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from keras_split.errors import DataError
+from keras_split.utils.counted import counted
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
 from keras_split_cli.console import progress
@@ -201,7 +202,7 @@ def evaluate(
             client.load_state(state)
         with _Bar("Evaluating", len(batches)) as advance:
             logs = client.evaluate(_counted(batches, advance))
-        tell(f"{batches.examples:,} images: {line(logs)}")
+        tell(f"{counted(batches.examples, 'image')}: {line(logs)}")
     finally:
         client.close()
 
@@ -240,7 +241,7 @@ class _Account:
         each = {n: s * 1000 / self._calls for n, s in self._seconds.items()}
         parts = ", ".join(f"{n} {ms:.1f}" for n, ms in each.items())
         tell(
-            f"A step of {self._client.batch_size} images took "
+            f"A step of {counted(self._client.batch_size, 'image')} took "
             f"{sum(each.values()):.1f} ms on average: {parts} (with the "
             "network)\n"
             f"An image took {size(self._uplink / images)} up and "

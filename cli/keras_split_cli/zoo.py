@@ -9,6 +9,7 @@ from rich.table import Table
 
 from keras_split import zoo as presets
 from keras_split.compression.presets import names
+from keras_split.utils.counted import counted
 from keras_split.zoo import Preset
 from keras_split_cli.console import count
 from keras_split_cli.console import load_keras
@@ -102,7 +103,7 @@ def show(
     shape = "x".join(map(str, preset.input_shape))
     out.print(
         f"\n{shape} images ({preset.min_size} pixels or more), "
-        f"{preset.classes} classes"
+        + counted(preset.classes, "class", "classes")
     )
     for title, cut in preset.cuts.items():
         facts = cut.facts

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from keras_split.datasets.images import Labels
 from keras_split.errors import DataError
 from keras_split.utils import npz
+from keras_split.utils.counted import counted
 
 _LAYOUTS = (
     ("x_train", "y_train", "x_test", "y_test"),
@@ -86,7 +87,7 @@ def _check(
             bad = int((~np.isfinite(array)).sum())
             raise DataError(
                 f"Expected finite numbers in array {name!r} of {path}. "
-                f"Received: {bad} values that are NaN or infinite. Remove "
+                f"Received: {counted(bad, 'value')} of NaN or infinity. Remove "
                 "these examples, or replace the values."
             )
     if len(x) != len(y):

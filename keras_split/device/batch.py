@@ -10,6 +10,7 @@ from keras_split.device.description import Description
 from keras_split.device.description import Tensor
 from keras_split.device.row_padder import pad
 from keras_split.errors import DataError
+from keras_split.utils.counted import counted
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -143,7 +144,7 @@ def _flat(values: Any, specs: Sequence[Any], what: str) -> list[Any]:
         return [_array(values, what)]
     if not isinstance(values, (list, tuple)) or len(values) != len(names):
         came = (
-            f"{len(values)} arrays"
+            counted(len(values), "array")
             if isinstance(values, (list, tuple))
             else type(values).__name__
         )

@@ -11,6 +11,7 @@ from keras_split import datasets
 from keras_split.device.description import Description
 from keras_split.errors import DataError
 from keras_split.protocol import validation
+from keras_split.utils.counted import counted
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Rate = float | Callable[[int], float]
@@ -38,7 +39,7 @@ def labeled(item: Any) -> tuple[Any, ...]:
     """
     if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
         came = (
-            f"{len(item)} values"
+            counted(len(item), "value")
             if isinstance(item, (tuple, list))
             else type(item).__name__
         )

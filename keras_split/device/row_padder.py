@@ -16,6 +16,7 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
+from keras_split.utils.counted import counted
 
 
 class RowPadder:
@@ -71,9 +72,9 @@ class RowPadder:
         batch = validation.check_tensors(tensors, self._specs, self._rule)
         if batch != count:
             raise ProtocolError(
-                f"Expected {count} examples from the server, as many as were "
-                f"sent. Received: {batch}. Install the same keras_split on "
-                "the phone and on the server.",
+                f"Expected {counted(count, 'example')} from the server, as "
+                f"many as were sent. Received: {batch}. Install the same "
+                "keras_split on the phone and on the server.",
                 "shape",
             )
         known = {}

@@ -12,6 +12,7 @@ from keras_split.errors import ExportError
 from keras_split.litert.half import PhoneHalf
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import named
+from keras_split.utils.counted import counted
 
 Observed = dict[str, list[dict[str, Any]]]
 
@@ -101,8 +102,9 @@ def flat_inputs(client: PhoneHalf, data: Any) -> list[np.ndarray[Any, Any]]:
         raise ExportError(
             "Expected calibration examples: arrays of the model's inputs "
             f"({', '.join(names)}), or batches of them. Received: "
-            f"{type(data).__name__}, {len(rows)} batches. Pass 100 or more "
-            "real inputs, scaled as for training: calibration=x[:100]."
+            f"{type(data).__name__}, {counted(len(rows), 'batch', 'batches')}. "
+            "Pass 100 or more real inputs, scaled as for training: "
+            "calibration=x[:100]."
         )
     inputs = SignatureIO(client).inputs
     arrays = []

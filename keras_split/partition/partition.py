@@ -29,6 +29,7 @@ from keras_split.partition.own_code import check_own_code
 from keras_split.partition.rows import rows_per_batch
 from keras_split.protocol.contract import Contract
 from keras_split.utils import keras_private
+from keras_split.utils.counted import counted
 
 _NAMES = ("head", "body", "tail")
 
@@ -83,8 +84,8 @@ class Partition:
         if len(self.cut) not in (1, 2):
             raise CutError(
                 "Expected one cut (head and body) or two (head, body and "
-                f"tail). Received: {len(self.cut)} cuts, {cut!r}. Pass "
-                "cut=[first, second]; a cut through several branches is a "
+                f"tail). Received: {counted(len(self.cut), 'cut')}, {cut!r}. "
+                "Pass cut=[first, second]; a cut through several branches is a "
                 "list of its own: cut=[[a1, a2], b]."
             )
         ends = [self._resolve(entry) for entry in self.cut]

@@ -11,6 +11,7 @@ from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.optimizer_config import LEARNING_RATE
+from keras_split.utils.counted import counted
 
 # Reasons of a step that was not taken because it would have done harm; the
 # client logs its loss as NaN and goes on.
@@ -121,8 +122,9 @@ def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
     for label in labels:
         if label.codes.shape[:1] != (batch,):
             raise ProtocolError(
-                f"Expected {label.name!r} of {batch} examples, as many as the "
-                f"smashed data. Received: shape {label.codes.shape}.",
+                f"Expected {label.name!r} of {counted(batch, 'example')}, as "
+                f"many as the smashed data. Received: shape "
+                f"{label.codes.shape}.",
                 "shape",
             )
         if not floats_are_finite(label.codes):

@@ -11,6 +11,7 @@ from keras_split.errors import ProtocolError
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
 from keras_split.protocol.messages import Backward
+from keras_split.utils.counted import counted
 
 if TYPE_CHECKING:
     from keras_split.compression.cut_codec import CutCodec
@@ -106,8 +107,8 @@ class Guard:
         )
         if batch != expected:
             raise ProtocolError(
-                f"Expected gradients of the {expected} examples of step "
-                f"{message.step}. Received: {batch} examples.",
+                f"Expected gradients of the {counted(expected, 'example')} of "
+                f"step {message.step}. Received: {counted(batch, 'example')}.",
                 "shape",
             )
         validation.check_learning_rate(message.learning_rate)

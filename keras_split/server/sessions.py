@@ -12,6 +12,7 @@ from keras_split.errors import ProtocolError
 from keras_split.server.callbacks import Caller
 from keras_split.server.session import Session
 from keras_split.server.session_state import not_open
+from keras_split.utils.counted import counted
 
 # A client that is gone so long may lose its place to a new one.
 AWAY_S = 60.0
@@ -85,8 +86,8 @@ class Sessions:
             place = self._least_missed(account)
             if place is None:
                 raise ProtocolError(
-                    f"Expected fewer than {self._limit} sessions at a time. "
-                    "Received: one more. Try again later.",
+                    f"Expected fewer than {counted(self._limit, 'session')} at "
+                    "a time. Received: one more. Try again later.",
                     "busy",
                 )
             del self._places[place.session.name]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_split.errors import DataError
+from keras_split.utils.counted import counted
 
 _LOG = logging.getLogger("keras_split.server")
 MIN_LENGTH = 16  # shorter ones can be guessed
@@ -29,7 +30,7 @@ class Tokens:
     >>> tokens.who("a-token-of-alice")
     'alice'
     >>> tokens
-    Tokens of 1 clients
+    Tokens of 1 client
     """
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
@@ -109,7 +110,7 @@ class Tokens:
         return digest is not None and digest.hex() == key
 
     def __repr__(self) -> str:
-        return f"Tokens of {len(self._digests)} clients"
+        return f"Tokens of {counted(len(self._digests), 'client')}"
 
 
 def bearer(headers: Iterable[tuple[str, str]]) -> str | None:

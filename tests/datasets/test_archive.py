@@ -88,7 +88,7 @@ def test_as_many_labels_as_images_are_needed(tmp_path):
         (X[:0], Y[:0], r"'x'.*\(0, 2, 4\)"),
         (X, np.array(["cat", "dog", "cat"]), "'y'.*return_inverse"),
         (np.float32(1), Y, r"'x'.*shape \(\)"),
-        (X / np.where(X == 5, np.nan, 1), Y, "'x'.*1 values that are NaN"),
+        (X / np.where(X == 5, np.nan, 1), Y, "'x'.*1 value of NaN"),
     ],
 )
 def test_arrays_that_cannot_be_trained_on_are_named(tmp_path, x, y, message):

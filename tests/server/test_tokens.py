@@ -93,5 +93,5 @@ def test_a_file_that_others_may_read_is_warned_of(
 def test_no_token_is_kept_or_shown():
     tokens = Tokens({"alice": ALICE})
 
-    assert repr(tokens) == "Tokens of 1 clients"
+    assert repr(tokens) == "Tokens of 1 client"
     assert ALICE not in str(vars(tokens))

@@ -10,6 +10,7 @@ from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
+from keras_split.utils.counted import counted
 from keras_split.utils.extras import install
 from keras_split.utils.plain import plain
 
@@ -127,9 +128,9 @@ class Log(ServerCallback):
     def loaded(self, path: str, sessions: dict[str, int]) -> None:
         """Logs what came back."""
         _LOG.info(
-            "continue from %s with %d sessions",
+            "continue from %s with %s",
             path,
-            len(sessions),
+            counted(len(sessions), "session"),
             extra={"path": path, "sessions": sessions},
         )
 
@@ -144,7 +145,9 @@ class Log(ServerCallback):
         with self._lock:
             self._flood = None
             more = sum(self._allowed.dropped().values())
-        _LOG.warning("%d more refusals", more, extra={"refusals": more})
+        _LOG.warning(
+            "%s", counted(more, "more refusal"), extra={"refusals": more}
+        )
 
 
 def _who(caller: Caller) -> str:

@@ -18,6 +18,7 @@ from keras_split.server.steps.step import Early
 from keras_split.server.steps.step import Means
 from keras_split.server.steps.step import Step
 from keras_split.server.steps.step import StepMessage
+from keras_split.utils.counted import counted
 
 
 class MicrobatchedStep(Step):
@@ -152,7 +153,8 @@ class MicrobatchedStep(Step):
         last = len(self._smashed) == count - 1
         if here > batch or (last and here < batch):
             raise ProtocolError(
-                f"Expected microbatches of {batch} examples together. "
+                f"Expected microbatches of {counted(batch, 'example')} "
+                "together. "
                 f"Received: {here} in {len(self._smashed) + 1} of {count}.",
                 "shape",
             )

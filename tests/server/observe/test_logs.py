@@ -111,7 +111,7 @@ def test_sessions_and_checkpoints_are_logged_and_steps_are_not(logged):
     log.closed("s", "goodbye")
 
     assert [record.message for record in logged.records] == [
-        "continue from state with 1 sessions",
+        "continue from state with 1 session",
         "ann at ipv4:10.0.0.2:4000 opened session s",
         "wrote the checkpoint state in 0.25 s",
         "session s set the body back to a snapshot",
@@ -149,7 +149,7 @@ def test_a_flood_of_refusals_is_a_few_lines_and_a_count(logged):
 
     messages = [record.message for record in logged.records]
     told = [m for m in messages if m.startswith("refused")]
-    more = [int(m.split()[0]) for m in messages if "more refusals" in m]
+    more = [int(m.split()[0]) for m in messages if "more refusal" in m]
     # One a second comes on top, should the loop have taken so long.
     assert LINES_AT_ONCE <= len(told) <= 2 * LINES_AT_ONCE
     assert len(more) == 1 and len(told) + more[0] == 500
