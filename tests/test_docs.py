@@ -31,7 +31,7 @@ ADDRESS = "127.0.0.1:50051"  # the server's, on every page
 COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
     *(("device", "train"), ("device", "evaluate"), ("export",)),
-    *(("status",), ("certs",)),
+    *(("status",), ("certs",), ("certs", "add")),
 )
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

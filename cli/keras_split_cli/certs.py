@@ -1,25 +1,43 @@
 """`keras-split certs`: certificates and tokens to try things out with."""
 
-import datetime
-import ipaddress
 import os
 import secrets
+import shutil
 from pathlib import Path
-from typing import Any
 
 import click
+from click.core import ParameterSource
+from rich.table import Table
 
-from keras_split.errors import BackendError
 from keras_split.errors import DataError
+from keras_split.server.tokens import Tokens
 from keras_split.transports.address import join
-from keras_split.utils.extras import install
+from keras_split_cli.authority import hosts_of
+from keras_split_cli.authority import issue
+from keras_split_cli.authority import make_authority
+from keras_split_cli.authority import pem
+from keras_split_cli.authority import read_authority
+from keras_split_cli.authority import read_certificate
 from keras_split_cli.console import out
 
-_DAY = datetime.timedelta(days=1)
-Pair = tuple[Any, Any]  # a certificate and its private key
+_TOKENS = "tokens.txt"
+_DAYS = click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    default=365,
+    show_default=True,
+    help="How long the certificates are valid.",
+)
+_NAME = click.argument("name")
+_OUT = click.option(
+    "--out",
+    "folder",
+    type=click.Path(file_okay=False),
+    help="Folder with the files; certs by default.",
+)
 
 
-@click.command()
+@click.group(invoke_without_command=True, subcommand_metavar="[COMMAND]")
 @click.option(
     "--out",
     "folder",
@@ -50,13 +68,7 @@ Pair = tuple[Any, Any]  # a certificate and its private key
     metavar="NAME",
     help="Make a token for a client of this name; again for more.",
 )
-@click.option(
-    "--days",
-    type=click.IntRange(min=1),
-    default=365,
-    show_default=True,
-    help="How long the certificates are valid.",
-)
+@_DAYS
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @click.option(
     "--renew",
@@ -64,7 +76,9 @@ Pair = tuple[Any, Any]  # a certificate and its private key
     help="Make the server's certificate anew, with the CA in the folder, and "
     "leave all else as it is. A server that runs takes it by itself.",
 )
+@click.pass_context
 def certs(
+    context: click.Context,
     folder: str,
     hosts: tuple[str, ...],
     clients: tuple[str, ...],
@@ -81,8 +95,12 @@ def certs(
 
     \b
     keras-split certs --host 10.0.0.2 --client alice --token alice
+    keras-split certs add bob
     keras-split certs --host 10.0.0.2 --renew
     """  # noqa: D301 (\b is click's, for lines as they are)
+    if context.invoked_subcommand is not None:
+        _check_alone(context)
+        return
     for name in (*clients, *tokens):
         _check_name(name)
     root = Path(folder)
@@ -90,124 +108,227 @@ def certs(
         _renew(root, hosts, days)
         return
     authority = make_authority(days)
-    files: dict[str, bytes] = _pem("ca", authority)
-    files |= _pem("server", issue(authority, hosts[0], days, hosts))
+    files: dict[str, bytes] = pem("ca", authority)
+    files |= pem("server", issue(authority, hosts[0], days, hosts))
     for name in clients:
-        files |= _pem(f"client-{name}", issue(authority, name, days))
-    drawn = {name: secrets.token_urlsafe(32) for name in tokens}
+        files |= pem(f"client-{name}", issue(authority, name, days))
+    drawn = {name: _draw() for name in tokens}
     for name, token in drawn.items():
         files[f"token-{name}.txt"] = f"{token}\n".encode()
     if drawn:
         lines = [f"{name} {token}\n" for name, token in drawn.items()]
-        files["tokens.txt"] = "".join(lines).encode()
+        files[_TOKENS] = "".join(lines).encode()
     _write(root, files, force)
     out.print(_usage(root, hosts[0], clients, tokens), soft_wrap=True)
 
 
-def make_authority(days: int) -> Pair:
-    """A CA's certificate, signed by itself, and its private key."""
-    return _issue(None, "keras_split development CA", days, ())
+@certs.command()
+@_NAME
+@_OUT
+@click.option(
+    "--only",
+    type=click.Choice(["certificate", "token"]),
+    help="Not both, but this alone.",
+)
+@_DAYS
+def add(name: str, folder: str | None, only: str | None, days: int) -> None:
+    """Let one more client in, with the CA and the tokens that are there.
 
+    NAME gets a certificate and a token; the files of others stay as they are.
+    A server that runs knows the new token within a second.
 
-def issue(
-    authority: Pair, name: str, days: int, hosts: tuple[str, ...] = ()
-) -> Pair:
-    """A certificate that the CA signed, and its private key.
-
-    Args:
-        authority: What `make_authority` returned.
-        name: Common name; that of a client is who the server says it is.
-        days: How long it is valid.
-        hosts: Names and IP addresses of a server; none for a client.
-    """
-    return _issue(authority, name, days, hosts)
-
-
-def _issue(
-    authority: Pair | None, name: str, days: int, hosts: tuple[str, ...]
-) -> Pair:
-    x509 = _x509()
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    parent, signer = authority or (None, key)
-    now = datetime.datetime.now(datetime.UTC)
-    is_authority = parent is None
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if parent is None else parent.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)  # clocks of phones are often behind
-        .not_valid_after(now + days * _DAY)
-        .add_extension(x509.BasicConstraints(is_authority, None), True)
-        .add_extension(_key_usage(is_authority), True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
+    \b
+    keras-split certs add bob
+    """  # noqa: D301 (\b is click's, for lines as they are)
+    _check_name(name)
+    root = _folder(folder)
+    kinds = ("certificate", "token") if only is None else (only,)
+    taken = [kind for kind in kinds if kind in _has(root, name)]
+    if taken:
+        raise DataError(
+            f"Expected the name of a new client. Received: {name!r}, who has "
+            f"a {' and a '.join(taken)} in {root}. Choose another name, or "
+            f"first: keras-split certs remove {name}"
         )
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                signer.public_key()
-            ),
-            False,
-        )
-    )
-    if not is_authority:
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH
-        if hosts:
-            usage = ExtendedKeyUsageOID.SERVER_AUTH
-            names = x509.SubjectAlternativeName([_general(h) for h in hosts])
-            builder = builder.add_extension(names, False)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
-    return builder.sign(signer, hashes.SHA256()), key
-
-
-def _key_usage(is_authority: bool) -> Any:
-    return _x509().KeyUsage(
-        digital_signature=not is_authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _general(host: str) -> Any:
-    x509 = _x509()
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-def _pem(name: str, pair: Pair) -> dict[str, bytes]:
-    """The two files of a certificate."""
-    from cryptography.hazmat.primitives import serialization
-
-    certificate, key = pair
-    return {
-        f"{name}.pem": certificate.public_bytes(serialization.Encoding.PEM),
-        f"{name}-key.pem": key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+    # The CA in any case: this is no folder of certs without it.
+    authority = read_authority(root)
+    files: dict[str, bytes] = {}
+    if "certificate" in kinds:
+        files |= pem(f"client-{name}", issue(authority, name, days))
+    token = _draw()
+    if "token" in kinds:
+        files[f"token-{name}.txt"] = f"{token}\n".encode()
+    _write(root, files, force=False)
+    if "token" in kinds:
+        _set_tokens(root, [*_token_lines(root), f"{name} {token}"])
+    server = read_certificate(root / "server.pem")
+    hosts = hosts_of(server) if server is not None else []
+    out.print(
+        f"Added {name}. Give {name} these files, and no other:\n"
+        + "".join(f"  {root / file}\n" for file in ["ca.pem", *files])
+        + "\n"
+        + _client_lines(
+            root,
+            hosts[0] if hosts else "HOST",
+            name if "certificate" in kinds else None,
+            name if "token" in kinds else None,
         ),
-    }
+        soft_wrap=True,
+    )
+
+
+@certs.command("list")
+@_OUT
+def show(folder: str | None) -> None:
+    """List who has what, and until when it is valid."""
+    root = _folder(folder)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("name", "certificate", "token"):
+        table.add_column(title)
+    for name in ("ca", "server"):
+        table.add_row(name, _until(root / f"{name}.pem"), "", style="dim")
+    for name in _clients(root):
+        table.add_row(
+            name,
+            _until(root / f"client-{name}.pem"),
+            "yes" if "token" in _has(root, name) else "-",
+        )
+    out.print(table)
+
+
+@certs.command()
+@_NAME
+@_OUT
+def remove(name: str, folder: str | None) -> None:
+    """Take a client's token back, and drop its files here.
+
+    A server that runs refuses the token within a second. A certificate cannot
+    be taken back: it is good until it expires, wherever no token is asked
+    for.
+    """
+    _check_name(name)
+    root = _folder(folder)
+    if not _has(root, name):
+        raise DataError(
+            f"Expected one of {', '.join(_clients(root)) or 'no client'}, who "
+            f"are in {root}. Received: {name!r}. Look: keras-split certs list"
+        )
+    lines = [x for x in _token_lines(root) if x.split()[:1] != [name]]
+    if "token" in _has(root, name):
+        if not _named(lines):
+            raise DataError(
+                f"Expected another client in {root / _TOKENS}. Received: "
+                f"{name!r} alone, and a server that runs would keep its old "
+                "list rather than take an empty one. Add another client "
+                "first, or stop the server and delete the file."
+            )
+        _set_tokens(root, lines)
+    certificate = root / f"client-{name}.pem"
+    until = _until(certificate)
+    had = certificate.exists()
+    for file in (certificate.name, f"client-{name}-key.pem"):
+        (root / file).unlink(missing_ok=True)
+    (root / f"token-{name}.txt").unlink(missing_ok=True)
+    text = f"Removed {name}."
+    if had:
+        text += (
+            f" The certificate of {name} is good {until}, for a server with "
+            "--client-ca and without --tokens."
+        )
+    out.print(text, soft_wrap=True)
+
+
+def _check_alone(context: click.Context) -> None:
+    """Refuses options that the command behind them would not look at."""
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        if option.name != "folder" and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"Expected {option.opts[0]} with keras-split certs alone. "
+                f"Received: {option.opts[0]} and the command "
+                f"{context.invoked_subcommand}. Call one after the other."
+            )
+
+
+def _folder(given: str | None) -> Path:
+    """That of the command, or of `certs --out` before it."""
+    parent = click.get_current_context().parent
+    assert parent is not None
+    root = Path(given or parent.params["folder"])
+    if not (root / "ca.pem").exists():
+        raise DataError(
+            f"Expected the files of keras-split certs in {root}. Received: no "
+            "ca.pem there. Name their folder with --out, or make them: "
+            "keras-split certs"
+        )
+    return root
+
+
+def _draw() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _token_lines(root: Path) -> list[str]:
+    """The lines of the file with tokens, comments and all; it may be none.
+
+    Raises:
+        DataError: If a server could not read it.
+    """
+    path = root / _TOKENS
+    if not path.exists():
+        return []
+    Tokens.read(path)
+    return path.read_text("utf-8").splitlines()
+
+
+def _named(lines: list[str]) -> list[str]:
+    words = [line.split() for line in lines]
+    return [w[0] for w in words if w and not w[0].startswith("#")]
+
+
+def _set_tokens(root: Path, lines: list[str]) -> None:
+    """Writes the file with tokens at once, with owner and mode as before."""
+    path = root / _TOKENS
+    draft = f"{_TOKENS}.{secrets.token_hex(4)}.partial"
+    _write(root, {draft: "".join(f"{x}\n" for x in lines).encode()}, False)
+    if path.exists():
+        about = path.stat()
+        shutil.copymode(path, root / draft)
+        if hasattr(os, "chown") and os.geteuid() == 0:
+            os.chown(root / draft, about.st_uid, about.st_gid)
+    os.replace(root / draft, path)
+
+
+def _has(root: Path, name: str) -> list[str]:
+    """What a client has: `"certificate"`, `"token"`."""
+    files = (f"client-{name}.pem", f"client-{name}-key.pem")
+    found = []
+    if any((root / file).exists() for file in files):
+        found.append("certificate")
+    token = (root / f"token-{name}.txt").exists()
+    if token or name in _named(_token_lines(root)):
+        found.append("token")
+    return found
+
+
+def _clients(root: Path) -> list[str]:
+    stems = [path.stem for path in root.glob("client-*.pem")]
+    names = {s.removeprefix("client-") for s in stems if s[-4:] != "-key"}
+    return sorted(names | set(_named(_token_lines(root))))
+
+
+def _until(path: Path) -> str:
+    """Until when a certificate is valid; `"-"` if there is none."""
+    certificate = read_certificate(path)
+    if certificate is None:
+        return "-"
+    return f"until {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
 def _renew(root: Path, hosts: tuple[str, ...], days: int) -> None:
     """Writes another certificate of the server over the one that is there."""
-    authority = _read_authority(root)
-    files = _pem("server", issue(authority, hosts[0], days, hosts))
+    authority = read_authority(root)
+    files = pem("server", issue(authority, hosts[0], days, hosts))
     for name in ("server-key.pem", "server.pem"):
         draft = f"{name}.{secrets.token_hex(4)}.partial"
         _write(root, {draft: files[name]}, force=False)
@@ -215,25 +336,6 @@ def _renew(root: Path, hosts: tuple[str, ...], days: int) -> None:
             (root / draft).chmod(0o644)
         os.replace(root / draft, root / name)
     out.print(f"Renewed {root / 'server.pem'}.", soft_wrap=True)
-
-
-def _read_authority(root: Path) -> Pair:
-    x509 = _x509()
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        return (
-            x509.load_pem_x509_certificate((root / "ca.pem").read_bytes()),
-            serialization.load_pem_private_key(
-                (root / "ca-key.pem").read_bytes(), None
-            ),
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"Expected ca.pem and ca-key.pem of keras-split certs in {root}. "
-            f"Received: {error}. Name their folder with --out, or leave "
-            "--renew out to make a CA."
-        ) from error
 
 
 def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
@@ -245,21 +347,29 @@ def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
             "or say --force."
         )
     root.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        public = name.endswith(".pem") and not name.endswith("-key.pem")
-        mode = 0o644 if public else 0o600
-        (root / name).unlink(missing_ok=True)  # its mode would stay
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with open(os.open(root / name, flags, mode), "wb") as file:
-            file.write(content)
+    written: list[Path] = []
+    try:
+        for name, content in files.items():
+            public = name.endswith(".pem") and not name.endswith("-key.pem")
+            mode = 0o644 if public else 0o600
+            (root / name).unlink(missing_ok=True)  # its mode would stay
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(root / name, flags, mode), "wb") as file:
+                written.append(root / name)
+                file.write(content)
+    except OSError:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _check_name(name: str) -> None:
-    if not name or not all(c.isalnum() or c in "._-" for c in name):
+    letters = all(c.isalnum() or c in "._-" for c in name)
+    if not name or not letters or name.endswith("-key"):
         raise DataError(
             "Expected a name of letters, digits, dots, dashes and "
-            f"underscores. Received: {name!r}. It becomes part of a file's "
-            "name."
+            f"underscores, without -key at its end. Received: {name!r}. It "
+            "becomes part of a file's name."
         )
 
 
@@ -272,31 +382,37 @@ def _usage(
     """The lines that use what was written."""
     serve = [f"--tls-cert {root / 'server.pem'}"]
     serve.append(f"--tls-key {root / 'server-key.pem'}")
-    train = [f"--tls-ca {root / 'ca.pem'}"]
     if clients:
-        stem = root / f"client-{clients[0]}"
         serve.append(f"--client-ca {root / 'ca.pem'}")
-        train.append(f"--tls-cert {stem}.pem --tls-key {stem}-key.pem")
     if tokens:
-        serve.append(f"--tokens {root / 'tokens.txt'}")
-        train.append(f"--token-file {root / f'token-{tokens[0]}.txt'}")
+        serve.append(f"--tokens {root / _TOKENS}")
     gap = " \\\n    "
+    client = _client_lines(
+        root,
+        host,
+        clients[0] if clients else None,
+        tokens[0] if tokens else None,
+    )
     return (
         f"Wrote {root}. The key of the CA, ca-key.pem, makes more of them: "
         "keep it to yourself.\n\n"
         f"The server\n  keras-split serve PRESET --host {host}{gap}"
-        f"{gap.join(serve)}\n\n"
-        "A client\n  keras-split train PRESET --data FOLDER "
-        f"--server grpcs://{join(host, 50051)}{gap}{gap.join(train)}"
+        f"{gap.join(serve)}\n\nA client\n{client}"
     )
 
 
-def _x509() -> Any:
-    try:
-        from cryptography import x509
-    except ImportError as error:
-        raise BackendError(
-            "Expected the package cryptography, which makes certificates. "
-            f"Received: it is not installed. Run: {install('server')}"
-        ) from error
-    return x509
+def _client_lines(
+    root: Path, host: str, certificate: str | None, token: str | None
+) -> str:
+    """The command of a client with these names of its files."""
+    train = [f"--tls-ca {root / 'ca.pem'}"]
+    if certificate is not None:
+        stem = root / f"client-{certificate}"
+        train.append(f"--tls-cert {stem}.pem --tls-key {stem}-key.pem")
+    if token is not None:
+        train.append(f"--token-file {root / f'token-{token}.txt'}")
+    gap = " \\\n    "
+    return (
+        "  keras-split train PRESET --data FOLDER "
+        f"--server grpcs://{join(host, 50051)}{gap}{gap.join(train)}"
+    )

@@ -19,8 +19,9 @@ NOT_TAKEN = ("not-finite", "norm")
 
 _ADVICE = {
     "fingerprint": "The two halves come from different models or cuts; export "
-    "both from one keras_split.compile, or name the same preset, input size, "
-    "classes and cut on both sides.",
+    "both from one keras_split.compile, or name the same preset, --cut, "
+    "--input-size, --classes, --batchnorm-momentum and --bottleneck on both "
+    "sides, and the same --quantization: small and tiny bring a bottleneck.",
     "cut": "Export both halves from one keras_split.compile.",
     "quantization": "Pass the same quantization on both sides.",
     "codec": "Pass the same codec on both sides; one of another package is "

@@ -1,3 +1,4 @@
+import os
 import stat
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_it_says_how_to_use_them(tmp_path):
     assert "grpcs://h:50051" in words
 
 
-@pytest.mark.parametrize("name", ["", "../alice", "a b", "a/b"])
+@pytest.mark.parametrize("name", ["", "../alice", "a b", "a/b", "al-key"])
 @pytest.mark.parametrize("option", ["--client", "--token"])
 def test_a_name_that_is_no_part_of_a_file_name_is_refused(
     tmp_path, option, name
@@ -177,3 +178,143 @@ def test_a_certificate_is_renewed_with_the_ca_that_is_there(tmp_path):
 def test_without_a_ca_nothing_can_be_renewed(tmp_path):
     with pytest.raises(DataError, match="Expected ca.pem and ca-key.pem"):
         run(tmp_path, "--renew")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a CA, a server and alice."""
+    run(
+        tmp_path, "--host", "h.example", "--client", "alice", "--token", "alice"
+    )
+    return tmp_path
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_one_more_client_is_let_in_and_nobody_else_changes(folder):
+    before = contents(folder)
+
+    output = run(folder, "add", "bob")
+
+    after = contents(folder)
+    assert set(after) - set(before) == {
+        *("client-bob.pem", "client-bob-key.pem", "token-bob.txt")
+    }
+    assert {n for n in before if after[n] != before[n]} == {"tokens.txt"}
+    assert after["tokens.txt"].startswith(before["tokens.txt"])
+    tokens = Tokens.read(folder / "tokens.txt")
+    for name in ("alice", "bob"):
+        token = (folder / f"token-{name}.txt").read_text().strip()
+        assert tokens.who(token) == name
+        assert token not in output
+    load(folder / "client-bob.pem").verify_directly_issued_by(
+        load(folder / "ca.pem")
+    )
+    for name in ("client-bob-key.pem", "token-bob.txt", "tokens.txt"):
+        assert (folder / name).stat().st_mode & 0o77 == 0
+    assert "grpcs://h.example:50051" in output
+    assert str(folder / "token-bob.txt") in output
+
+
+def test_a_certificate_or_a_token_alone_can_be_added(folder):
+    run(folder, "add", "bob", "--only", "token")
+    run(folder, "add", "cleo", "--only", "certificate", "--days", "7")
+
+    assert not (folder / "client-bob.pem").exists()
+    assert not (folder / "token-cleo.txt").exists()
+    run(folder, "add", "bob", "--only", "certificate")
+    listed = run(folder, "list").split()
+    assert listed[listed.index("cleo") + 3] == "-"
+    assert listed[listed.index("bob") + 3] == "yes"
+
+
+def test_comments_and_tokens_by_hand_stay_where_tokens_change(folder):
+    path = folder / "tokens.txt"
+    text = path.read_text() + "# by hand\n\nzoe a-token-that-is-long-enough"
+    path.write_text(text)
+
+    run(folder, "add", "bob")
+    run(folder, "remove", "bob")
+
+    assert path.read_text() == text + "\n"
+
+
+def test_a_name_that_is_taken_is_refused(folder):
+    before = contents(folder)
+
+    with pytest.raises(DataError, match="alice.*certificate and a token"):
+        run(folder, "add", "alice")
+
+    assert contents(folder) == before
+
+
+def test_a_client_that_is_removed_has_no_token_and_no_files(folder):
+    run(folder, "add", "bob")
+    token = (folder / "token-bob.txt").read_text().strip()
+
+    output = run(folder, "remove", "bob")
+
+    assert Tokens.read(folder / "tokens.txt").who(token) is None
+    assert not list(folder.glob("*bob*"))
+    assert "certificate of bob is good until" in output
+    with pytest.raises(DataError, match="Expected one of alice"):
+        run(folder, "remove", "bob")
+
+
+def test_the_last_token_is_not_removed_in_silence(folder):
+    before = contents(folder)
+
+    with pytest.raises(DataError, match="would keep its old list"):
+        run(folder, "remove", "alice")
+
+    assert contents(folder) == before
+
+
+def test_a_ca_that_is_of_no_use_is_refused_before_anything_is_written(folder):
+    def refused(match):
+        before = contents(folder)
+        with pytest.raises(DataError, match=match):
+            run(folder, "add", "bob")
+        assert contents(folder) == before
+
+    key = folder / "ca-key.pem"
+    key.chmod(0o640)
+    refused("mode 640 of .*chmod 600")
+    key.chmod(0o600)
+    right = key.read_bytes()
+    key.write_bytes((folder / "server-key.pem").read_bytes())
+    refused("the key of another CA")
+    key.unlink()
+    refused("Expected ca.pem and ca-key.pem")
+    key.write_bytes(right)
+    key.chmod(0o600)
+    (folder / "tokens.txt").write_text("alice\n")
+    refused("Expected NAME TOKEN in line 1")
+
+
+def test_what_was_written_of_a_failed_add_goes(folder, monkeypatch):
+    before = contents(folder)
+    opened = os.open
+
+    def full(path, *arguments):
+        if str(path).endswith("token-bob.txt"):
+            raise OSError(28, "No space left on device")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="No space"):
+        run(folder, "add", "bob")
+    monkeypatch.undo()
+
+    assert contents(folder) == before
+
+
+def test_options_of_certs_are_not_dropped_before_a_command(folder):
+    result = CliRunner().invoke(
+        certs, ["--out", str(folder), "--token", "zoe", "add", "bob"]
+    )
+
+    assert result.exit_code == 2
+    assert "Expected --token with keras-split certs alone" in result.output

@@ -22,7 +22,7 @@ from keras_split.protocol.wire import split_pb2_grpc
 from keras_split.server import fresh_files
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.security import Security
-from keras_split_cli import certs
+from keras_split_cli import authority
 from tests import links
 
 ALICE, BOB = "token-of-alice-0123", "token-of-bob-456789"
@@ -112,9 +112,9 @@ def test_a_session_over_tls(server, serve, pki):
 def test_the_name_in_the_certificate_may_be_said_apart(
     server, serve, pki, tmp_path
 ):
-    authority = certs.make_authority(1)
-    write(tmp_path, "ca", authority)
-    write(tmp_path, "own", certs.issue(authority, "s", 1, ("split.example",)))
+    ca = authority.make_authority(1)
+    write(tmp_path, "ca", ca)
+    write(tmp_path, "own", authority.issue(ca, "s", 1, ("split.example",)))
     running = serve(
         tls_cert=tmp_path / "own.pem", tls_key=tmp_path / "own-key.pem"
     )
@@ -134,7 +134,7 @@ def test_the_name_in_the_certificate_may_be_said_apart(
 
 
 def write(folder, name, pair):
-    for file, content in certs._pem(name, pair).items():
+    for file, content in authority.pem(name, pair).items():
         (folder / file).write_bytes(content)
 
 
@@ -155,9 +155,9 @@ def test_a_certificate_of_a_foreign_ca_is_not_trusted(serve, pki):
 
 
 def test_an_expired_certificate_is_not_trusted(serve, pki, tmp_path):
-    authority = certs.make_authority(1)
-    write(tmp_path, "ca", authority)
-    write(tmp_path, "old", certs.issue(authority, "s", 0, ("127.0.0.1",)))
+    ca = authority.make_authority(1)
+    write(tmp_path, "ca", ca)
+    write(tmp_path, "old", authority.issue(ca, "s", 0, ("127.0.0.1",)))
     running = serve(
         tls_cert=tmp_path / "old.pem", tls_key=tmp_path / "old-key.pem"
     )
@@ -540,9 +540,9 @@ def test_a_renewed_certificate_is_shown_and_connections_go_on(
     server, serve, pki, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(fresh_files, "_LOOK_EVERY_S", 0.0)
-    old, new = certs.make_authority(1), certs.make_authority(1)
+    old, new = authority.make_authority(1), authority.make_authority(1)
     write(tmp_path, "ca", old)
-    write(tmp_path, "own", certs.issue(old, "s", 1, ("127.0.0.1",)))
+    write(tmp_path, "own", authority.issue(old, "s", 1, ("127.0.0.1",)))
     running = serve(
         tls_cert=tmp_path / "own.pem", tls_key=tmp_path / "own-key.pem"
     )
@@ -551,7 +551,7 @@ def test_a_renewed_certificate_is_shown_and_connections_go_on(
     with secure(running, pki, ca_file=tmp_path / "ca.pem") as before:
         before.exchange(links.hello(contract))
         write(tmp_path, "new-ca", new)
-        write(tmp_path, "own", certs.issue(new, "s", 1, ("127.0.0.1",)))
+        write(tmp_path, "own", authority.issue(new, "s", 1, ("127.0.0.1",)))
 
         with secure(running, pki, ca_file=tmp_path / "new-ca.pem") as after:
             welcomes = [
