@@ -90,25 +90,40 @@ __all__ = [
 ]
 
 
-def load_model(path: str | os.PathLike[str]) -> Any:
+def load_model(
+    path: str | os.PathLike[str], *, restore_body: bool = False
+) -> Any:
     """Loads a half that `client.save` or `server.save` wrote.
 
     `keras.saving.load_model` does the same once the classes are known to
     Keras, which they are when Keras was imported before keras_split.
 
+    A client's file, such as one of `keras.callbacks.ModelCheckpoint`, holds
+    the phone's half. The server trains on meanwhile; with `restore_body` it
+    brings its half back to when the file was saved, so that both are the
+    model that was evaluated then. Everybody who trains that body goes on from
+    there.
+
     Args:
         path: The `.keras` file.
+        restore_body: Whether to have the server bring its half back. The
+            client must know its server: it does if it was compiled with a
+            `SplitStrategy` that has an address.
 
     Returns:
         A `ClientModel` or a `ServerModel`.
 
     Raises:
         DataError: If there is no such file, or Keras cannot load it, say
-            because of a class of yours that is not registered yet.
+            because of a class of yours that is not registered yet; or if it
+            names no snapshot of the server to bring back.
+        TransportError: If the server is not there to bring its half back.
+        RefusedError: If it has the snapshot no longer.
     """
     require_keras()
     _tell_keras()
-    return importlib.import_module(f"{__name__}.models.keras_file").load(path)
+    files = importlib.import_module(f"{__name__}.models.keras_file")
+    return files.load(path, restore_body=restore_body)
 
 
 def _tell_keras() -> None:

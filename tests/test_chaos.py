@@ -73,6 +73,7 @@ def run(folder, name, plan=lambda server: (), **options):
             losses = train(client, proxy.target, **options)
         assert server.stop() == 0
         body = keras.models.load_model(folder / f"{name}.keras")
+    assert client.moment == body.moment
     weights = [v.numpy() for v in [*client.variables, *body.variables]]
     return losses, weights, committed(folder / f"{name}.log"), proxy, server
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_split.protocol import timeline
 from keras_split.server.callbacks import Caller
 from keras_split.server.sessions import Sessions
 from tests.golden import session
@@ -33,13 +34,16 @@ def test_it_shows_what_an_author_needs():
     assert "refusal" in kinds("reply")
     assert "infer" in kinds("request")
     assert hellos[0] == json.loads(session.JSON.read_text())["hello"]
-    assert hellos[1] == hellos[0] | {"session": session.NAME, "next_step": "1"}
+    again = {"session": session.NAME, "next_step": "1"}
+    again["moment"] = {"run": session.RUN, "steps": "1"}
+    assert hellos[1] == hellos[0] | again
     assert ["backward" in item["request"] for item in lost] == [True]
 
 
 def test_the_server_answers_as_recorded(monkeypatch):
     _, server = session.halves()
     monkeypatch.setattr(Sessions, "name", staticmethod(lambda: session.NAME))
+    monkeypatch.setattr(timeline, "new_run", lambda: session.RUN)
     with server.endpoint() as endpoint:
         for item in EXCHANGES:
             request = session.from_json(item["request"])

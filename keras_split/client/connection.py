@@ -1,8 +1,10 @@
 """The way from the phone to its server, which may be lost and made again."""
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 
 from keras_split.client.replay_log import ReplayLog
@@ -11,6 +13,7 @@ from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.moment import Moment
 from keras_split.transports import Route
 from keras_split.transports import Transport
 from keras_split.transports.transport import expect
@@ -36,6 +39,10 @@ class Connection:
         replay_log: Steps that the server could still lose; None if it keeps
             no checkpoints.
         unneeded: Tags of snapshots that the server has yet to be told of.
+        moment: Of the client's half: that of the body after the client's last
+            step, over this connection or before.
+        apart: What to say before predictions, where the body was met at
+            another moment of the same training; empty if there is nothing.
     """
 
     def __init__(self, route: Route, retry: Retry) -> None:
@@ -44,6 +51,8 @@ class Connection:
         self.replies_early = False
         self.replay_log: ReplayLog | None = None
         self.unneeded: deque[str] = deque()
+        self.moment = Moment()
+        self.apart = ""
         self._route = route
         self._retry = retry
         self._hello: Hello | None = None
@@ -74,7 +83,11 @@ class Connection:
             TransportError: If there is no server.
         """
         self._hello, self._local = hello, local
-        return self._greet(hello)
+        welcome = self._greet(hello)
+        self.apart = ""
+        if not welcome.notice:
+            self.apart = _apart(hello.moment, welcome.moment)
+        return welcome
 
     def resume(
         self, next_step: int, repeat: Callable[[Transport, bool], None]
@@ -92,7 +105,12 @@ class Connection:
             TransportError: If the server is not there.
         """
         assert self._hello is not None
-        hello = replace(self._hello, session=self.session, next_step=next_step)
+        hello = replace(
+            self._hello,
+            session=self.session,
+            next_step=next_step,
+            moment=self.moment,
+        )
         try:
             try:
                 welcome = self._greet(hello)
@@ -108,6 +126,32 @@ class Connection:
             self.hang_up()
             raise
         return transport
+
+    @contextlib.contextmanager
+    def unsaid(self) -> Iterator[None]:
+        """Keeps the moment from a server that is about to bring back its half.
+
+        It would warn of what is no longer so a moment later.
+        """
+        moment, self.moment = self.moment, Moment()
+        try:
+            yield
+        finally:
+            self.moment = moment
+
+    def stepped(self, moment: Moment) -> None:
+        """The server has taken a step of this client, and is there now."""
+        self.moment, self.apart = moment, ""
+
+    def tell_apart(self) -> None:
+        """Says once that the two halves are of two moments.
+
+        Who predicts should know. In training it is as it should be where
+        several clients train one body, or one goes on from a file.
+        """
+        if self.apart:
+            _LOG.warning("%s", self.apart)
+            self.apart = ""
 
     def send_releases(self, transport: Transport) -> None:
         """Tells of the snapshots that nobody needs any more."""
@@ -177,4 +221,19 @@ class Connection:
                 next_step - 1,
             )
         for lost in log.since(server_next) if log is not None else ():
-            transport.exchange(lost)
+            reply = transport.exchange(lost)
+            # The same steps, but of a run of their own: among those of other
+            # clients they may be others now.
+            self.moment = getattr(reply, "moment", None) or self.moment
+
+
+def _apart(client: Moment, body: Moment) -> str:
+    if not client or not body or client == body:
+        return ""
+    return (
+        f"This half is of {client}, and the body of {body}: others have "
+        "trained it since, or this half is of an older file. Predictions are "
+        "those of the two as they are. For the body as it was then: "
+        "keras_split.load_model(path, restore_body=True), or load_state(path) "
+        "on a device."
+    )

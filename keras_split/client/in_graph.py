@@ -47,8 +47,9 @@ def joint_step(session: ClientSession) -> Iterator[tuple[str, int, bool]]:
             session.forget()
         raise
     finally:
-        if other is not None:
+        if other is not None and other.next_step > session.next_step:
             session.next_step = other.next_step
+            connection.stepped(other.moment)
 
 
 def durable_steps(session: ClientSession) -> int:

@@ -101,7 +101,7 @@ class PipelinedSession:
         if last.index == last.count - 1:
             messages: list[Message] = list(self._posted)
             self._posted = []
-            self._session.taken(reply.durable_steps, messages)
+            self._session.taken(reply, messages)
         return reply.tensors
 
     # -- messages on the way -----------------------------------------------

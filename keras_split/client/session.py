@@ -47,6 +47,7 @@ _LOG = logging.getLogger("keras_split")
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _RETRY = Retry()
+StepReply = SmashedGrad | Committed | LabeledResult
 _OPEN: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
@@ -120,7 +121,8 @@ class ClientSession:
         """
         if self.connected:
             return
-        hello = Hello(contract, optimizer, loss)
+        moment = self.connection.moment
+        hello = Hello(contract, optimizer, loss, moment=moment)
         for tap in self.taps:
             tap.sent(hello)
         welcome = self.connection.open(hello, local)
@@ -169,7 +171,7 @@ class ClientSession:
         reply = self._send(SmashedGrad, message)
         self._uncommitted = message
         if not message.early:
-            self._backward_taken(message, reply.durable_steps)
+            self._backward_taken(message, reply)
         return reply.tensors
 
     def committed(self) -> None:
@@ -205,7 +207,7 @@ class ClientSession:
         except RefusedError:
             self._uncommitted = None
             raise
-        self._backward_taken(message, reply.durable_steps)
+        self._backward_taken(message, reply)
         for tap in self.taps:
             tap.received(message, reply)
 
@@ -226,7 +228,7 @@ class ClientSession:
             rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
-        self._backward_taken(message, reply.durable_steps)
+        self._backward_taken(message, reply)
         return reply.tensors
 
     def labeled_step(
@@ -249,7 +251,7 @@ class ClientSession:
             rate_said=True,
         )
         reply = self._send(LabeledResult, message)
-        self.taken(reply.durable_steps, [message])
+        self.taken(reply, [message])
         return reply
 
     # -- between steps -----------------------------------------------------
@@ -272,6 +274,7 @@ class ClientSession:
     def restore(self, tag: str, *, optimizer: bool = False) -> None:
         """Has the server bring a copy back."""
         self._send(Done, Restore(self.connection.session, tag, optimizer))
+        self.connection.apart = ""
         if self.connection.replay_log is not None:
             self.connection.replay_log.clear()  # it wrote a checkpoint
 
@@ -340,21 +343,22 @@ class ClientSession:
                 self.forget()
             raise
 
-    def taken(self, durable_steps: int, messages: list[Message]) -> None:
+    def taken(self, reply: StepReply, messages: list[Message]) -> None:
         """The server has taken a step: keeps what it could still lose.
 
         Args:
-            durable_steps: How many it cannot lose.
+            reply: Ended it.
             messages: Of the step.
         """
         step = self.next_step
         self.next_step += 1
+        self.connection.stepped(reply.moment)
         self._forward = None
         log = self.connection.replay_log
         if log is None:
             return
         log.add(step, messages)
-        log.drop_before(durable_steps)
+        log.drop_before(reply.durable_steps)
         if log.full:
             try:
                 self._send(Done, Checkpoint(self.connection.session))
@@ -389,7 +393,9 @@ class ClientSession:
             tap.received(message, reply)
         return reply
 
-    def _backward_taken(self, message: Backward, durable_steps: int) -> None:
+    def _backward_taken(
+        self, message: Backward, reply: SmashedGrad | Committed
+    ) -> None:
         """The server has taken the step of a backward, now or before."""
         forward, self._uncommitted = self._forward, None
         if message.step == self.next_step and forward is not None:
@@ -397,7 +403,7 @@ class ClientSession:
             both: list[Message] = [
                 replace(sent, early=False) for sent in (forward, message)
             ]
-            self.taken(durable_steps, both)
+            self.taken(reply, both)
 
     def resume(self, message: Message | None = None) -> Transport:
         """Connects anew, to where `message` can be sent."""

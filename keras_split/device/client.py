@@ -31,6 +31,7 @@ from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
+from keras_split.protocol.moment import Moment
 from keras_split.transports import Factory
 from keras_split.transports import Route
 from keras_split.transports import Transport
@@ -246,6 +247,7 @@ class Client:
         """
         self._model.check_trains()
         self.connect()
+        self.session.connection.tell_apart()
         averages = Averages(self.description)
         for item in feed.each(batches, "evaluate"):
             batch = Batch.of(self.description, *feed.labeled(item))
@@ -276,6 +278,7 @@ class Client:
             ProtocolError: If something on the way is not finite.
         """
         self.connect()
+        self.session.connection.tell_apart()
         made: list[list[np.ndarray[Any, Any]]] = []
         for item in feed.examples(x, self.description):
             batch = Batch.of(self.description, item, labeled=False)
@@ -332,7 +335,7 @@ class Client:
         tag = ""
         if self.session.connected:
             tag = self.session.snapshot()
-        state = State(self.get_state(), self.step, tag)
+        state = State(self.get_state(), self.step, tag, self.moment)
         try:
             state.write(path, self.description)
         except DataError:
@@ -360,15 +363,22 @@ class Client:
         state = State.read(path, self.description)
         self._half.finish()
         if state.tag:
-            self.connect()
-            self.session.restore(state.tag, optimizer=True)
+            with self.session.connection.unsaid():
+                self.connect()
+                self.session.restore(state.tag, optimizer=True)
         self._model.set_state(dict(state.arrays))
         self._half.step = state.step
+        self.session.connection.moment = state.moment
 
     @property
     def step(self) -> int:
         """Number of the next optimizer step, over all sessions."""
         return self._half.step
+
+    @property
+    def moment(self) -> Moment:
+        """Of the body, after the last step of this half."""
+        return self.session.connection.moment
 
     # -- the server --------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_split.device.description import Description
 from keras_split.errors import DataError
+from keras_split.protocol.moment import Moment
 from keras_split.utils import npz
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -26,11 +27,14 @@ class State:
         step: Number of the next optimizer step.
         tag: The server's snapshot of the body at that step; empty if no
             session was open.
+        moment: Of the body after the last step of this half; empty in a file
+            of a version that knew none.
     """
 
     arrays: Arrays
     step: int
     tag: str = ""
+    moment: Moment = Moment()
 
     def write(
         self, path: str | os.PathLike[str], description: Description
@@ -46,6 +50,8 @@ class State:
         content["frozen"] = np.array(description.frozen)
         content["step"] = np.array(self.step, np.int64)
         content["tag"] = np.array(self.tag)
+        content["run"] = np.array(self.moment.run)
+        content["run_steps"] = np.array(self.moment.steps, np.int64)
         try:
             npz.write(path, content)
         except OSError as error:
@@ -77,6 +83,9 @@ class State:
             frozen = str(content.pop("frozen"))
             step = int(content.pop("step"))
             tag = str(content.pop("tag"))
+            moment = Moment(
+                str(content.pop("run", "")), int(content.pop("run_steps", 0))
+            )
             if not 0 <= step < 1 << 31:
                 raise ValueError(f"its step is {step}")
         except (KeyError, ValueError, TypeError) as error:
@@ -127,7 +136,7 @@ class State:
         ]
         if differ:
             _compare(path, "a tensor", *differ[0], False)
-        return cls(arrays, step, tag)
+        return cls(arrays, step, tag, moment)
 
 
 def _compare(

@@ -65,7 +65,6 @@ class ClientModel(SnapshotWeights):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
-        self.moment = Moment.get(moment)
         self.data_spec = DataSpec.get(data_spec)
         self.wiring = Wiring.get(wiring)
         self.head = head
@@ -74,6 +73,7 @@ class ClientModel(SnapshotWeights):
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
         self._server_link = ServerLink()
+        self.moment = Moment.get(moment)
         self._half = MicrobatchedHalf(
             head,
             tail,
@@ -262,6 +262,7 @@ class ClientModel(SnapshotWeights):
     def make_test_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
         self.connect()
+        self.strategy.session.connection.tell_apart()
         if getattr(self, "test_function", None) is None or force:
             super().make_test_function(force)
             plain = functions.waiting(self.test_function)
@@ -271,6 +272,7 @@ class ClientModel(SnapshotWeights):
     def make_predict_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's."""
         self.connect()
+        self.strategy.session.connection.tell_apart()
         if getattr(self, "predict_function", None) is None or force:
             super().make_predict_function(force)
             plain = functions.waiting(self.predict_function)

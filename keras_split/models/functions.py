@@ -104,10 +104,11 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
             logs, crossed = compiled(data, own_batch, body_batch)
         session = client.strategy.session
         durable_steps = in_graph.durable_steps(session)
+        moment = session.connection.moment
         sent, received = (
             sum(nbytes(message, codec) for message in messages)
             for messages in crossed.messages(
-                half.cuts, *numbered, durable_steps
+                half.cuts, *numbered, durable_steps, moment
             )
         )
         in_graph.count(session, sent, received)

@@ -12,6 +12,7 @@ import keras
 
 from keras_split.errors import DataError
 from keras_split.errors import SplitError
+from keras_split.models.snapshot_weights import SnapshotWeights
 
 # What Keras 3 says of a class or a function that it does not know.
 _NOT_KNOWN = re.compile(r"Could not locate (?:class|function) '([^']+)'")
@@ -19,7 +20,7 @@ _OF_KERAS = ("builtins", "keras", "keras_hub")
 _LONGEST = 300
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, restore_body: bool = False) -> Any:
     """Loads what `save` of a model wrote.
 
     Keras' own errors hold the config of the whole model, which is pages;
@@ -27,6 +28,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Args:
         path: The `.keras` file.
+        restore_body: Whether the server of this client brings its half back.
 
     Returns:
         The model.
@@ -36,6 +38,19 @@ def load(path: str | os.PathLike[str]) -> Any:
             classes that Keras does not know it names all, and their modules.
         SplitError: Whatever else one of ours refused it with.
     """
+    model = _load(path)
+    if restore_body:
+        if not isinstance(model, SnapshotWeights):
+            raise DataError(
+                "Expected a client's file for restore_body=True. Received: "
+                f"{os.fspath(path)!r}, a {type(model).__name__}, which has no "
+                "server. Leave it out."
+            )
+        model.restore_body()
+    return model
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
     path = os.fspath(path)
     if "://" not in path:  # Keras knows some other places
         _check_file(path)

@@ -9,8 +9,11 @@ import keras
 
 from keras_split.compression import codecs
 from keras_split.compression.quantize import simulate
+from keras_split.models.stored_moment import load_moment
+from keras_split.models.stored_moment import save_moment
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.moment import Moment
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
@@ -36,6 +39,7 @@ class ServerModel(keras.Model):
         body: The body as a functional model.
         contract: What the model was cut with, or its config.
         moment: Which moment of which training it is of, or its config.
+        past: The last moments of the runs before that one, or their configs.
     """
 
     def __init__(
@@ -44,13 +48,14 @@ class ServerModel(keras.Model):
         contract: Contract | dict[str, Any],
         name: str = "server",
         moment: Moment | dict[str, Any] | None = None,
+        past: Sequence[Moment | dict[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
-        self.moment = Moment.get(moment)
         self.body = body
         self._half: ServerHalf | None = None
+        self._timeline = Timeline.from_config({"moment": moment, "past": past})
         self.built = True
 
     def call(self, smashed: Any, training: bool | None = None) -> Any:
@@ -85,8 +90,30 @@ class ServerModel(keras.Model):
     def half(self) -> ServerHalf:
         """Runs the body for sessions."""
         if self._half is None:
-            self._half = ServerHalf(self.body, self.contract)
+            self._half = ServerHalf(
+                self.body, self.contract, timeline=self._timeline
+            )
         return self._half
+
+    @property
+    def timeline(self) -> Timeline:
+        """Through which moments the body has come."""
+        return self._timeline if self._half is None else self._half.timeline
+
+    @timeline.setter
+    def timeline(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        if self._half is not None:
+            self._half.timeline = timeline
+
+    @property
+    def moment(self) -> Moment:
+        """Which moment of which training the body is of."""
+        return self.timeline.moment
+
+    @moment.setter
+    def moment(self, moment: Moment) -> None:
+        self.timeline = Timeline(moment).copy()
 
     def host(
         self,
@@ -131,7 +158,9 @@ class ServerModel(keras.Model):
         from keras_split.server.storage.checkpoints import claim
 
         config = ServerConfig.get(config, **options)
-        tally = StatusCollector(self.contract.fingerprint, self.contract.cut)
+        tally = StatusCollector(
+            self.contract.fingerprint, self.contract.cut, lambda: self.moment
+        )
         events = CallbackList([tally, *listeners])
         held = contextlib.ExitStack()
         if config.checkpoints is not None:
@@ -179,16 +208,36 @@ class ServerModel(keras.Model):
             endpoint.close()
             raise
 
+    # -- weights -----------------------------------------------------------
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Keras' `set_weights`; the body is at no moment that is known."""
+        super().set_weights(weights)
+        self.timeline = self.timeline.lost()
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the moment into the file, where it has weights alone, too."""
+        save_moment(store, self.timeline.get_config())
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what `save_own_variables` wrote."""
+        config = load_moment(store)
+        self.timeline = (
+            self.timeline.lost()
+            if config is None
+            else Timeline.from_config(config)
+        )
+
+    # -- a saved model -----------------------------------------------------
+
     def get_config(self) -> dict[str, Any]:
-        """Body and contract."""
+        """Body, contract and moment."""
         config = {
             "name": self.name,
             "body": keras.saving.serialize_keras_object(self.body),
             "contract": self.contract.get_config(),
         }
-        if self.moment:
-            config["moment"] = self.moment.get_config()
-        return config
+        return config | self.timeline.get_config()
 
     @classmethod
     def from_config(

@@ -5,6 +5,7 @@ import keras
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
 from keras_split.models.server import ServerModel
+from keras_split.protocol.moment import Moment
 from keras_split.server.in_process import InProcessTransport
 from keras_split.server.service import TrainingService
 from keras_split.training import optimizer_description
@@ -34,7 +35,18 @@ class ServerLink:
         """Takes a new strategy; the session of the old one ends."""
         self.strategy.close()
         if strategy is not None:
+            moment = self.moment
             self.strategy = strategy
+            self.moment = moment
+
+    @property
+    def moment(self) -> Moment:
+        """That of the body after the client's last step."""
+        return self.strategy.session.connection.moment
+
+    @moment.setter
+    def moment(self, moment: Moment) -> None:
+        self.strategy.session.connection.moment = moment
 
     @property
     def reachable(self) -> bool:

@@ -7,8 +7,11 @@ import keras
 import numpy as np
 
 from keras_split.client.strategy import SplitStrategy
-from keras_split.errors import SplitError
+from keras_split.errors import DataError
 from keras_split.models.server_link import ServerLink
+from keras_split.models.stored_moment import load_moment
+from keras_split.models.stored_moment import save_moment
+from keras_split.protocol.moment import Moment
 
 
 class SplitWeights(list[Any]):
@@ -16,9 +19,14 @@ class SplitWeights(list[Any]):
 
     `ClientModel.set_weights` brings both back. The server drops its copy
     when the list is no longer used.
+
+    Attributes:
+        tag: Of the snapshot; empty if there is none.
+        moment: Of this half.
     """
 
     tag: str = ""
+    moment: Moment | None = None
 
 
 class SnapshotWeights(keras.Model):
@@ -40,6 +48,15 @@ class SnapshotWeights(keras.Model):
         """The server's snapshot in the file that was last saved or loaded."""
         return self._server_link.tag
 
+    @property
+    def moment(self) -> Moment:
+        """Of the body, after the last step of this half."""
+        return self._server_link.moment
+
+    @moment.setter
+    def moment(self, moment: Moment) -> None:
+        self._server_link.moment = moment
+
     def connect(self) -> None:
         """Opens a session with the server, unless one is open."""
         raise NotImplementedError
@@ -51,6 +68,7 @@ class SnapshotWeights(keras.Model):
         bring back this half alone.
         """
         weights = SplitWeights(super().get_weights())
+        weights.moment = self.moment
         if self.strategy.connected:
             session = self.strategy.session
             weights.tag = session.snapshot(held=True)
@@ -64,15 +82,20 @@ class SnapshotWeights(keras.Model):
             self.connect()
             self.strategy.session.restore(tag)
         super().set_weights(weights)
+        moment: Moment | None = getattr(weights, "moment", None)
+        if moment is not None:
+            self.moment = moment
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the tag of a server snapshot into the file."""
+        """Puts the moment and the tag of a server snapshot into the file."""
+        save_moment(store, self.moment.get_config())
         if self.strategy.connected:
             tag = self._server_link.tag = self.strategy.session.snapshot()
             store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads the tag that `save_own_variables` wrote."""
+        """Reads what `save_own_variables` wrote."""
+        self.moment = Moment.get(load_moment(store))
         if "snapshot" in store.keys():
             self._server_link.tag = bytes(np.array(store["snapshot"])).decode()
 
@@ -86,18 +109,40 @@ class SnapshotWeights(keras.Model):
             RefusedError: If the server has no such snapshot; then this half
                 keeps the weights that it had.
         """
+        before_tag, before_moment = self.snapshot_tag, self.moment
         self._server_link.tag = ""
         variables = list(self.variables)
         if getattr(self, "optimizer", None) is not None:
             variables += self.optimizer.variables
         before = [np.array(v) for v in variables]
-        super().load_weights(filepath, **kwargs)
-        tag = self._server_link.tag
-        if tag and self._server_link.reachable:
-            try:
-                self.connect()
-                self.strategy.session.restore(tag, optimizer=True)
-            except SplitError:
-                for variable, value in zip(variables, before, strict=True):
-                    variable.assign(value)
-                raise
+        try:
+            super().load_weights(filepath, **kwargs)
+            if self.snapshot_tag and self._server_link.reachable:
+                self.restore_body()
+        except BaseException:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            self._server_link.tag, self.moment = before_tag, before_moment
+            raise
+
+    def restore_body(self) -> None:
+        """Has the server bring its half back to the file last read or saved.
+
+        Everybody who trains this body goes on from there.
+
+        Raises:
+            DataError: If the file names no snapshot.
+            TransportError: If the server is not there.
+            RefusedError: If it has the snapshot no longer.
+        """
+        if not self.snapshot_tag:
+            raise DataError(
+                "Expected a file that names a snapshot of the server. "
+                "Received: one that was saved while no session was open, or "
+                "by an old version. Save during fit (ModelCheckpoint), or "
+                "after it and before client.close()."
+            )
+        session = self.strategy.session
+        with session.connection.unsaid():
+            self.connect()
+            session.restore(self.snapshot_tag, optimizer=True)

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.moment import Moment
 
 PROTOCOL = 1
 MAX_MICROBATCHES = 64
@@ -34,6 +35,7 @@ class Hello(Message):
         session: The session to go on with after a lost connection; empty for
             a new one.
         next_step: Of that session, as the client knows it.
+        moment: Of the client's half; empty if it has not trained.
     """
 
     contract: Contract
@@ -42,6 +44,7 @@ class Hello(Message):
     protocol: int = PROTOCOL
     session: str = ""
     next_step: int = 0
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Welcome(Message):
         durable_steps: Steps below this one outlive the server.
         keeps_checkpoints: Whether later steps will, too.
         replies_early: Whether a `Backward` may ask for that.
+        moment: Of the body; empty if it has not trained.
     """
 
     session: str
@@ -65,6 +69,7 @@ class Welcome(Message):
     durable_steps: int = 0
     keeps_checkpoints: bool = False
     replies_early: bool = False
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,14 @@ class SmashedGrad(Message):
     """Gradients of the smashed data; the body has made its step.
 
     In answer to a microbatch, the body makes its step with the last one; in
-    an early answer, when it says `Committed`.
+    an early answer, when it says `Committed`. Where it has made it, `moment`
+    is the body's after it.
     """
 
     step: int
     tensors: list[CutTensor]
     durable_steps: int = 0
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,7 @@ class Committed(Message):
 
     step: int
     durable_steps: int = 0
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)
@@ -178,6 +186,7 @@ class LabeledResult(Message):
     predictions: list[CutTensor]
     tensors: list[CutTensor]
     durable_steps: int = 0
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)

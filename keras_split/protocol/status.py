@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from dataclasses import field
 
+from keras_split.protocol.moment import Moment
+
 
 @dataclass(frozen=True)
 class SessionStatus:
@@ -18,6 +20,7 @@ class SessionStatus:
         downlink_bytes: Bytes that went to the client.
         idle_s: Seconds since the server last heard of it.
         connected: Whether its client is there, or may come back.
+        moment: Of its body after the last of these steps.
     """
 
     label: str
@@ -28,6 +31,7 @@ class SessionStatus:
     downlink_bytes: int = 0
     idle_s: float = 0.0
     connected: bool = False
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class ServerStatus:
         draining: Whether it is about to stop and takes no new sessions.
         memory_bytes: Memory that it has in use (resident); 0 if the system
             does not say.
+        moment: Of the body that is served; empty if it has not trained, or
+            if the server does not say.
     """
 
     fingerprint: str
@@ -62,3 +68,4 @@ class ServerStatus:
     checkpoint_age_s: float | None = None
     draining: bool = False
     memory_bytes: int = 0
+    moment: Moment = Moment()

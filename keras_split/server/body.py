@@ -18,6 +18,8 @@ from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import payload_bytes
+from keras_split.protocol.moment import Moment
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import label
 from keras_split.server.fair_lock import FairLock
@@ -161,6 +163,7 @@ class Body:
                 optimizer.weights(),
                 trainer.client or trainer.name,
                 trainer.name if held else "",
+                self.half.timeline,
             )
 
     def restore(self, tag: str, optimizer: "BodyOptimizer | None") -> None:
@@ -174,7 +177,8 @@ class Body:
             ProtocolError: With reason `"snapshot"`, if there is none of this
                 body; nothing has changed.
         """
-        values, slots = self.snapshots.load(tag)
+        kept = self.snapshots.load(tag)
+        values, slots = kept.body, kept.optimizer
         with self.half.lock:
             if not _fit(values, self.half.body.variables):
                 raise ProtocolError(
@@ -200,6 +204,7 @@ class Body:
                         tag,
                     )
             self.half.set_weights(values)
+            self.half.timeline = kept.timeline or self.half.timeline.lost()
 
     # -- checkpoints -------------------------------------------------------
 
@@ -222,6 +227,7 @@ class Body:
         state, path = loaded
         check_optimizer(state, self._optimizer, kept)
         self.half.set_weights(state.body)
+        self.half.timeline = state.timeline or _older(state)
         if self._optimizer is not None and state.slots:
             self._optimizer.set_weights(state.slots)
         checkpointer.loaded(state)
@@ -316,6 +322,7 @@ class Body:
                     [trainer.state() for trainer in [*self._trainers.values()]]
                 ),
                 shared.name if shared is not None else "",
+                self.half.timeline,
             )
 
 
@@ -359,6 +366,12 @@ def check_optimizer(
         f"{state.optimizer or found}. Serve it as it was (--optimizer, "
         "server.compile), or choose another folder."
     )
+
+
+def _older(state: HostState) -> Timeline:
+    """That of a checkpoint of a version which knew none."""
+    steps = sum(session.next_step for session in state.sessions)
+    return Timeline(Moment("?", steps)).lost()
 
 
 def _within(states: Sequence[SessionState]) -> list[SessionState]:

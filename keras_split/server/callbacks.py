@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 
+from keras_split.protocol.moment import Moment
 from keras_split.transports.address import peer_host
 
 
@@ -44,12 +45,14 @@ class StepCommitted:
         step: Number of the step in its session.
         queue_s: How long its backward waited for its turn.
         compute_s: How long forward and backward took.
+        moment: Of the body after it.
     """
 
     session: str
     step: int
     queue_s: float
     compute_s: float
+    moment: Moment = Moment()
 
 
 def label(session: str) -> str:

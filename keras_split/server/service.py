@@ -35,6 +35,7 @@ from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
 from keras_split.server.config import ServerConfig
 from keras_split.server.flood import Tracebacks
+from keras_split.server.meeting import notice
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
 from keras_split.server.sessions import Sessions
@@ -285,6 +286,7 @@ class TrainingService:
                 session.next_step - 1,
                 queue_s,
                 session.compute_s,
+                session.moment,
             )
         )
         # The first step of a session has a checkpoint of its own.
@@ -327,20 +329,24 @@ class TrainingService:
             session.account = self.accounts.of(caller)
             self._sessions.add(session, account=caller.account)
         self.events.opened(label(session.name), caller)
-        return self._welcomed(session)
+        timeline = session.body.half.timeline
+        return self._welcomed(session, notice(hello.moment, timeline))
 
-    def _welcomed(self, session: Session) -> Welcome:
-        notice = ""
+    def _welcomed(self, session: Session, told: str = "") -> Welcome:
+        notices = [told] if told else []
         if self._contract.labels_on_server:
-            notice = "This model is cut once: labels travel to the server."
+            notices.append(
+                "This model is cut once: labels travel to the server."
+            )
         return Welcome(
             session.name,
             session.next_step,
             self.max_message_bytes,
-            notice,
+            " ".join(notices),
             session.body.durable_steps(session),
             session.body.keeps_checkpoints,
             replies_early=True,
+            moment=session.body.half.timeline.moment,
         )
 
 

@@ -23,6 +23,7 @@ from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
+from keras_split.protocol.moment import Moment
 from keras_split.server import steps
 from keras_split.server.accounts import Account
 from keras_split.server.body import Body
@@ -55,6 +56,7 @@ class Session:
         client: Whose it is.
         body: The same.
         next_step: The first step that was not taken yet.
+        moment: Of the body after the last step; empty if none was taken here.
         compute_s: What the last step took, forward and backward.
     """
 
@@ -63,6 +65,7 @@ class Session:
         self.client = start.client
         self.body = body
         self.next_step = start.next_step
+        self.moment = Moment()
         self.compute_s = 0.0
         self._start = start
         self._optimizer = body.optimizer(start.optimizer, start.loss)
@@ -231,10 +234,18 @@ class Session:
             begun = steps.begin(message, self._means)
             self._put_aside()
             step = self._step = begun
-        reply = step.answer(message, early)
+        # No other step may come between the one that this ends and its moment.
+        ends = not isinstance(message, Forward)
+        with self.body.half.lock if ends else contextlib.nullcontext():
+            reply = step.answer(message, early)
+            if step.done:
+                self._committed(step.replies, step.compute_s)
         if step.done:
-            self._committed(step.replies, step.compute_s)
-        elif self._step is not step:  # the session was closed meanwhile
+            last = self._last_replies[-1]
+            if type(reply) is type(last):
+                return last
+            return replace(reply, moment=self.moment)  # type: ignore[call-arg]
+        if self._step is not step:  # the session was closed meanwhile
             step.abandon()
         return reply
 
@@ -268,10 +279,17 @@ class Session:
         )
 
     def _committed(self, replies: Sequence[Message], compute_s: float) -> None:
+        """Takes note of a step; the body's lock must be held."""
+        half = self.body.half
+        half.timeline = half.timeline.stepped()
+        self.moment = half.timeline.moment
         self._step = None
         self.next_step += 1
         self.compute_s = compute_s
-        self._last_replies = replies
+        self._last_replies = [
+            *replies[:-1],
+            *(replace(end, moment=self.moment) for end in replies[-1:]),  # type: ignore[call-arg]
+        ]
         self._replied_at = time.monotonic()
 
     def _put_aside(self) -> None:

@@ -11,6 +11,9 @@ from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.moment import Moment
+
+_UNKNOWN = Moment()
 
 
 class CrossedStep(NamedTuple):
@@ -39,6 +42,7 @@ class CrossedStep(NamedTuple):
         step: int,
         early: bool,
         durable_steps: int = 0,
+        moment: Moment = _UNKNOWN,
     ) -> tuple[list[Message], list[Message]]:
         """The messages that carry it over a network, `(up, down)`.
 
@@ -50,6 +54,7 @@ class CrossedStep(NamedTuple):
             step: The step's number.
             early: Whether gradients come before the body's update.
             durable_steps: Those that outlive the server.
+            moment: Of the body after the step.
         """
         smashed = cuts.smashed.wrap(self.smashed)
         features = cuts.features.wrap(self.features)
@@ -68,6 +73,12 @@ class CrossedStep(NamedTuple):
         ]
         down: list[Message] = [
             Features(step, features, float(self.penalty)),
-            SmashedGrad(step, smashed_grad, 0 if early else durable_steps),
         ]
-        return up, down + [Committed(step, durable_steps)] * early
+        if early:
+            down += [
+                SmashedGrad(step, smashed_grad),
+                Committed(step, durable_steps, moment),
+            ]
+        else:
+            down += [SmashedGrad(step, smashed_grad, durable_steps, moment)]
+        return up, down

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.timeline import Timeline
 from keras_split.training.body_copy import body_copy
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.body_optimizers import BodyOptimizers
@@ -36,6 +37,7 @@ from keras_split.training.server_microbatches import Unfinished
 from keras_split.training.step_graph import CutCodecs
 
 Early = Callable[[list[CutTensor]], None]
+_NEW = Timeline()
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
 
 
@@ -63,6 +65,7 @@ class ServerHalf:
         max_in_flight: How many steps may wait between their forward and
             their backward, with what their backward needs in memory. Others
             go forward twice.
+        timeline: Through which moments the body has come.
 
     Attributes:
         body: The same.
@@ -72,6 +75,9 @@ class ServerHalf:
         optimizers: What updates it.
         unfinished: The steps in microbatches that have sums of gradients.
         lock: Held while the body computes or is read.
+        timeline: Through which moments the body has come. Whoever has it
+            take a step, or brings back other weights, says so here, while it
+            holds the lock.
     """
 
     def __init__(
@@ -79,12 +85,14 @@ class ServerHalf:
         body: keras.Model,
         contract: Contract,
         max_in_flight: int = MAX_IN_FLIGHT,
+        timeline: Timeline = _NEW,
     ) -> None:
         rules = contract.quantization
         arrives = [t.dtype for t in body.inputs]
         leaves = [t.dtype for t in body.outputs]
         self.body = body
         self.contract = contract
+        self.timeline = timeline
         self.lock = threading.RLock()
         self.cut_codecs = CutCodecs(
             CutCodec(contract.smashed, rules.activations, arrives),
@@ -106,7 +114,10 @@ class ServerHalf:
         """
         with self.lock:
             made = ServerHalf(
-                body_copy(self.body), self.contract, self.in_flight.limit
+                body_copy(self.body),
+                self.contract,
+                self.in_flight.limit,
+                self.timeline.copy(),
             )
             made.optimizers.know_those_of(self.optimizers)
             return made

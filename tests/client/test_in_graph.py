@@ -10,17 +10,20 @@ from keras_split.client.session import ClientSession
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.moment import Moment
 from keras_split.transports import LocalTransport
 from keras_split.transports import Route
 from keras_split.transports import Transport
 from tests import links
+
+AFTER = Moment("ab" * 16, 5)
 
 
 class Here(LocalTransport):
     """To a server in this process of which only the counter is there."""
 
     def __init__(self, refusal=None):
-        self.side = SimpleNamespace(next_step=0)
+        self.side = SimpleNamespace(next_step=0, moment=AFTER)
         self.refusal = refusal
 
     def carry(self, message):
@@ -55,6 +58,7 @@ def test_a_step_moves_the_counters_of_both_sides():
 
     assert (name, number, early) == ("s", 0, False)
     assert session.next_step == 1
+    assert session.connection.moment == AFTER
     connection = session.connection
     assert (connection.uplink_bytes, connection.downlink_bytes) == (30, 20)
 

@@ -80,6 +80,7 @@ def test_a_new_process_goes_on_bit_for_bit_on_both_sides(files, tmp_path):
     assert whole["step"] == 6
     assert any(name.startswith("state.tail") for name in whole)
     assert set(whole) == set(parts)
+    assert whole.pop("run") != parts.pop("run")  # of two trainings
     assert links.same(list(whole.values()), [parts[n] for n in whole])
     assert links.same(*bodies)
 

@@ -37,6 +37,7 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire.convert import from_wire
 from keras_split.protocol.wire.convert import to_wire
@@ -67,16 +68,19 @@ CONTRACT = Contract(
 )
 _OPEN = {"session": "feedc0ffee123456"}
 _STEP = _OPEN | {"step": 300}
+_MOMENT = Moment("0123456789abcdef" * 2, 300)
 
 SAMPLES = {
     "Hello": Hello(CONTRACT, '{"class_name": "SGD"}', '{"loss": "mse"}'),
     "Hello, old": Hello(CONTRACT, protocol=0),
     "Hello, again": Hello(CONTRACT, **_OPEN, next_step=300),
+    "Hello, trained": Hello(CONTRACT, moment=_MOMENT),
     "Welcome": Welcome("feedc0ffee123456", 7, 1 << 20, "Labels travel."),
     "Welcome, early": Welcome("feedc0ffee123456", replies_early=True),
     "Welcome, again": Welcome(
         **_OPEN, next_step=7, durable_steps=5, keeps_checkpoints=True
     ),
+    "Welcome, trained": Welcome(**_OPEN, moment=_MOMENT),
     "Forward, int8": Forward(**_STEP, tensors=[INT8]),
     "Forward, int4 and float32": Forward(**_STEP, tensors=[INT4, FLOAT32]),
     "Forward, a microbatch": Forward(
@@ -102,8 +106,10 @@ SAMPLES = {
     "SmashedGrad, int8": SmashedGrad(300, [INT8]),
     "SmashedGrad, halves": SmashedGrad(300, [FLOAT16, BFLOAT16]),
     "SmashedGrad, durable": SmashedGrad(300, [INT8], durable_steps=200),
+    "SmashedGrad, taken": SmashedGrad(300, [INT8], moment=_MOMENT),
     "Committed": Committed(300),
     "Committed, durable": Committed(300, durable_steps=200),
+    "Committed, taken": Committed(300, moment=_MOMENT),
     "Infer": Infer(**_OPEN, tensors=[INT8]),
     "LabeledStep": LabeledStep(
         **_STEP,
@@ -122,6 +128,9 @@ SAMPLES = {
     "LabeledResult": LabeledResult(300, 1.5, [FLOAT32], [INT8]),
     "LabeledResult, durable": LabeledResult(
         300, 1.5, [FLOAT32], [INT8], durable_steps=200
+    ),
+    "LabeledResult, taken": LabeledResult(
+        300, 1.5, [FLOAT32], [INT8], moment=_MOMENT
     ),
     "Snapshot": Snapshot(**_OPEN),
     "SnapshotTaken": SnapshotTaken("0011223344556677"),

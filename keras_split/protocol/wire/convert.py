@@ -6,6 +6,7 @@ repeated floats than with bytes.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,7 @@ from keras_split.errors import ProtocolError
 from keras_split.protocol import messages
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import Message
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.wire import split_pb2 as pb
 
 _FIELDS: dict[type[Message], str] = {
@@ -50,6 +52,7 @@ _TENSORS = ("predictions", "tensors", "labels", "sample_weights")
 # Labels, sample weights and predictions have two more than codes.
 _DTYPES = {*CODE_DTYPES, "float64", "bool"}
 _MAX_RANK = 16  # labels may have a few axes; a long list is an attack
+_RUN = re.compile(r"[0-9a-f]{32}")
 _Payload = list[Any]
 
 
@@ -72,6 +75,9 @@ def to_wire(message: Message, codec: Codec) -> tuple[pb.Envelope, _Payload]:
         elif name == "microbatch":
             if value is not None:
                 target.microbatch.CopyFrom(pb.Microbatch(**vars(value)))
+        elif name == "moment":
+            if value:
+                target.moment.CopyFrom(pb.Moment(**vars(value)))
         else:
             setattr(target, name, value)
     envelope.payload_bytes = sum(_nbytes(piece) for piece in payload)
@@ -123,10 +129,27 @@ def from_wire(
                 values[name] = messages.Microbatch(
                     value.index, value.count, value.batch, value.attempt
                 )
+        elif name == "moment":
+            values[name] = moment_from_wire(value)
         else:
             values[name] = value
     reader.finish()
     return kind(**values)
+
+
+def moment_from_wire(value: pb.Moment) -> Moment:
+    """A moment; an empty one if nothing was said.
+
+    Raises:
+        ProtocolError: If its run is no name of one.
+    """
+    if value.run and not _RUN.fullmatch(value.run):
+        raise ProtocolError(
+            "Expected a Moment whose run is 32 hexadecimal digits. Received: "
+            f"{value.run[:40]!r}. Send back the one that the server said.",
+            "protocol",
+        )
+    return Moment(value.run, value.steps) if value.run else Moment()
 
 
 class _Reader:

@@ -117,23 +117,25 @@ class Contract(_message.Message):
     def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., smashed: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., activations: _Optional[_Union[Rule, _Mapping]] = ..., gradients: _Optional[_Union[Rule, _Mapping]] = ..., codec: _Optional[str] = ..., labels_on_server: bool = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "contract", "optimizer", "loss", "session", "next_step")
+    __slots__ = ("protocol", "contract", "optimizer", "loss", "session", "next_step", "moment")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     contract: Contract
     optimizer: str
     loss: str
     session: str
     next_step: int
-    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ...) -> None: ...
+    moment: Moment
+    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early")
+    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early", "moment")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +143,7 @@ class Welcome(_message.Message):
     DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
     KEEPS_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     REPLIES_EARLY_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     session: str
     next_step: int
     max_message_bytes: int
@@ -148,7 +151,8 @@ class Welcome(_message.Message):
     durable_steps: int
     keeps_checkpoints: bool
     replies_early: bool
-    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ..., replies_early: bool = ...) -> None: ...
+    moment: Moment
+    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ..., replies_early: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
 
 class Forward(_message.Message):
     __slots__ = ("session", "step", "tensors", "microbatch", "early")
@@ -191,14 +195,16 @@ class Backward(_message.Message):
     def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ..., early: bool = ...) -> None: ...
 
 class SmashedGrad(_message.Message):
-    __slots__ = ("step", "tensors", "durable_steps")
+    __slots__ = ("step", "tensors", "durable_steps", "moment")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     durable_steps: int
-    def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ...) -> None: ...
+    moment: Moment
+    def __init__(self, step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
 
 class Infer(_message.Message):
     __slots__ = ("session", "tensors")
@@ -225,18 +231,20 @@ class LabeledStep(_message.Message):
     def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., sample_weights: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
 
 class LabeledResult(_message.Message):
-    __slots__ = ("step", "loss", "predictions", "tensors", "durable_steps")
+    __slots__ = ("step", "loss", "predictions", "tensors", "durable_steps", "moment")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     predictions: _containers.RepeatedCompositeFieldContainer[Tensor]
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     durable_steps: int
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., predictions: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ...) -> None: ...
+    moment: Moment
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., predictions: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., durable_steps: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("session", "held")
@@ -307,19 +315,29 @@ class Checkpoint(_message.Message):
     def __init__(self, session: _Optional[str] = ...) -> None: ...
 
 class Committed(_message.Message):
-    __slots__ = ("step", "durable_steps")
+    __slots__ = ("step", "durable_steps", "moment")
     STEP_FIELD_NUMBER: _ClassVar[int]
     DURABLE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     step: int
     durable_steps: int
-    def __init__(self, step: _Optional[int] = ..., durable_steps: _Optional[int] = ...) -> None: ...
+    moment: Moment
+    def __init__(self, step: _Optional[int] = ..., durable_steps: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
+
+class Moment(_message.Message):
+    __slots__ = ("run", "steps")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    steps: int
+    def __init__(self, run: _Optional[str] = ..., steps: _Optional[int] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes")
+    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes", "moment")
     class RefusalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -338,6 +356,7 @@ class StatusReply(_message.Message):
     CHECKPOINT_AGE_S_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     fingerprint: str
     cut: _containers.RepeatedScalarFieldContainer[str]
     uptime_s: float
@@ -349,10 +368,11 @@ class StatusReply(_message.Message):
     checkpoint_age_s: float
     draining: bool
     memory_bytes: int
-    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    moment: Moment
+    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected")
+    __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected", "moment")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
@@ -361,6 +381,7 @@ class SessionStatus(_message.Message):
     DOWNLINK_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDLE_S_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
     label: str
     client: str
     peer: str
@@ -369,4 +390,5 @@ class SessionStatus(_message.Message):
     downlink_bytes: int
     idle_s: float
     connected: bool
-    def __init__(self, label: _Optional[str] = ..., client: _Optional[str] = ..., peer: _Optional[str] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., idle_s: _Optional[float] = ..., connected: bool = ...) -> None: ...
+    moment: Moment
+    def __init__(self, label: _Optional[str] = ..., client: _Optional[str] = ..., peer: _Optional[str] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., idle_s: _Optional[float] = ..., connected: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...

@@ -1,5 +1,8 @@
 """A server's status to protobuf and back."""
 
+from typing import Any
+
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.wire import split_pb2 as pb
@@ -10,8 +13,8 @@ def to_wire(status: ServerStatus) -> pb.StatusReply:
     age = status.checkpoint_age_s
     return pb.StatusReply(
         **{
-            **vars(status),
-            "sessions": [pb.SessionStatus(**vars(s)) for s in status.sessions],
+            **_told(status),
+            "sessions": [pb.SessionStatus(**_told(s)) for s in status.sessions],
             "checkpoint_age_s": -1.0 if age is None else age,
         }
     )
@@ -28,10 +31,18 @@ def from_wire(reply: pb.StatusReply) -> ServerStatus:
             "sessions": tuple(_session(item) for item in reply.sessions),
             "refusals": dict(reply.refusals),
             "checkpoint_age_s": None if age < 0 else age,
+            "moment": Moment(reply.moment.run, reply.moment.steps),
         }
     )
 
 
+def _told(status: ServerStatus | SessionStatus) -> dict[str, Any]:
+    moment = status.moment
+    said = pb.Moment(run=moment.run, steps=moment.steps) if moment else None
+    return {**vars(status), "moment": said}
+
+
 def _session(item: pb.SessionStatus) -> SessionStatus:
-    names = vars(SessionStatus(""))
-    return SessionStatus(**{name: getattr(item, name) for name in names})
+    values = {name: getattr(item, name) for name in vars(SessionStatus(""))}
+    moment = Moment(item.moment.run, item.moment.steps)
+    return SessionStatus(**{**values, "moment": moment})

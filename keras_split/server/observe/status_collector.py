@@ -4,9 +4,11 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.server.callbacks import Caller
@@ -25,6 +27,7 @@ class _Count:
     uplink: int = 0
     downlink: int = 0
     connected: bool = False
+    moment: Moment = Moment()
 
 
 class StatusCollector(ServerCallback):
@@ -33,9 +36,16 @@ class StatusCollector(ServerCallback):
     Args:
         fingerprint: Of the model that is served.
         cut: The layers after which it is cut.
+        moment: Tells which moment its body is of.
     """
 
-    def __init__(self, fingerprint: str, cut: Sequence[str]) -> None:
+    def __init__(
+        self,
+        fingerprint: str,
+        cut: Sequence[str],
+        moment: Callable[[], Moment] = Moment,
+    ) -> None:
+        self._moment = moment
         self._fingerprint = fingerprint
         self._cut = tuple(cut)
         self._began = time.monotonic()
@@ -67,6 +77,7 @@ class StatusCollector(ServerCallback):
                         downlink_bytes=count.downlink,
                         idle_s=now - count.seen,
                         connected=count.connected,
+                        moment=count.moment,
                     )
                     for session, count in self._sessions.items()
                 ),
@@ -76,6 +87,7 @@ class StatusCollector(ServerCallback):
                 ),
                 draining=self._draining,
                 memory_bytes=resident_bytes(),
+                moment=self._moment(),
             )
 
     def opened(self, session: str, caller: Caller) -> None:
@@ -109,6 +121,7 @@ class StatusCollector(ServerCallback):
             self._total.steps += 1
             if count := self._sessions.get(taken.session):
                 count.steps = taken.step + 1
+                count.moment = taken.moment
                 count.seen = time.monotonic()
 
     def carried(self, session: str, uplink: int, downlink: int) -> None:

@@ -7,6 +7,7 @@ from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Committed
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
+from keras_split.protocol.moment import Moment
 from keras_split.server.steps import microbatched_step
 from keras_split.server.steps.microbatched_step import MicrobatchedStep
 from keras_split.server.steps.one_cut_step import OneCutStep
@@ -68,8 +69,9 @@ def again(
         )
     if early is None or not getattr(message, "early", False):
         return replies[index]
-    early(replies[index])
-    return Committed(message.step)
+    reply = replies[index]
+    early(reply)
+    return Committed(message.step, moment=getattr(reply, "moment", Moment()))
 
 
 def _without_forward(message: Backward, means: Means) -> ProtocolError:

@@ -19,6 +19,8 @@ from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
 from keras_split.protocol.messages import Message
+from keras_split.protocol.moment import Moment
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.private import make_folder
 from keras_split.utils import npz
@@ -45,6 +47,8 @@ class HostState:
         sessions: Those that are open.
         optimizer: The class of the server's own optimizer; empty without
             one, or in a file that does not say.
+        timeline: Through which moments the body had come; None in a file of
+            a version that knew none.
     """
 
     fingerprint: str
@@ -52,6 +56,12 @@ class HostState:
     slots: _Arrays
     sessions: Sequence[SessionState]
     optimizer: str = ""
+    timeline: Timeline | None = None
+
+    @property
+    def moment(self) -> Moment:
+        """Which moment of which training it is of; empty if not known."""
+        return self.timeline.moment if self.timeline else Moment()
 
     def check_finite(self, odd: Collection[int] = ()) -> None:
         """Refuses a state that nobody could train on with.
@@ -219,6 +229,8 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
         "optimizer": state.optimizer,
         "sessions": [],
     }
+    if state.timeline is not None:
+        about["timeline"] = state.timeline.get_config()
     for i, session in enumerate(state.sessions):
         about["sessions"].append(
             {
@@ -264,12 +276,14 @@ def _from_arrays(
         sessions.append(
             SessionState(**{k: v for k, v in values.items() if k in known})
         )
+    timeline = about.get("timeline")
     return HostState(
         about["fingerprint"],
         _get(arrays, "body", about["body"]),
         _get(arrays, "slots", about["slots"]),
         sessions,
         about.get("optimizer", ""),
+        None if timeline is None else Timeline.from_config(timeline),
     )
 
 
@@ -297,6 +311,8 @@ def _put_message(
                 _put_tensor(arrays, f"{name}_{key}_{i}", tensor)
                 for i, tensor in enumerate(value)
             ]
+        elif isinstance(value, Moment):
+            value = value.get_config()
         values[key] = value
     return values
 
@@ -316,6 +332,8 @@ def _get_message(
                 _get_tensor(arrays, f"{name}_{key}_{i}", about)
                 for i, about in enumerate(value)
             ]
+        elif key == "moment":
+            values[key] = Moment.get(value)
     made: Message = kind(**values)
     return made
 

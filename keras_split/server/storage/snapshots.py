@@ -1,6 +1,7 @@
 """Copies of a body that the server keeps and the phone only names."""
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from keras_split.errors import ProtocolError
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.storage.private import make_folder
 from keras_split.utils import npz
 from keras_split.utils.scratch import Scratch
 
 _Arrays = list[np.ndarray[Any, Any]]
+_NEW = Timeline()
 _TAG = re.compile(r"[0-9a-f]{16}")
 # Number, owner, tag and who holds it. Other versions wrote the tag alone.
 _NAME = re.compile(
@@ -40,6 +43,22 @@ class SnapshotLimits:
     of_client: int = 64
     held: int = 16
     in_all: int = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class SnapshotContent:
+    """What a snapshot holds.
+
+    Attributes:
+        body: Every variable of the body.
+        optimizer: Every variable of its optimizer.
+        timeline: Through which moments the body had come; None in a file of
+            a version that knew none.
+    """
+
+    body: _Arrays
+    optimizer: _Arrays
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -92,6 +111,7 @@ class Snapshots:
         optimizer: _Arrays,
         owner: str = "",
         holder: str = "",
+        timeline: Timeline = _NEW,
     ) -> str:
         """Keeps a copy and returns its tag; a half-written one never counts.
 
@@ -101,10 +121,13 @@ class Snapshots:
             owner: The client among whose snapshots it counts.
             holder: The session that has a use for it until it says otherwise
                 or ends; empty for one that others of its owner push out.
+            timeline: Through which moments the body has come.
         """
         tag = secrets.token_hex(8)
         arrays = {f"body_{i}": a for i, a in enumerate(body)}
         arrays.update({f"optimizer_{i}": a for i, a in enumerate(optimizer)})
+        text = json.dumps(timeline.get_config()).encode()
+        arrays["timeline"] = np.frombuffer(text, np.uint8)
         with self._lock:
             number = max((kept.number for kept in self._found()), default=0)
             made = _Kept(
@@ -114,19 +137,19 @@ class Snapshots:
             self._make_room(made)
         return tag
 
-    def load(self, tag: str) -> tuple[_Arrays, _Arrays]:
-        """Reads a copy back: the body's arrays and the optimizer's.
+    def load(self, tag: str) -> SnapshotContent:
+        """Reads a copy back.
 
         Raises:
             ProtocolError: With reason `"snapshot"`, if there is none.
         """
         with self._lock:
             arrays = self._read(tag)
-        groups = []
+        timeline, groups = _timeline(tag, arrays), []
         for kind in ("body", "optimizer"):
             count = sum(name.startswith(f"{kind}_") for name in arrays)
             groups.append([arrays[f"{kind}_{i}"] for i in range(count)])
-        return groups[0], groups[1]
+        return SnapshotContent(groups[0], groups[1], timeline)
 
     def release(self, tag: str) -> None:
         """Deletes a copy; one that is gone already is no error."""
@@ -194,12 +217,7 @@ class Snapshots:
         try:
             return npz.read(path)
         except npz.BrokenError as error:
-            raise ProtocolError(
-                f"Expected snapshot {tag!r} to be whole. Received: a file "
-                f"that cannot be read ({error}). Use an older snapshot, or "
-                "train again.",
-                "snapshot",
-            ) from error
+            raise _broken(tag, error) from error
 
     def _path(self, tag: str) -> Path | None:
         if not _TAG.fullmatch(tag):
@@ -219,6 +237,24 @@ class Snapshots:
             for m in names
             if m is not None
         }
+
+
+def _timeline(tag: str, arrays: dict[str, npz.Array]) -> Timeline | None:
+    if "timeline" not in arrays:
+        return None
+    try:
+        config = json.loads(arrays["timeline"].tobytes())
+        return Timeline.from_config(config)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _broken(tag, error) from error
+
+
+def _broken(tag: str, error: Exception) -> ProtocolError:
+    return ProtocolError(
+        f"Expected snapshot {tag!r} to be whole. Received: a file that cannot "
+        f"be read ({error}). Use an older snapshot, or train again.",
+        "snapshot",
+    )
 
 
 def _digest(name: str) -> str:

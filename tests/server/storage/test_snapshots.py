@@ -15,7 +15,8 @@ OPTIMIZER = [np.array(7, "int64")]
 def test_a_snapshot_comes_back_as_it_was(tmp_path):
     snapshots = Snapshots(tmp_path)
 
-    body, optimizer = snapshots.load(snapshots.save(BODY, OPTIMIZER))
+    kept = snapshots.load(snapshots.save(BODY, OPTIMIZER))
+    body, optimizer = kept.body, kept.optimizer
 
     assert [a.tobytes() for a in body] == [a.tobytes() for a in BODY]
     assert [a.dtype for a in body] == ["float32", "int64"]
@@ -25,7 +26,8 @@ def test_a_snapshot_comes_back_as_it_was(tmp_path):
 def test_many_arrays_keep_their_order(tmp_path):
     snapshots = Snapshots(tmp_path)
 
-    body, _ = snapshots.load(snapshots.save(list(map(np.array, range(12))), []))
+    tag = snapshots.save(list(map(np.array, range(12))), [])
+    body = snapshots.load(tag).body
 
     assert [int(a) for a in body] == list(range(12))
 
@@ -33,7 +35,7 @@ def test_many_arrays_keep_their_order(tmp_path):
 def test_another_server_on_the_same_folder_has_its_snapshots(tmp_path):
     tag = Snapshots(tmp_path).save(BODY, OPTIMIZER)
 
-    body, _ = Snapshots(tmp_path).load(tag)
+    body = Snapshots(tmp_path).load(tag).body
 
     assert len(body) == 2
 
@@ -145,7 +147,7 @@ def test_snapshots_of_other_versions_come_back_and_count(tmp_path):
     path.rename(tmp_path / f"{old}.npz")  # 0.6 wrote the tag alone
 
     snapshots = Snapshots(tmp_path, SnapshotLimits(in_all=2))
-    assert len(snapshots.load(old)[0]) == 2
+    assert len(snapshots.load(old).body) == 2
     tags = [snapshots.save(BODY, [], name) for name in "ab"]
 
     assert there(snapshots, [old, *tags]) == [1, 2]
