@@ -99,6 +99,7 @@ def table(
         _totals(
             now, _rate(now.steps, before.steps if before else None, seconds)
         ),
+        Text(f"body  {_moment(now)}"),
         Text(f"refusals  {plain(_refusals(now))}"),
         Text(f"last checkpoint  {_checkpoint(now)}\n"),
         _sessions(now.sessions, steps, seconds),
@@ -177,6 +178,12 @@ def _rate(now: int, before: int | None, seconds: float) -> str:
 def _refusals(now: ServerStatus) -> str:
     found = sorted(now.refusals.items(), key=lambda item: -item[1])
     return ", ".join(f"{reason} {n:,}" for reason, n in found) or "none"
+
+
+def _moment(now: ServerStatus) -> str:
+    if now.moment or not now.steps:
+        return plain(str(now.moment))
+    return "one for each session"
 
 
 def _checkpoint(now: ServerStatus) -> str:

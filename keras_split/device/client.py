@@ -108,6 +108,7 @@ class Client:
             )
         self.session = ClientSession(route, retry=retry)
         self.description = Description.read(path)
+        self.session.connection.moment = self.description.moment
         self._tags: dict[str, str] = {}  # of the files written so far
         self._clock = Clock()
         self._model = Model(path, self.description, num_threads, self._clock)
@@ -332,9 +333,7 @@ class Client:
         """
         self._model.check_trains()
         self._half.finish()
-        tag = ""
-        if self.session.connected:
-            tag = self.session.snapshot()
+        tag = self.session.snapshot() if self.session.connected else ""
         state = State(self.get_state(), self.step, tag, self.moment)
         try:
             state.write(path, self.description)

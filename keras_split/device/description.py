@@ -12,6 +12,7 @@ from keras_split.errors import DataError
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
+from keras_split.protocol.moment import Moment
 
 FORMAT = 1
 _ADVICE = (
@@ -82,6 +83,7 @@ class Description:
         frozen: Hash of the values that never change in this file.
         signatures: The functions of the .tflite.
         sha256: Hash of the .tflite.
+        moment: Of the weights in it; empty if they are untrained.
     """
 
     mode: str
@@ -97,6 +99,7 @@ class Description:
     frozen: str
     signatures: dict[str, Signature]
     sha256: str
+    moment: Moment = Moment()
 
     @property
     def trains(self) -> bool:
@@ -191,6 +194,7 @@ class Description:
                 for name, item in config["signatures"].items()
             },
             sha256=str(config["tflite_sha256"]),
+            moment=Moment.get(config.get("moment")),
         )
 
 

@@ -64,7 +64,11 @@ def describe(
         "precision": precision,
         "batch_size": batch_size,
         "contract": client.contract.get_config(),
-        "hello": hello_to_json(Hello(client.contract, config)),
+        "hello": hello_to_json(
+            Hello(client.contract, config, moment=client.moment)
+        ),
+        # Of the weights in the .tflite; a state has one of its own.
+        "moment": client.moment.get_config() if client.moment else None,
         # They are in the .tflite, with their seed; this only says which.
         "defenses": client.defenses.describe(),
         "inputs": _inputs(client),

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from keras_split.errors import TransportError
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split_cli.status import status
@@ -36,6 +37,7 @@ NOW = ServerStatus(
     refusals={"shape": 3, "busy": 1000},
     checkpoint_age_s=32.0,
     memory_bytes=1 << 29,
+    moment=Moment("0123abcd" * 4, 12_400),
 )
 # A shell that runs the tests in its background has them ignore Ctrl-C.
 WATCH = """
@@ -80,6 +82,7 @@ def test_totals_stand_above_the_sessions():
         assert part in text
     assert "refusals  busy 1,000, shape 3" in text
     assert "last checkpoint  32 s ago" in text
+    assert "body  run 0123abcd, step 12,400\n" in text
     assert text.index("12,345") < text.index("ab12cd34")
 
 
@@ -130,6 +133,7 @@ def test_an_idle_server_says_so():
 
     assert "no session is open" in text
     assert "refusals  none" in text
+    assert "body  not trained yet" in text
     assert "last checkpoint  none" in text
 
 
@@ -170,7 +174,10 @@ def test_json_has_every_field(running):
 
     found = json.loads(result.output)
     assert set(found) == {f.name for f in dataclasses.fields(ServerStatus)}
-    assert found["sessions"][0]["steps"] == found["steps"] == 1
+    (session,) = found["sessions"]
+    assert session["steps"] == found["steps"] == 1
+    assert session["moment"] == found["moment"]
+    assert found["moment"]["steps"] == 1 and len(found["moment"]["run"]) == 32
 
 
 def test_a_server_that_is_not_there_is_our_error(running):

@@ -435,16 +435,19 @@ def test_a_server_of_another_model_refuses_the_session(phone):
 # -- files ---------------------------------------------------------------------
 
 
-def test_a_file_for_inference_only_predicts(phone, tmp_path):
+def test_a_file_for_inference_only_predicts(phone, tmp_path, caplog):
     x, y = links.batch(6)
     path = tmp_path / "client.tflite"
-    with links.served() as (client, _, address):
+    with links.served() as (client, server, address):
         links.compile(client, address=address)
+        client.train_on_batch(x, y)
         expected = client.predict(x, verbose=0)
         client.export(path, mode="infer", batch_size=4)
         subject = phone(address, path=path)
+        assert subject.moment == client.moment == server.moment
 
         made = subject.predict(x)
+        assert "half" not in caplog.text
         for call in (
             lambda: subject.fit([(x[:4], y[:4])]),
             lambda: subject.train_on_batch(x[:4], y[:4]),
@@ -454,7 +457,12 @@ def test_a_file_for_inference_only_predicts(phone, tmp_path):
         ):
             with pytest.raises(DataError, match="exported for inference"):
                 call()
+        client.train_on_batch(x, y)
+        subject.close()
+        subject.predict(x)
 
+    (line,) = [r.message for r in caplog.records if "half" in r.message]
+    assert f"This half is of {subject.moment}, and the body of" in line
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -11,6 +11,7 @@ from keras_split.device.description import Description
 from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import RefusedError
+from keras_split.protocol.moment import Moment
 from tests import links
 
 # A phone: nothing of TensorFlow or Keras can be imported.
@@ -173,12 +174,18 @@ def test_a_state_that_does_not_fit_changes_nothing_on_either_side(saved, how):
 def test_a_state_brings_back_both_halves(saved):
     subject, server, path = saved
     subject.load_state(path)
+    then = subject.moment
     once = subject.train_on_batch(*links.batch(8)), links.state(server)
+    first = subject.moment
 
     subject.load_state(path)
+    assert subject.moment == server.moment == then
     again = subject.train_on_batch(*links.batch(8)), links.state(server)
 
     assert subject.step == 3
+    assert subject.moment == server.moment
+    assert first.steps == subject.moment.steps == then.steps + 1
+    assert first.run != subject.moment.run  # of two futures
     assert once[0] == again[0]
     assert links.same(once[1], again[1])
 
@@ -216,7 +223,7 @@ def small(files):
         spec.name: np.zeros(spec.shape, spec.dtype)
         for spec in description.state
     }
-    return description, State(values, 7, "tag")
+    return description, State(values, 7, "tag", Moment("ab" * 16, 9))
 
 
 def test_a_crash_while_writing_leaves_the_old_file(
@@ -254,6 +261,7 @@ def test_what_is_written_is_read(small, tmp_path):
     again = State.read(path, description)
 
     assert (again.step, again.tag) == (7, "tag")
+    assert again.moment == state.moment
     assert set(again.arrays) == set(state.arrays)
 
 
@@ -285,6 +293,17 @@ def test_what_another_version_added_is_passed_over(small, tmp_path):
     again = State.read(path, description)
 
     assert set(again.arrays) == set(state.arrays)
+
+
+def test_a_version_that_knew_no_moment_is_of_none(small, tmp_path):
+    description, state = small
+    path = tmp_path / "state.npz"
+    state.write(path, description)
+    with np.load(path) as data:
+        known = {name: data[name] for name in data if "run" not in name}
+    np.savez(path, **known)
+
+    assert not State.read(path, description).moment
 
 
 def test_a_state_of_a_newer_version_is_told_so(small, tmp_path):

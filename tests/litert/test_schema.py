@@ -11,6 +11,7 @@ import keras_split
 from keras_split import litert
 from keras_split.litert.description import describe
 from keras_split.litert.losses import OutputLoss
+from keras_split.protocol.moment import Moment
 from tests import nets
 from tests.golden import session
 
@@ -40,6 +41,7 @@ def described():
     several, _ = keras_split.compile(
         nets.built(nets.two_by_two), ["a", "flat"], codec="zstd"
     )
+    skips.moment = Moment("ab" * 16, 7)
     return {
         "a file that trains": json.loads(session.JSON.read_text()),
         "blocks": describe(blocks, content, **ways),

@@ -119,6 +119,8 @@ def test_a_lost_reply_is_given_again_and_no_step_taken(quiet):
     again = host.handle(Backward(session, 5, grad, 0.1))
 
     assert welcome.next_step == 6
+    assert again.moment == reply.moment == welcome.moment
+    assert reply.moment.steps == 6
     assert links.same(links.parts(again.tensors), links.parts(reply.tensors))
     assert links.same(everything(host), quiet)
 
@@ -133,6 +135,9 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(
     host, session = trained(server, 5, **options)
     checkpointer_of(host).wait()  # and then it dies, two steps later
 
+    (there,) = host._sessions
+    lost = there.moment
+
     server = body()
     host = TrainingService(server.half, **options)
     welcome = host.handle(hello(server, session, 5))
@@ -141,6 +146,10 @@ def test_a_server_that_died_goes_on_from_its_checkpoint(
 
     assert 1 <= welcome.next_step < 5
     assert welcome.keeps_checkpoints
+    (here,) = host._sessions
+    assert (welcome.moment.run, lost.steps) == (lost.run, 5)
+    # Others may have taken the steps that were lost another way round.
+    assert here.moment.steps == 6 and here.moment.run != lost.run
     assert links.same(everything(host), quiet)
 
 

@@ -105,6 +105,10 @@ def test_two_clients_each_train_as_if_alone(served):
 
     for seed, session in sessions.items():
         assert links.same(everything(host, session), alone(seed))
+    moments = [host.find(session).moment for session in sessions.values()]
+    assert len({moment.run for moment in moments}) == 2
+    assert {moment.steps for moment in moments} == {STEPS}
+    assert not served.moment
     host.close_all()
 
 

@@ -1,13 +1,16 @@
 from dataclasses import fields
+from dataclasses import replace
 
 import pytest
 
+from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire
 
 PHONE = SessionStatus("ab12", "ann", "ipv4:1.2.3.4:5", 3, 1 << 40, 7, 0.5, True)
+MOMENT = Moment("ab" * 16, 1 << 40)
 FULL = ServerStatus(
     fingerprint="f" * 64,
     cut=("first", "second"),
@@ -15,11 +18,12 @@ FULL = ServerStatus(
     steps=9,
     uplink_bytes=1 << 41,
     downlink_bytes=8,
-    sessions=(PHONE, SessionStatus("cd34")),
+    sessions=(replace(PHONE, moment=MOMENT), SessionStatus("cd34")),
     refusals={"token": 2, "shape": 1},
     checkpoint_age_s=1.5,
     draining=True,
     memory_bytes=1 << 33,
+    moment=MOMENT,
 )
 
 

@@ -9,6 +9,8 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import SmashedGrad
+from keras_split.protocol.moment import Moment
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
@@ -22,11 +24,12 @@ INT8 = CutTensor(
     np.ones((2, 2), "f4"),
 )
 FLOAT = CutTensor("b/c:0", (2, 1), np.array([[1.5], [-2]], "float16"))
+MOMENT = Moment("ab" * 16, 12)
 REPLIES = {
     "none": [],
     "of a step": [SmashedGrad(7, [INT8, FLOAT], durable_steps=3)],
     "of microbatches": [SmashedGrad(7, [t]) for t in (INT8, INT8, FLOAT)],
-    "labeled": [LabeledResult(7, 0.5, [FLOAT], [INT8])],
+    "labeled": [LabeledResult(7, 0.5, [FLOAT], [INT8], 3, MOMENT)],
 }
 
 
@@ -35,7 +38,8 @@ def state(replies=(), value=1.0, fingerprint="f" * 64):
         "secret", "ann", '{"o": 1}', '{"l": 2}', 8, replies, [np.ones(3)]
     )
     body = [np.full((2, 2), value), np.array([1, 2], "uint32")]
-    return HostState(fingerprint, body, [np.zeros(())], [session])
+    timeline = Timeline(MOMENT, (Moment("cd" * 16, 5),), copied=True)
+    return HostState(fingerprint, body, [np.zeros(())], [session], "", timeline)
 
 
 def values(state):
@@ -67,6 +71,7 @@ def test_a_state_comes_back_as_it_was(tmp_path, replies):
 
     assert values(loaded) == values(saved)
     assert where == path
+    assert (loaded.timeline, loaded.moment) == (saved.timeline, MOMENT)
 
 
 def test_an_empty_folder_has_none(tmp_path):
@@ -220,6 +225,15 @@ def test_what_other_versions_added_or_left_out_is_no_damage(tmp_path, change):
     loaded, _ = Checkpoints(tmp_path).load("f" * 64)
 
     assert values(loaded) == values(saved)
+
+
+def test_a_version_that_knew_no_moment_is_of_none(tmp_path):
+    path = Checkpoints(tmp_path).save(state())
+    rewritten(path, lambda about: about.pop("timeline"))
+
+    loaded, _ = Checkpoints(tmp_path).load("f" * 64)
+
+    assert loaded.timeline is None and not loaded.moment
 
 
 def test_one_of_a_newer_version_is_refused_and_not_passed_over(tmp_path):
