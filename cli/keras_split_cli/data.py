@@ -1,5 +1,6 @@
 """The images that a command trains on, from wherever `--data` points."""
 
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,13 @@ from rich.progress import Progress
 
 from keras_split import datasets
 from keras_split.datasets import class_list
+from keras_split.datasets.folder import IN_MEMORY_BYTES
 from keras_split.errors import DataError
 from keras_split_cli.console import progress
+from keras_split_cli.console import size
 from keras_split_cli.console import tell
 
+# Images may be `datasets.Photos`, which look like an array.
 Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -58,11 +62,22 @@ def _read_names(
     context.params["class_names"] = class_list.read_class_names(path)
 
 
+def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """Keeps how to read for `read_data`; no command does more with it."""
+    context.meta[f"{__name__}.{option.name}"] = value
+
+
+def _kept(name: str) -> Any:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(f"{__name__}.{name}") if context else None
+
+
 def data_options(function: _F) -> _F:
     """Adds `--data` and what belongs to it, for `read_data`.
 
     The command gets `data`, `validation_split` and `class_names`, names that
-    the user gave in either way; empty if in none.
+    the user gave in either way; empty if in none. `--skip-unreadable` and
+    `--stream` reach `read_data` without its help.
     """
     for option in reversed(
         [
@@ -71,8 +86,9 @@ def data_options(function: _F) -> _F:
                 default="fashion_mnist",
                 show_default=True,
                 metavar="FOLDER|FILE.npz|NAME",
-                help="A folder with one sub-folder of images for each class; "
-                "an .npz with x and y; or a built-in data set.",
+                help="A folder with one sub-folder of images for each class, "
+                "or with train/ and val/ of such; an .npz with x and y; or a "
+                "built-in data set.",
             ),
             click.option(
                 "--validation-split",
@@ -98,6 +114,22 @@ def data_options(function: _F) -> _F:
                 metavar="FILE",
                 help="The same from a client.keras, a client.json or a text "
                 "file with one name a line.",
+            ),
+            click.option(
+                "--skip-unreadable",
+                is_flag=True,
+                callback=_keep,
+                expose_value=False,
+                help="Leave out files that cannot be read, and list them.",
+            ),
+            click.option(
+                "--stream/--no-stream",
+                default=None,
+                callback=_keep,
+                expose_value=False,
+                help="Read images from the disk for each batch, or keep them "
+                "in memory. By default they are kept if they take "
+                f"{size(IN_MEMORY_BYTES)} or less.",
             ),
         ]
     ):
@@ -127,6 +159,12 @@ def read_data(
             not among `class_names`.
     """
     names = class_list.check_class_names(class_names)
+    stream = _kept("stream")
+    if stream and (data in datasets.names() or data.endswith(".npz")):
+        raise click.UsageError(
+            f"Expected a folder for --stream. Received: --data {data}, which "
+            "is one file. Leave --stream out."
+        )
     if data in datasets.names():
         return _built_in(data, names)
     if data.endswith(".npz"):
@@ -142,13 +180,27 @@ def read_data(
             validation_split,
             lambda done, total: bar.update(task, completed=done, total=total),
             class_names=names,
+            skip_unreadable=bool(_kept("skip_unreadable")),
+            stream=stream,
+            say=_note,
         )
-    tell(
-        f"{len(folder.train[0]):,} training and {len(folder.validation[0]):,} "
-        f"validation images of {', '.join(folder.class_names)}"
-    )
     held_back = folder.validation if len(folder.validation[0]) else None
+    found = f"{len(folder.train[0]):,} training"
+    if held_back is not None:
+        found += f" and {len(held_back[0]):,} validation"
+    tell(f"{found} images of {', '.join(folder.class_names)}")
+    if isinstance(folder.train[0], datasets.Photos):
+        nbytes = sum(math.prod(x.shape) for x, _ in folder[:2])
+        _note(
+            "They are read from the disk for each batch; in memory they would "
+            f"take {size(nbytes)}"
+        )
     return Data(folder.train, held_back, folder.class_names)
+
+
+def _note(text: str) -> None:
+    """Prints a line beside the progress, which is no result."""
+    progress.print(text, soft_wrap=True, markup=False)
 
 
 def _built_in(name: str, names: tuple[str, ...]) -> Data:

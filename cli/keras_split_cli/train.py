@@ -216,8 +216,9 @@ def _fit(
     history = client.fit(
         batches,
         epochs=epochs,
-        validation_data=pairs[1] if len(pairs) > 1 else None,
-        validation_batch_size=batch_size,
+        validation_data=datasets.batches(*pairs[1], batch_size)
+        if len(pairs) > 1
+        else None,
         shuffle=False,  # Batches has an order of its own
         callbacks=callbacks,
     )

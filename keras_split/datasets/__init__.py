@@ -5,7 +5,10 @@ images come with keras_split. Importing this package loads numpy and nothing
 else; Keras and Pillow are imported by the functions that need them.
 """
 
+from typing import Any
 from typing import Protocol
+
+from numpy.typing import NDArray
 
 from keras_split.datasets import fashion_mnist
 from keras_split.datasets.archive import load_npz
@@ -23,6 +26,7 @@ from keras_split.errors import DataError
 __all__ = [
     "ImageFolder",
     "Photos",
+    "batches",
     "class_names",
     "fashion_mnist",
     "load",
@@ -107,6 +111,36 @@ def load(
         x_train = to_channels(x_train, channels)
         x_test = to_channels(x_test, channels)
     return (x_train, train[1]), (x_test, test[1])
+
+
+def batches(
+    x: Any,
+    y: NDArray[Any],
+    batch_size: int,
+    seed: int | None = None,
+    epoch: int = 0,
+) -> Any:
+    """Cuts images into batches for `fit` and `evaluate` of a Keras model.
+
+    `Photos` are read as they are needed, some batches ahead, so that only
+    those are in memory. The order depends on seed and epoch alone.
+    `keras_split.device.batches` is the same for a device.
+
+    Args:
+        x: `Photos`, or an array of shape `(examples, ...)`.
+        y: Labels of the same examples.
+        batch_size: Examples in a batch; the last one may have fewer.
+        seed: Decides the order of each epoch; None keeps the examples as
+            they are.
+        epoch: The epoch to begin with, for a training that goes on.
+
+    Returns:
+        A `keras.utils.PyDataset`. Pass `shuffle=False` with it, for Keras
+        would put the batches in an order of its own.
+    """
+    from keras_split.datasets.keras_batches import KerasBatches
+
+    return KerasBatches(x, y, batch_size, seed, epoch)
 
 
 def _check_name(name: str) -> None:

@@ -150,12 +150,15 @@ def load_folder(
         rows = {file: row for row, file in enumerate(files)}
         files = [file for file, _ in itertools.chain(*parts)]
         x = None if stream else x[[rows[file] for file in files]]
-    if stream:
-        x = Photos(files, shape)
     y = np.array([label for _, label in itertools.chain(*parts)], np.int32)
-    count = len(parts[0])
+    held = slice(len(parts[0]), None)
+    kept = slice(len(parts[0]))
+    if stream:
+        photos = Photos(files[kept], shape), Photos(files[held], shape)
+    else:
+        photos = x[kept], x[held]
     return ImageFolder(
-        (x[:count], y[:count]), (x[count:], y[count:]), tuple(layout.train)
+        (photos[0], y[kept]), (photos[1], y[held]), tuple(layout.train)
     )
 
 

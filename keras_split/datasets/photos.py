@@ -122,9 +122,8 @@ def listed(problems: Sequence[Problem]) -> str:
 class Photos:
     """Images in files, which looks like an array of them.
 
-    They are read when they are asked for: `photos[rows]` with an array of
-    places reads those, `photos[10:20]` gives `Photos` again and reads
-    nothing, and numpy's functions read all.
+    They are read when they are asked for: `photos[10:20]`, or `photos[rows]`
+    with an array of places, reads those; numpy's functions read all.
 
     Args:
         files: One an image.
@@ -153,16 +152,15 @@ class Photos:
         return len(self._files)
 
     def __getitem__(self, rows: Any) -> Any:
-        """One image, the images at some places, or fewer `Photos`.
+        """One image, or the images at some places; all of them stay files.
 
         Raises:
             DataError: If one cannot be read any more.
         """
-        if isinstance(rows, slice):
-            fewer = copy.copy(self)
-            fewer._files = self._files[rows]
-            return fewer
-        places = np.arange(len(self))[rows]
+        everything = np.arange(len(self))
+        places = everything[rows]
+        if isinstance(rows, slice) and np.array_equal(places, everything):
+            return self
         if not places.ndim:
             return self[places[np.newaxis]][0]
         if not places.size:

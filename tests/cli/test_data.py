@@ -1,3 +1,5 @@
+import os
+
 import click
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_split import datasets
+from keras_split.datasets import folder
 from keras_split.errors import DataError
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
@@ -94,6 +97,62 @@ def test_names_come_from_the_command_line_or_a_file(tmp_path):
     assert ask("--class-names", "cat, dog")["class_names"] == ("cat", "dog")
     found = ask("--classes-from", tmp_path / "names.txt")
     assert found["class_names"] == ("cat, big", "dog")
+
+
+def test_how_to_read_reaches_the_data_without_the_command(photos):
+    (photos / "bee" / "0.png").write_bytes(b"")
+    got = []
+
+    @click.command()
+    @data_options
+    def command(data, validation_split, class_names):
+        got.append(read_data(data, (4, 4, 1), validation_split, 0, class_names))
+
+    def call(*arguments):
+        CliRunner().invoke(
+            command, ["--data", str(photos), *arguments], catch_exceptions=False
+        )
+
+    with pytest.raises(DataError, match=r"0\.png: it is empty"):
+        call()
+    call("--skip-unreadable")
+    call("--skip-unreadable", "--stream", "--validation-split", "0.5")
+
+    held, streamed = got
+    assert isinstance(held.train[0], np.ndarray) and len(held.train[0]) == 11
+    assert isinstance(streamed.train[0], datasets.Photos)
+    assert isinstance(streamed.validation[0], datasets.Photos)
+
+
+def test_what_is_large_is_streamed(photos, monkeypatch):
+    monkeypatch.setattr(folder, "IN_MEMORY_BYTES", 0)
+
+    data = read_data(str(photos), (8, 8, 1), 0.25, 0)
+
+    assert isinstance(data.train[0], datasets.Photos)
+
+
+def test_one_file_is_not_streamed(tmp_path):
+    @click.command()
+    @data_options
+    def command(data, validation_split, class_names):
+        read_data(data, (4, 4, 1), validation_split, 0, class_names)
+
+    result = CliRunner().invoke(command, ["--stream"])
+
+    assert "--data fashion_mnist, which is one file" in result.output
+
+
+def test_train_and_val_are_training_and_validation(photos):
+    for name in ("bee", "cow"):
+        os.renames(photos / name, photos / "train" / name)
+    os.renames(photos / "dog", photos / "val" / "dog")
+
+    train, validation, names = read_data(str(photos), (4, 4, 1), 0.5, 0)
+
+    assert names == ("bee", "cow", "dog")
+    assert np.bincount(train[1]).tolist() == [4, 4]
+    assert validation[1].tolist() == [2] * 4
 
 
 def test_names_from_both_are_refused(tmp_path):

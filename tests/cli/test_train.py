@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_split.datasets import folder
 from keras_split_cli.options import Network
 from tests.cli import commands
 
@@ -199,3 +200,48 @@ def test_the_demo_prints_its_table():
     assert result.returncode == 0, result.stderr
     for text in ("test accuracy", "median step", "SplitEasy", "times more"):
         assert text in result.stdout
+
+
+def test_photos_are_streamed_to_the_same_weights(photos, tmp_path):
+    outcomes = []
+    for name in ("stream", "no-stream"):
+        with served("spliteasy", classes=2) as target:
+            outcomes.append(
+                commands.run(
+                    *("train", "tiny", "--input-size", 32, "--classes", 2),
+                    *("--server", target, "--data", photos, f"--{name}"),
+                    *("--epochs", 2, "--batch-size", 8),
+                    *("--validation-split", 0.2),
+                    *("--save", tmp_path / f"{name}.keras"),
+                )
+            )
+
+    assert [o.returncode for o in outcomes] == [0, 0], outcomes[0].stderr
+    assert "read from the disk for each batch" in outcomes[0].stderr
+    streamed, held = (
+        keras.saving.load_model(tmp_path / f"{name}.keras").get_weights()
+        for name in ("stream", "no-stream")
+    )
+    for a, b in zip(streamed, held, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_photo_that_goes_away_ends_in_a_line(photos, monkeypatch):
+    plain = folder.read_photos
+
+    def read_photos(*arguments):
+        problems = plain(*arguments)
+        (photos / "dark" / "0.png").unlink()
+        return problems
+
+    monkeypatch.setattr(folder, "read_photos", read_photos)
+    with served("spliteasy", classes=2) as target:
+        result = commands.run(
+            *("train", "tiny", "--input-size", 32, "--classes", 2),
+            *("--server", target, "--data", photos, "--stream"),
+            *("--validation-split", 0),
+        )
+
+    assert result.returncode == 1
+    assert "0.png: No such file" in result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
