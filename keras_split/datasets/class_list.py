@@ -22,7 +22,7 @@ _ADVICE = (
 
 
 def check_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Names as `label` puts them, or says why they cannot number anything.
+    """Names as `normal` writes them, or says why they cannot number anything.
 
     Raises:
         DataError: If one is no text or empty, or stands there twice.
@@ -41,6 +41,11 @@ def check_class_names(names: Iterable[str]) -> tuple[str, ...]:
                 "folders."
             )
         name = normal(name)
+        if name.encode(errors="ignore").decode() != name:
+            raise DataError(
+                f"Expected names of classes in UTF-8. Received: {name!a}. "
+                "Rename the folder."
+            )
         if name in checked:
             raise DataError(
                 "Expected each class once. Received: "
@@ -60,27 +65,32 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def label(name: str, names: Sequence[str], where: object) -> int:
-    """The number of a class.
+def check_known(
+    found: Iterable[str], names: Sequence[str], where: object
+) -> None:
+    """Refuses classes that are not among the given ones.
 
     Args:
-        name: Of the class.
+        found: Names of classes.
         names: Of all classes, as `check_class_names` gives them.
-        where: What the name was found in, for the error.
+        where: What they were found in, for the error.
 
     Raises:
-        DataError: If `names` lacks it; the error gives the nearest.
+        DataError: If `names` lacks some; the error gives the nearest of
+            each.
     """
-    name = normal(name)
-    if name in names:
-        return names.index(name)
-    folded = {other.casefold(): other for other in names}
-    (near,) = difflib.get_close_matches(name.casefold(), folded, 1, 0.0)
+    strange = [name for name in map(normal, found) if name not in names]
+    if not strange:
+        return
+    folded = {name.casefold(): name for name in names}
+    listed = []
+    for name in strange:
+        (near,) = difflib.get_close_matches(name.casefold(), folded, 1, 0.0)
+        listed.append(f"{name!r} (the nearest is {folded[near]!r})")
     raise DataError(
-        f"Expected one of the {len(names)} given classes. Received: {name!r} "
-        f"in {where}. The nearest is {folded[near]!r}. Rename it, take it "
-        "away, or add it to the names and start with a network of as many "
-        "classes."
+        f"Expected classes among the {len(names)} given ones in {where}. "
+        f"Received: {', '.join(listed)}. Rename them or take them away; or "
+        "add them to the names, and start with a network of as many classes."
     )
 
 
@@ -104,7 +114,8 @@ def renumber(
     Raises:
         DataError: If `names` lacks one of `their_names`.
     """
-    places = [label(name, names, where) for name in their_names]
+    check_known(their_names, names, where)
+    places = [names.index(normal(name)) for name in their_names]
     moved: NDArray[Any] = np.asarray(places, labels.dtype)[labels]
     return moved
 

@@ -135,10 +135,11 @@ def load_folder(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, which name no file
         problems = read_photos(files, shape, x, progress)
+    problems.sort()
     if problems:
         if not skip_unreadable:
             raise unreadable(problems, len(files))
-        layout = _without(layout, problems)
+        found, layout = layout, _without(layout, problems)
         parts = _order(layout, seed, validation_split)
         if not parts[0]:
             raise unreadable(problems, len(files))
@@ -146,7 +147,8 @@ def load_folder(
             f"Left out {len(problems):,} of {len(files):,} files, which "
             f"cannot be read:\n{listed(problems)}"
         )
-        tell_missing(Path(path), layout.train, say)
+        if any(found.train[n] and not layout.train[n] for n in layout.train):
+            tell_missing(Path(path), layout.train, say)
         rows = {file: row for row, file in enumerate(files)}
         files = [file for file, _ in itertools.chain(*parts)]
         x = None if stream else x[[rows[file] for file in files]]

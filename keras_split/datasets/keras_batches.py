@@ -7,11 +7,7 @@ import numpy as np
 
 
 class KerasBatches(keras.utils.PyDataset):
-    """What `datasets.batches` makes.
-
-    A thread of Keras reads up to `max_queue_size` batches ahead; each is read
-    by up to four.
-    """
+    """What `datasets.batches` makes; Keras reads ahead of the training."""
 
     def __init__(
         self,
@@ -21,7 +17,7 @@ class KerasBatches(keras.utils.PyDataset):
         seed: int | None,
         epoch: int,
     ) -> None:
-        super().__init__(max_queue_size=4)
+        super().__init__()
         self._arrays = (x, y)
         self._batch_size = batch_size
         self._seed = seed

@@ -60,8 +60,8 @@ def find_photos(path: Path, names: tuple[str, ...], say: Say) -> Layout:
     parts = _find_parts(path, names, say)
     folders = [_class_folders(part) for part in parts]
     for part, found in zip(parts, folders, strict=True):
-        for name in found if names else ():
-            class_list.label(name, names, part)
+        if names:
+            class_list.check_known(found, names, part)
     names = names or class_list.check_class_names(
         sorted({name for found in folders for name in found})
     )

@@ -203,6 +203,8 @@ def _reason(path: Path, error: Exception) -> str:
         kind = _BRANDS.get(start[8:]) if start[4:8] == b"ftyp" else None
         if kind is None:
             return "it is no image that Pillow knows, or its start is broken"
+        if f".{kind.lower()}" in image_module.registered_extensions():
+            return f"it starts like {kind}, but is broken"
         return f"it is {kind}, which needs {_READERS[kind]}"
     return _words(error)
 

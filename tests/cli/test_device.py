@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli import commands
 
@@ -97,6 +98,25 @@ def test_it_learns(served):
     )
 
     assert re.findall(" accuracy ([0-9.]+)", result.stdout)[-1] == "1.0000"
+
+
+def test_photos_are_read_for_each_batch(served, tmp_path):
+    """By numpy and Pillow alone, and as those in memory are."""
+    folder, target = served
+    for name, shade in (("dark", 40), ("bright", 200)):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            image = Image.new("RGB", (20, 16), (shade + number,) * 3)
+            image.save(tmp_path / name / f"{number}.png")
+    common = ("evaluate", folder / "client.tflite", "--server", target)
+    common = (*common, "--data", tmp_path, "--class-names", "bright,dark")
+
+    results = [call(*common, f"--{way}") for way in ("stream", "no-stream")]
+
+    assert results[0].returncode == 0, results[0].stderr
+    assert "read from the disk for each batch" in results[0].stderr
+    assert results[0].stdout == results[1].stdout
+    assert " images: loss " in results[0].stdout
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])

@@ -74,7 +74,9 @@ def test_a_model_that_knows_no_classes_is_refused(tmp_path, config):
         read_class_names(file)
 
 
-@pytest.mark.parametrize("names", ["cat", [""], [" "], [3], ["a", "b", "a"]])
+@pytest.mark.parametrize(
+    "names", ["cat", [""], [" "], [3], ["a", "b", "a"], ["\udcff"]]
+)
 def test_names_that_number_nothing_are_refused(names):
     with pytest.raises(DataError, match="Received: "):
         class_list.check_class_names(names)

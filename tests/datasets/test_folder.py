@@ -146,9 +146,11 @@ def test_given_names_in_another_order_decide_the_numbers(pets):
     np.testing.assert_array_equal(y, x[:, 0, 0, 0] < DOGS)
 
 
-def test_a_folder_that_is_no_given_class_is_named_with_the_nearest(pets):
-    with pytest.raises(DataError, match="'cat' in .* nearest is 'Cat'"):
-        load_folder(pets, (4, 6, 3), class_names=["dog", "Cat", "eel"])
+def test_folders_that_are_no_given_class_are_named_with_the_nearest(pets):
+    with pytest.raises(
+        DataError, match=r"'cat' \(.*'Cat'\), 'dog' \(.* nearest is 'doge'\)"
+    ):
+        load_folder(pets, (4, 6, 3), class_names=["doge", "Cat", "eel"])
 
 
 def test_an_accent_is_one_letter_or_two(tmp_path):

@@ -83,7 +83,7 @@ def test_both_parts_are_numbered_by_given_names(tmp_path):
     train, validation, _ = find(tmp_path, ("dog", "cat"))
 
     assert list(train) == list(validation) == ["dog", "cat"]
-    with pytest.raises(DataError, match=r"'dog' in .*val"):
+    with pytest.raises(DataError, match=r"val\. Received: 'dog'"):
         find(tmp_path, ("cat", "dig"))
 
 

@@ -361,6 +361,14 @@ def test_heic_is_read_where_its_reader_is(save, suffix):
     assert near(pixels[0], ORANGE, by=3) and near(pixels[1], 0, by=3)
 
 
+def test_heic_that_is_broken_is_no_matter_of_its_reader(tmp_path):
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+
+    with pytest.raises(PhotoError, match="HEIC, but is broken"):
+        read_photo(tmp_path / "photo.heic", (4, 4, 3))
+
+
 def test_avif_is_read_by_a_pillow_that_can(save):
     from PIL import features
 
@@ -388,6 +396,7 @@ def test_a_kind_without_a_reader_says_what_to_install(
         raise Image.UnidentifiedImageError(f"cannot identify {path}")
 
     monkeypatch.setattr(Image, "open", unknown)
+    monkeypatch.setattr(Image, "registered_extensions", dict)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(9))
 
     with pytest.raises(PhotoError, match=advice):
