@@ -278,6 +278,15 @@ class SplitStrategy:
 
     # -- a saved model -----------------------------------------------------
 
+    def __repr__(self) -> str:
+        where = "in this process" if self.local else repr(self.address)
+        parts = [where if self.address or self.local else "a transport"]
+        if self.microbatches > 1:
+            parts.append(f"microbatches={self.microbatches}")
+        if self.connected:
+            parts.append(f"connected, step {self.next_step}")
+        return f"<SplitStrategy {', '.join(parts)}>"
+
     def get_config(self) -> dict[str, Any]:
         """A dictionary of plain values, for `from_config`.
 

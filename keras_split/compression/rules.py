@@ -159,7 +159,7 @@ class Quantization:
     """The rules of one run: one for activations, one for gradients.
 
     `Quantization("int8")` picks the pair that was measured to learn as
-    float32 does (docs/quantization.md). A rule may also be given by hand.
+    float32 does. A rule may also be given by hand.
 
     Args:
         activations: A dtype name or a `Rule` for smashed data and features.
@@ -180,6 +180,8 @@ class Quantization:
     8
     >>> Quantization("int4", gradients="float16").gradients.dtype
     'float16'
+    >>> Quantization("int4", block=4)
+    Quantization('int4', block=4)
     """
 
     activations: Rule
@@ -243,6 +245,15 @@ class Quantization:
                 "returns."
             ) from error
 
+    def __repr__(self) -> str:
+        first, second = self.activations, self.gradients
+        texts = [_told(first)]
+        if _told(second) != _told(first):
+            texts.append(f"gradients={_told(second)}")
+        if first.block != 1:
+            texts.append(f"block={first.block}")
+        return f"Quantization({', '.join(texts)})"
+
     def __str__(self) -> str:
         name, gradients = self.activations.dtype, self.gradients.dtype
         name += f"/{gradients}" if gradients != name else ""
@@ -270,6 +281,13 @@ def get(identifier: "str | Quantization | dict[str, Any]") -> Quantization:
         "Expected a quantization such as 'int8', a Quantization or its "
         f"config. Received: {identifier!r}. Give one of {_names()}."
     )
+
+
+def _told(rule: Rule) -> str:
+    """A rule as one writes it: its dtype, if the rest is the usual."""
+    how = (rule.granularity, rule.rounding)
+    usual = how == (Rule.granularity, Rule.rounding)
+    return repr(rule.dtype if usual else replace(rule, known=False, block=1))
 
 
 def _names() -> str:

@@ -21,6 +21,7 @@ from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.in_graph import InGraphBody
 from keras_split.training.in_graph import apart
 from keras_split.training.known_batch import KnownBatch
+from keras_split.utils import retracing
 
 if TYPE_CHECKING:
     from keras_split.models.client import ClientModel
@@ -45,7 +46,7 @@ def guarded(
 
     def guard(iterator: Any) -> Any:
         try:
-            with calls.explained():
+            with retracing.expected(), calls.explained():
                 return function(iterator)
         except SplitError as error:
             reason = getattr(error, "reason", "")

@@ -16,7 +16,7 @@ from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CutError
-from keras_split.partition import costs
+from keras_split.partition import tables
 from keras_split.partition.assignment import Problem
 from keras_split.partition.assignment import assign
 from keras_split.partition.assignment import mask_travels
@@ -79,6 +79,7 @@ class Partition:
     def __init__(self, model: keras.Model, cut: Any) -> None:
         check_own_code(model)
         self.graph = Graph(model)
+        self._name = model.name
         self._rows = rows_per_batch(self.graph)
         self.cut = [cut] if _is_layer(cut) else list(cut)
         if len(self.cut) not in (1, 2):
@@ -136,47 +137,14 @@ class Partition:
             fused_batchnorm=fused_batchnorm,
         )
 
+    def __repr__(self) -> str:
+        return f"Partition({self._name!r}, cut={list(self.cut_names)!r})"
+
     def __str__(self) -> str:
-        rows = [("segment", "runs on", "layers", "parameters", "multiply-adds")]
-        for segment in self._segments():
-            rows.append(
-                (
-                    segment.name,
-                    "server" if segment.name == "body" else "phone",
-                    str(sum(s == segment.name for s in self._leaf_segments())),
-                    f"{segment.model.count_params():,}",
-                    f"{costs.multiply_adds(segment.model):,}",
-                )
-            )
-        edges = [
-            ("edge", "tensor", "shape", "float32 bytes", "int8 bytes"),
-        ]
-        second = "body -> tail" if self.tail else "body -> phone"
-        for edge, tensors in (
-            ("head -> body", self.smashed),
-            (second, self.features),
-            ("head -> tail", self.skips),
-        ):
-            for tensor in tensors:
-                size = costs.elements(tensor.shape)
-                stays = edge == "head -> tail"
-                edges.append(
-                    (
-                        edge,
-                        tensor.name,
-                        str(tensor.shape),
-                        "stays on phone" if stays else f"{4 * size:,}",
-                        "" if stays else f"{size:,}",
-                    )
-                )
-        title = f"Cut at {self._label()}"
-        return "\n".join([title, "", *_table(rows), "", *_table(edges)])
+        return tables.text(self)
 
-    def _segments(self) -> list[Segment]:
-        return [s for s in (self.head, self.body, self.tail) if s is not None]
-
-    def _leaf_segments(self) -> list[str]:
-        return [self.segment_of[call] for call in self.graph.calls]
+    def _repr_html_(self) -> str:
+        return tables.markup(self)
 
     def _label(self) -> str:
         return " and ".join(repr(name) for name in self.cut_names)
@@ -408,13 +376,3 @@ def _structure(model: keras.Model) -> Any:
     return keras.tree.map_structure(
         lambda t: numbers[id(t)], keras_private.outputs_struct(model)
     )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return lines

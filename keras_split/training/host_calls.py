@@ -62,6 +62,8 @@ class HostCalls:
             failure = self._failure
             if failure is None or failure is error:
                 raise
-            raise failure from error
+            # The report shows the same exception again, and where it passed
+            # through TensorFlow.
+            raise failure from failure.__cause__
         finally:
             self._failure = None

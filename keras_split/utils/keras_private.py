@@ -283,6 +283,16 @@ def is_bookkeeping(name: str, bare: set[str]) -> bool:
     return private or tracked or name in ("built", "name")
 
 
+def keep_message(errors: type[Exception]) -> None:
+    """Lets errors of a class come out of a call of a layer as they were.
+
+    `_keras_call_info_injected`, Keras 3.0 on, is set on errors that have been
+    told where they passed. Keras makes a new one of others, with a text in
+    bold and the arguments of the call, and without what else an error has.
+    """
+    errors._keras_call_info_injected = True  # type: ignore[attr-defined]
+
+
 def set_initial_epoch(model: keras.Model, epoch: int) -> None:
     """Makes a `fit` that has begun go on with another epoch.
 

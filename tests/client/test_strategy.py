@@ -353,3 +353,13 @@ def test_a_release_without_a_session_waits_for_one():
     strategy.session.snapshot()
 
     assert strategy.recorded.names == ["Hello", "Release", "Snapshot"]
+
+
+def test_a_strategy_says_where_its_server_is():
+    secret = Credentials("ca.pem", token_file="t.txt")
+
+    assert repr(SplitStrategy()) == "<SplitStrategy in this process>"
+    assert (
+        repr(SplitStrategy("grpcs://h:1", credentials=secret, microbatches=4))
+        == "<SplitStrategy 'grpcs://h:1', microbatches=4>"
+    )

@@ -127,3 +127,19 @@ def test_what_a_rule_remembers_of_its_dtype_is_no_part_of_it():
     assert used == unused and hash(used) == hash(unused)
     assert repr(used) == repr(unused)
     assert dataclasses.asdict(used) == dataclasses.asdict(unused)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Quantization("int8"),
+        Quantization("int4", gradients="float16"),
+        Quantization("int4", block=4),
+        Quantization(Rule("int8", "channel"), rounding="stochastic"),
+    ],
+)
+def test_a_quantization_is_written_as_it_is_made(made):
+    assert (
+        eval(repr(made), {"Quantization": Quantization, "Rule": Rule}) == made
+    )
+    assert len(repr(Quantization("int4", gradients="float16"))) < 60

@@ -137,6 +137,11 @@ class Server:
         self._server.stop(last_s).wait(last_s + 2.0)
         self.endpoint.close()
 
+    def __repr__(self) -> str:
+        scheme = "grpc" if self._certificates is None else "grpcs"
+        asks = self.endpoint.config.security.tokens is not None
+        return f"<Server {scheme}://{self.target}{', tokens' * asks}>"
+
     def __enter__(self) -> "Server":
         return self
 

@@ -425,3 +425,8 @@ def test_a_step_in_flight_ends_before_the_server_does(server):
 
     stopper.join()
     assert reply == Done()
+
+
+def test_a_server_says_where_to_reach_it(server):
+    with server.serve(port=0) as running:
+        assert repr(running) == f"<Server grpc://{running.target}>"

@@ -1,0 +1,93 @@
+"""A partition as tables: what runs where, what crosses, what it costs."""
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from keras_split.partition import costs
+
+if TYPE_CHECKING:
+    from keras_split.partition.partition import Partition
+
+Row = tuple[str, ...]
+
+
+def text(partition: "Partition") -> str:
+    """The tables as `print` shows them."""
+    segments, edges = _segments(partition), _edges(partition)
+    return "\n".join(
+        [_title(partition), "", *_lines(segments), "", *_lines(edges)]
+    )
+
+
+def markup(partition: "Partition") -> str:
+    """The tables as a notebook shows them, in HTML."""
+    tables = (_segments(partition), _edges(partition))
+    return f"<p>{html.escape(_title(partition))}</p>" + "".join(
+        f"<table>{_row(rows[0], 'th')}"
+        f"{''.join(_row(row, 'td') for row in rows[1:])}</table>"
+        for rows in tables
+    )
+
+
+def _title(partition: "Partition") -> str:
+    return f"Cut at {' and '.join(map(repr, partition.cut_names))}"
+
+
+def _segments(partition: "Partition") -> list[Row]:
+    rows: list[Row] = [
+        ("segment", "runs on", "layers", "parameters", "multiply-adds")
+    ]
+    runs = [partition.segment_of[call] for call in partition.graph.calls]
+    segments = (partition.head, partition.body, partition.tail)
+    for segment in filter(None, segments):
+        rows.append(
+            (
+                segment.name,
+                "server" if segment.name == "body" else "phone",
+                str(runs.count(segment.name)),
+                f"{segment.model.count_params():,}",
+                f"{costs.multiply_adds(segment.model):,}",
+            )
+        )
+    return rows
+
+
+def _edges(partition: "Partition") -> list[Row]:
+    rows: list[Row] = [
+        ("edge", "tensor", "shape", "float32 bytes", "int8 bytes")
+    ]
+    second = "body -> tail" if partition.tail else "body -> phone"
+    for edge, tensors in (
+        ("head -> body", partition.smashed),
+        (second, partition.features),
+        ("head -> tail", partition.skips),
+    ):
+        for tensor in tensors:
+            size = costs.elements(tensor.shape)
+            stays = edge == "head -> tail"
+            rows.append(
+                (
+                    edge,
+                    tensor.name,
+                    str(tensor.shape),
+                    "stays on phone" if stays else f"{4 * size:,}",
+                    "" if stays else f"{size:,}",
+                )
+            )
+    return rows
+
+
+def _lines(rows: Sequence[Row]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines
+
+
+def _row(cells: Row, kind: str) -> str:
+    inner = "".join(f"<{kind}>{html.escape(c)}</{kind}>" for c in cells)
+    return f"<tr>{inner}</tr>"
