@@ -138,7 +138,11 @@ def test_a_client_knows_the_way_to_its_server(files):
     client = keras.saving.load_model(files / "blocks" / "client.keras")
 
     strategy = client.strategy
-    assert strategy.get_config() == EXPECTED["blocks"]["strategy"]
+    expected = EXPECTED["blocks"]["strategy"]
+    files = keras_split.Credentials.from_config(expected["credentials"])
+    assert strategy.get_config() == expected | {
+        "credentials": files.get_config()  # with whole paths
+    }
     assert strategy.address == "grpc://127.0.0.1:50051"
     assert strategy.microbatches == 2
     session = strategy.session

@@ -13,6 +13,7 @@ import keras
 from keras_split.errors import DataError
 from keras_split.errors import SplitError
 from keras_split.models.snapshot_weights import SnapshotWeights
+from keras_split.protocol import credentials
 
 # What Keras 3 says of a class or a function that it does not know.
 _NOT_KNOWN = re.compile(r"Could not locate (?:class|function) '([^']+)'")
@@ -56,7 +57,8 @@ def _load(path: str | os.PathLike[str]) -> Any:
         _check_file(path)
     handled = sys.exception()  # what the caller is in the middle of
     try:
-        return keras.saving.load_model(path)
+        with credentials.loading_from(os.path.dirname(path)):
+            return keras.saving.load_model(path)
     except Exception as error:
         refusal = _ours(error, handled) or DataError(_why(path, error))
         # Not `from error`: Python would print that, and with it the pages.

@@ -188,3 +188,24 @@ def test_what_the_caller_was_handling_is_not_taken_for_the_reason(tmp_path):
         shutil.make_archive(str(tmp_path / "b"), "zip", tmp_path, "a.keras")
         (tmp_path / "b.zip").rename(tmp_path / "b.keras")
         assert "config.json" in refusal(tmp_path / "b.keras")
+
+
+def test_a_loaded_client_finds_its_token_from_another_folder(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "token").write_text("a-token-of-alice")
+    monkeypatch.chdir(tmp_path)
+    half = client()
+    strategy = keras_split.SplitStrategy(
+        "grpc://127.0.0.1:1",
+        credentials=keras_split.Credentials(token_file="token"),
+    )
+    half.compile("sgd", "mse", strategy=strategy)
+    half.save("client.keras")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    loaded = keras_split.load_model(tmp_path / "client.keras")
+
+    route = loaded.strategy.session.route
+    assert route.credentials.token() == "a-token-of-alice"

@@ -2,6 +2,7 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.protocol.credentials import Credentials
+from keras_split.protocol.credentials import loading_from
 
 
 def test_a_config_makes_the_same_again(tmp_path):
@@ -35,14 +36,16 @@ def test_a_certificate_and_its_key_come_together(given, there, missing):
 def test_nothing_is_read_before_it_is_needed():
     config = Credentials("no-ca", "no-cert", "no-key", "no-token").get_config()
 
-    assert config["token_file"] == "no-token"
+    assert config["token_file"].endswith("no-token")
 
 
 @pytest.mark.parametrize("read", ["ca", "certificate", "token"])
 def test_a_missing_file_is_named(read):
     credentials = Credentials("nowhere", "nowhere", "nowhere", "nowhere")
 
-    with pytest.raises(DataError, match="in the file nowhere. Received: No"):
+    with pytest.raises(
+        DataError, match=r"in the file \S+nowhere. Received: No"
+    ):
         getattr(credentials, read)()
 
 
@@ -93,3 +96,35 @@ def test_the_token_is_not_shown(tmp_path):
     credentials.token()
 
     assert "s3cr3t" not in repr(credentials) + str(credentials.get_config())
+
+
+def test_files_are_found_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("a-token-of-alice")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    made = Credentials(token_file="token")
+    config = made.get_config()
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert made.token() == "a-token-of-alice"
+    assert Credentials.from_config(config).token() == "a-token-of-alice"
+
+
+def test_what_a_file_of_before_names_is_looked_for_beside_it(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "token").write_text("a-token-of-alice")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = {"ca_file": "nowhere.pem", "token_file": "token"}
+
+    with loading_from(tmp_path):
+        loaded = Credentials.from_config(config)
+
+    assert loaded.token() == "a-token-of-alice"
+    with pytest.raises(DataError, match="strategy with other credentials"):
+        loaded.ca()
+    assert Credentials.from_config(config).token_file == str(
+        tmp_path / "elsewhere" / "token"
+    )
