@@ -1,7 +1,8 @@
 """Lets the API pages show our `Example:` sections as code.
 
 Griffe, which reads the docstrings for mkdocstrings, knows `Examples:` with an
-indented body; ours is `Example:`, last in its docstring and not indented.
+indented body, of which it takes lines with `>>>` for code; ours is `Example:`,
+last in its docstring and not indented, and may be a class without any `>>>`.
 """
 
 import re
@@ -24,4 +25,6 @@ class Examples(griffe.Extension):
 
 def _section(match: re.Match[str]) -> str:
     body = textwrap.dedent(match[1])
+    if ">>>" not in body:
+        body = f"```python\n{body.strip()}\n```"
     return "Examples:\n" + textwrap.indent(body, "    ")

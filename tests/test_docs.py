@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_split
 from keras_split import datasets
 from keras_split import zoo
 from keras_split_cli import console
@@ -38,6 +39,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _MENTIONED = re.compile(r"`(keras-split [^`]+)`")
 _SNIPPET = re.compile(r"^--8<-- \"(.+)\"$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^::: (\S+)\n((?: {4}.*\n)*)", re.MULTILINE)
 _PATH = re.compile(
     r"(?<![\w./-])((?:keras_split|tests|benchmarks|cli|zoo|scripts|deploy)"
     r"/[\w./-]*\w)"
@@ -209,6 +211,31 @@ def test_python_names_of_ours_on_a_page_exist(page):
             missing.append(f"{dotted}: {error}")
 
     assert missing == []
+
+
+def public_names():
+    """The name by which programs know each thing of ours that has one."""
+    names = {}
+    for name in keras_split.__all__:
+        found = getattr(keras_split, name)
+        names.setdefault(id(found), f"keras_split.{name}")
+        for inner in getattr(found, "__all__", ()):
+            names.setdefault(
+                id(getattr(found, inner)), f"keras_split.{name}.{inner}"
+            )
+    return names
+
+
+@pytest.mark.parametrize("page", named((ROOT / "docs/api").glob("*.md")))
+def test_api_pages_name_things_as_programs_do(page):
+    public = public_names()
+
+    for path, settings in _DIRECTIVE.findall(read(page)):
+        heading = re.search(r" heading: (\S+)", settings)
+        shown = heading[1] if heading else path
+
+        assert resolve(shown) is resolve(path)
+        assert shown == public.get(id(resolve(path)), shown)
 
 
 @pytest.mark.slow

@@ -1,14 +1,11 @@
 """Where commands print: results to stdout, progress to stderr."""
 
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
-from keras_split.errors import SplitError
+from keras_split.utils.quiet import quietly as quietly
 
 out = Console(highlight=False)
 progress = Console(stderr=True, highlight=False)
@@ -28,30 +25,6 @@ def working(text: str) -> Iterator[None]:
     else:
         progress.print(f"{text} ...")
         yield
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps back what libraries write to stderr, unless they fail.
-
-    Errors of ours say what it was about already.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except SplitError:
-            raise
-        except BaseException:
-            os.dup2(kept, 2)
-            said.seek(0)
-            os.write(2, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def load_keras() -> None:

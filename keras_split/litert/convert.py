@@ -16,6 +16,7 @@ from keras_split.litert import lowering
 from keras_split.litert.contents import operations
 from keras_split.litert.lowering.depthwise import MOST_CHANNELS
 from keras_split.litert.special_values import repaired
+from keras_split.utils.quiet import quietly
 
 Functions = dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]
 
@@ -72,7 +73,8 @@ def convert(
         try:
             content: bytes = converter.convert()
         except Exception as error:  # the converter's own class is private
-            raise _refusal(str(error), traced, layers) from error
+            # Not `from error`, which is pages of MLIR.
+            raise _refusal(str(error), traced, layers) from None
     custom = [name for name in operations(content) if "CUSTOM" in name]
     if custom:
         raise ExportError(
@@ -83,14 +85,22 @@ def convert(
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps back warnings about gradients that nobody will ask for."""
+    """Keeps back what the converter tells of itself.
+
+    That are warnings about gradients that nobody will ask for, and what its
+    C++ writes: where it is, and pages of MLIR when it gives up.
+    """
+
+    def matters(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
     log = logging.getLogger("absl")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    log.addFilter(matters)
     try:
-        yield
+        with quietly():
+            yield
     finally:
-        log.setLevel(level)
+        log.removeFilter(matters)
 
 
 def _check_captures(module: tf.Module, traced: Mapping[str, Any]) -> None:
