@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     )
     from keras_split.partition.partition import Partition as Partition
     from keras_split.protocol.credentials import Credentials as Credentials
+    from keras_split.protocol.data_spec import DataSpec as DataSpec
     from keras_split.server.config import ServerConfig as ServerConfig
 
 _HOMES = {
     "ClientModel": "models",
     "Credentials": "protocol.credentials",
     "CutQuantizer": "compression.layers",
+    "DataSpec": "protocol.data_spec",
     "Partition": "partition",
     "Quantization": "compression.rules",
     "Resume": "models.resume",
@@ -61,6 +63,7 @@ _LIGHT = {
     "client.tap",
     "compression.rules",
     "protocol.credentials",
+    "protocol.data_spec",
     "server.config",
 }
 # Rooms and modules that programs use by name.

@@ -15,6 +15,7 @@ from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
 from keras_split.partition.bottleneck import add_bottlenecks
 from keras_split.partition.partition import Partition
+from keras_split.protocol.data_spec import DataSpec
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.utils import keras_private
@@ -29,6 +30,7 @@ def compile(
     bottleneck: int | None = None,
     fused_batchnorm: bool | None = None,
     defenses: Sequence[Any] | Chain = (),
+    data_spec: DataSpec | dict[str, Any] | None = None,
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -64,6 +66,9 @@ def compile(
             them, in this order: objects such as
             `keras_split.defenses.GaussianNoise(0.1)`, or their names. A
             `keras_split.defenses.Chain` of them brings its own seed.
+        data_spec: The names of the classes and how images are scaled, which
+            lie in the client's files from then on. The server gets a hash of
+            each, and refuses a client that says otherwise.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
@@ -74,6 +79,7 @@ def compile(
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
         DefenseError: If there is no such defense.
+        DataError: If the data spec does not fit the model.
         OptionError: If the model is compiled with an optimizer that has
             several learning rates, or averages weights.
     """
@@ -106,8 +112,11 @@ def compile(
         contract,
         wiring,
         defenses=chain,
+        data_spec=data_spec,
     )
-    server = ServerModel(partition.body.model, contract)
+    server = ServerModel(
+        partition.body.model, contract, data_digest=client.data_spec.digest
+    )
     client._server_link.server = server
     if model.compiled:
         _hand_on(model, client)

@@ -8,6 +8,7 @@ yours can bring its own. Listing them loads neither Keras nor TensorFlow.
 import importlib
 import os
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from importlib.metadata import entry_points
@@ -18,8 +19,10 @@ from typing import Any
 from keras_split.compression import presets
 from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import TensorSpec
+from keras_split.errors import DataError
 from keras_split.errors import ZooError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_spec import DataSpec
 
 if TYPE_CHECKING:
     import keras
@@ -203,9 +206,13 @@ class Preset:
         codec: str | None = None,
         bottleneck: int | None = None,
         fused_batchnorm: bool = True,
+        class_names: Sequence[str] = (),
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.
+
+        The client's `data_spec` says how the network wants images scaled, if
+        that is `x @ matrix + offset`.
 
         Args:
             cut: Name of a split: `"spliteasy"`, `"deep"` or `"light"`.
@@ -213,6 +220,9 @@ class Preset:
             codec: As in `keras_split.compile`.
             bottleneck: As in `keras_split.compile`.
             fused_batchnorm: As in `keras_split.compile`, but for the default.
+            class_names: Names of the classes in the order of their labels,
+                for the client's `data_spec`; as many as `classes`, which may
+                be left out then.
             **options: As in `build`.
 
         Returns:
@@ -220,6 +230,8 @@ class Preset:
         """
         from keras_split.compiler import compile
 
+        if class_names and options.get("classes") is None:
+            options["classes"] = len(class_names)
         return compile(
             self.build(**options),
             list(self.cut(cut).layers),
@@ -227,7 +239,20 @@ class Preset:
             codec=codec,
             bottleneck=bottleneck,
             fused_batchnorm=fused_batchnorm,
+            data_spec=self.data_spec(class_names),
         )
+
+    def data_spec(self, class_names: Sequence[str] = ()) -> DataSpec:
+        """What its client says of its data; without a matrix if it has none.
+
+        Args:
+            class_names: Names of the classes, if they are known.
+        """
+        named = DataSpec(tuple(class_names))
+        try:
+            return DataSpec.of(resolve(self.preprocess), named.class_names)
+        except DataError:
+            return named
 
 
 def names() -> list[str]:

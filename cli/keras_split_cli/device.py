@@ -21,6 +21,8 @@ from keras_split_cli.console import tell
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
+from keras_split_cli.image_data import names_of_all
+from keras_split_cli.image_data import numbering
 
 if TYPE_CHECKING:
     from keras_split.device import Client
@@ -323,7 +325,8 @@ def _read(
 ) -> tuple[Pair, Pair | None]:
     """Images as they come, labels as the loss wants them."""
     shape = client.description.inputs[0].shape
-    found = read_data(data, shape, split, seed, class_names)
+    names = numbering(client.class_names, class_names)
+    found = read_data(data, shape, split, seed, names)
     train, held_back = (
         None if pair is None else (pair[0][:images], pair[1][:images])
         for pair in found[:2]
@@ -333,13 +336,7 @@ def _read(
     output = client.description.outputs[0]
     if output.label is not None and output.accuracy:
         classes = max(output.shape[-1], 2)
-        labels = int(max(y.max() for _, y in pairs)) + 1
-        if labels > classes:
-            raise DataError(
-                f"Expected labels from 0 to {classes - 1}, as the network has "
-                f"{classes} classes. Received: {labels - 1}. Export a network "
-                f"with {labels} classes."
-            )
+        client.class_names = names_of_all(data, found, classes)
         if output.loss == "categorical_crossentropy":
             rows = np.eye(classes, dtype=np.float32)
             pairs = [(x, rows[y]) for x, y in pairs]

@@ -1,6 +1,7 @@
 """`keras-split export`: the phone's half as a LiteRT file."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -20,6 +21,7 @@ from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import read_data
+from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
@@ -117,6 +119,7 @@ def export(
     with working(f"Loading {source}"):
         load_keras()
         client, server = _halves(source, preset, network)
+    scale = scaling(client, preset, kept=True)
     options: dict[str, Any] = {"mode": mode, "batch_size": batch_size}
     if mode == "train":
         options["optimizer"] = _optimizer(client, optimizer, learning_rate)
@@ -125,9 +128,7 @@ def export(
     else:
         options["precision"] = precision
         if precision == "int8":
-            options["calibration"] = _images(client, preset, calibration)
-    if preset is not None:
-        options["preprocess"] = zoo.resolve(zoo.get(preset).preprocess)
+            options["calibration"] = _images(client, scale, calibration)
     with working("Converting to LiteRT"), quietly():
         about = client.export(folder / "client.tflite", **options)
     if server is not None:
@@ -182,15 +183,16 @@ def _optimizer(
     return chosen
 
 
-def _images(client: "ClientModel", preset: str | None, data: str) -> Any:
+def _images(
+    client: "ClientModel", scale: Callable[[Any], Any] | None, data: str
+) -> Any:
     """Images drawn at random, as the network wants them."""
     from keras_split import datasets
 
     shape = tuple(client.head.inputs[0].shape[1:])
     (x, y), *_ = read_data(data, shape, 0.0, 0)
     order = np.random.default_rng(0).permutation(len(x))[:CALIBRATION]
-    prepare = zoo.resolve(zoo.get(preset).preprocess) if preset else None
-    return datasets.to_model_input(x[order], shape, prepare)
+    return datasets.to_model_input(x[order], shape, scale)
 
 
 def _report(folder: Path, about: dict[str, Any]) -> None:

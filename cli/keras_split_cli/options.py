@@ -139,7 +139,8 @@ def network_options(function: _F) -> _F:
             click.option(
                 "--classes",
                 type=click.IntRange(min=1),
-                help="Number of classes; the preset's own by default.",
+                help="Number of classes; by default the preset's own, and in "
+                "train that of the folders or labels in --data.",
             ),
             click.option(
                 "--weights",

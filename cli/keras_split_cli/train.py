@@ -1,5 +1,6 @@
 """`keras-split train`: the phone's side."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -17,6 +18,10 @@ from keras_split_cli.console import working
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
+from keras_split_cli.image_data import AS_THEY_ARE
+from keras_split_cli.image_data import names_of_all
+from keras_split_cli.image_data import numbering
+from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
@@ -96,7 +101,8 @@ def train(
         --server 127.0.0.1:50051 --data photos/ --epochs 5
 
     Folders are laid out as photos/CLASS/IMAGE.jpg; the number of classes is
-    the number of folders.
+    the number of folders. A client.keras that knows its classes numbers the
+    folders by them, and scales images as it was trained; --save keeps both.
 
     A lost connection or a server that is started again is waited for. With
     --resume a training that was killed goes on with the next epoch, and ends
@@ -126,14 +132,20 @@ def train(
         client = load_half(source, network, CLIENT)
     if shape is None:
         shape = tuple(client.head.inputs[0].shape[1:])
+        names = numbering(client.data_spec.class_names, class_names)
         images = read_data(
-            data, shape, validation_split, network["seed"], class_names
+            data, shape, validation_split, network["seed"], names
         )
+    scale = scaling(client, preset, kept=save is not None)
+    if scale is None:
+        tell(AS_THEY_ARE)
+    if all_names := names_of_all(data, images, _classes(client)):
+        client.data_spec = client.data_spec.named(all_names)
     trained = _fit(
         client,
         images[:2],
         shape,
-        zoo.get(preset).preprocess if preset else None,
+        scale,
         connection,
         optimizer,
         learning_rate,
@@ -160,7 +172,7 @@ def _fit(
     client: "ClientModel",
     images: tuple[Pair, Pair | None],
     shape: tuple[int, ...],
-    preprocess: str | None,
+    scale: Callable[[Any], Any] | None,
     connection: Connection,
     optimizer: str,
     learning_rate: float | None,
@@ -177,18 +189,10 @@ def _fit(
     from keras_split.models.resume import Resume
     from keras_split_cli.batches import Batches
 
-    function = zoo.resolve(preprocess) if preprocess else None
     pairs = [
-        (datasets.to_model_input(x, shape, function), y)
+        (datasets.to_model_input(x, shape, scale), y)
         for x, y in (p for p in images if p is not None)
     ]
-    labels, outputs = int(max(y.max() for _, y in pairs)) + 1, _classes(client)
-    if outputs is not None and labels > outputs:
-        raise DataError(
-            f"Expected labels from 0 to {outputs - 1}, as the network has "
-            f"{outputs} classes. Received: {labels - 1}. Pass --classes "
-            f"{labels} here and to the server."
-        )
     try:
         chosen = keras.optimizers.get(optimizer)
     except ValueError as error:

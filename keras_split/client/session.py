@@ -22,6 +22,7 @@ from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
@@ -48,6 +49,7 @@ _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _RETRY = Retry()
 StepReply = SmashedGrad | Committed | LabeledResult
+_NOTHING_SAID = DataDigest()
 _OPEN: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
@@ -105,6 +107,7 @@ class ClientSession:
         optimizer: str,
         loss: str = "",
         local: Transport | None = None,
+        data: DataDigest = _NOTHING_SAID,
     ) -> None:
         """Opens a session; does nothing if one is open.
 
@@ -114,6 +117,7 @@ class ClientSession:
             loss: Config of the loss, for models that are cut once.
             local: To the server in this process, if there is one; used if the
                 route leads to no other.
+            data: Hashes of classes and preprocessing.
 
         Raises:
             RefusedError: If the server refused the session.
@@ -122,7 +126,7 @@ class ClientSession:
         if self.connected:
             return
         moment = self.connection.moment
-        hello = Hello(contract, optimizer, loss, moment=moment)
+        hello = Hello(contract, optimizer, loss, moment=moment, data=data)
         for tap in self.taps:
             tap.sent(hello)
         welcome = self.connection.open(hello, local)

@@ -15,6 +15,7 @@ from keras_split.client.tap import SessionTap
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import MAX_MICROBATCHES
 from keras_split.protocol.messages import LabeledResult
 from keras_split.transports import Factory
@@ -23,6 +24,7 @@ from keras_split.transports import Transport
 
 _LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
+_NOTHING_SAID = DataDigest()
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -130,6 +132,7 @@ class SplitStrategy:
         optimizer: str,
         loss: str = "",
         local: Transport | None = None,
+        data: DataDigest = _NOTHING_SAID,
     ) -> None:
         """Opens a session; does nothing if one is open.
 
@@ -138,8 +141,9 @@ class SplitStrategy:
             optimizer: Config of the body's optimizer, as JSON.
             loss: Config of the loss, for models that are cut once.
             local: To the server in this process, if there is one.
+            data: Hashes of classes and preprocessing.
         """
-        self.session.connect(contract, optimizer, loss, local)
+        self.session.connect(contract, optimizer, loss, local, data)
 
     def close(self) -> None:
         """Ends the session; the next `fit` opens another."""

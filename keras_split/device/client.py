@@ -20,6 +20,7 @@ from keras_split.device.averages import line
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.clock import Lap
+from keras_split.device.described import Described
 from keras_split.device.description import Description
 from keras_split.device.feed import Batches
 from keras_split.device.feed import Rate
@@ -29,7 +30,6 @@ from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol import validation
-from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.moment import Moment
 from keras_split.transports import Factory
@@ -41,7 +41,7 @@ _LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
 
 
-class Client:
+class Client(Described):
     """Trains head and tail of a `client.tflite`; a server has the body.
 
     It follows the rules of the Keras client: a step that fails or is refused
@@ -382,16 +382,6 @@ class Client:
     # -- the server --------------------------------------------------------
 
     @property
-    def contract(self) -> Contract:
-        """What client and server agreed on when the model was cut."""
-        return self.description.contract
-
-    @property
-    def batch_size(self) -> int:
-        """The most examples in a batch, fixed when the model was exported."""
-        return self.description.batch_size
-
-    @property
     def uplink_bytes(self) -> int:
         """Bytes sent to the server so far."""
         return self.session.connection.uplink_bytes
@@ -413,7 +403,10 @@ class Client:
             TransportError: If the server is not there.
             RefusedError: If it was cut from another model, or otherwise.
         """
-        self.session.connect(self.contract, self.description.optimizer)
+        about = self.description
+        self.session.connect(
+            about.contract, about.optimizer, data=about.data_spec.digest
+        )
 
     def close(self) -> None:
         """Ends the session."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.moment import Moment
@@ -76,9 +77,8 @@ class Description:
         outputs: The model's outputs.
         optimizer: Config of the optimizer as JSON, for the server.
         learning_rate: The optimizer's.
-        matrix: Turns RGB pixels of 0 to 255 into the model's input, shape
-            `(3, 3)`; None if they stay as they are.
-        offset: What is added then, shape `(3,)`.
+        data_spec: Names of the classes, and how pixels of 0 to 255 become
+            the model's input.
         state: What `get_state` gives: weights, statistics, optimizer slots.
         frozen: Hash of the values that never change in this file.
         signatures: The functions of the .tflite.
@@ -93,8 +93,7 @@ class Description:
     outputs: tuple[Output, ...]
     optimizer: str
     learning_rate: float
-    matrix: tuple[tuple[float, ...], ...] | None
-    offset: tuple[float, ...] | None
+    data_spec: DataSpec
     state: tuple[Tensor, ...]
     frozen: str
     signatures: dict[str, Signature]
@@ -174,7 +173,6 @@ class Description:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}")
         optimizer = config["optimizer"] or {}
-        preprocess = config["preprocess"] or {}
         return cls(
             mode=mode,
             batch_size=batch_size,
@@ -183,8 +181,7 @@ class Description:
             outputs=tuple(_output(item) for item in config["outputs"]),
             optimizer=str(optimizer.get("config", NO_OPTIMIZER)),
             learning_rate=float(optimizer.get("learning_rate", 0.0)),
-            matrix=_matrix(preprocess),
-            offset=_numbers(preprocess["offset"]) if preprocess else None,
+            data_spec=_data_spec(config),
             state=_tensors(config.get("state") or []),
             frozen=str(config.get("frozen") or ""),
             signatures={
@@ -225,19 +222,13 @@ def _shape(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def _numbers(values: Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != 3:
-        raise ValueError(f"preprocess has a row of {len(numbers)} numbers")
-    return numbers
-
-
-def _matrix(
-    preprocess: dict[str, Any],
-) -> tuple[tuple[float, ...], ...] | None:
-    if not preprocess:
-        return None
-    rows = tuple(_numbers(row) for row in preprocess["matrix"])
-    if len(rows) != 3:
-        raise ValueError(f"preprocess has {len(rows)} rows")
-    return rows
+def _data_spec(config: dict[str, Any]) -> DataSpec:
+    """Of a file that may be of a time when it had no `class_names`."""
+    preprocess = config["preprocess"] or {}
+    matrix, offset = (
+        (preprocess["matrix"], preprocess["offset"]) if preprocess else ((), ())
+    )
+    try:
+        return DataSpec(config.get("class_names") or (), matrix, offset)
+    except DataError as error:  # as of any value that cannot be
+        raise ValueError(str(error)) from error

@@ -107,17 +107,7 @@ def to_model_input(
 ) -> np.ndarray[Any, Any]:
     """Images of any size as the model takes them; see `Client.preprocess`."""
     shape = description.inputs[0].shape
-    matrix, offset = description.matrix, description.offset
-    if matrix is None:
-        return datasets.to_model_input(images, shape)
-    weights = np.asarray(matrix, np.float32)
-    added = np.asarray(offset, np.float32)
-
-    def scale(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        scaled: np.ndarray[Any, Any] = x @ weights
-        scaled += added
-        return scaled
-
+    scale = description.data_spec.scale_in_place
     return datasets.to_model_input(images, shape, scale)
 
 

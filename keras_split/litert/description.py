@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_split.errors import DataError
+from keras_split.errors import ExportError
 from keras_split.litert import contents
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.state import Entry
+from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.messages import Hello
@@ -38,7 +40,7 @@ def describe(
     state: list[Entry] | None = None,
     frozen: str = "",
     precision: str = "float32",
-    preprocess: Callable[..., Any] | None = None,
+    data_spec: DataSpec | None = None,
 ) -> dict[str, Any]:
     """The content of client.json as plain values.
 
@@ -52,8 +54,9 @@ def describe(
         state: The tensors of its state, in order.
         frozen: Hash of what is constant in the file.
         precision: Of the weights.
-        preprocess: The network's own preparation of images from 0 to 255.
+        data_spec: Of its data; by default the client's own.
     """
+    spec = data_spec or client.data_spec
     described = None if optimizer is None else _optimizer(client, optimizer)
     config = described["config"] if described else NO_OPTIMIZER
     return {
@@ -65,7 +68,9 @@ def describe(
         "batch_size": batch_size,
         "contract": client.contract.get_config(),
         "hello": hello_to_json(
-            Hello(client.contract, config, moment=client.moment)
+            Hello(
+                client.contract, config, moment=client.moment, data=spec.digest
+            )
         ),
         # Of the weights in the .tflite; a state has one of its own.
         "moment": client.moment.get_config() if client.moment else None,
@@ -81,7 +86,8 @@ def describe(
             for i in client.wiring.skips
         ],
         "optimizer": described,
-        "preprocess": None if preprocess is None else affine(preprocess),
+        "preprocess": _preprocess(spec),
+        "class_names": list(spec.class_names),
         "state": [
             {
                 "name": entry.name,
@@ -98,38 +104,30 @@ def describe(
     }
 
 
-def affine(preprocess: Callable[..., Any]) -> dict[str, Any] | None:
-    """A preprocessing function as `x @ matrix + offset`, for other languages.
+def data_spec(client: Any, preprocess: Callable[..., Any] | None) -> DataSpec:
+    """What client.json says of the data.
 
-    Those of keras.applications scale, shift and swap the channels of an
-    image, so three unit vectors tell all about them.
+    Args:
+        client: Says it, but for what follows.
+        preprocess: What is done to images instead.
 
-    Returns:
-        `{"matrix": 3x3, "offset": [3]}`, or None if it is something else.
-
-    Example:
-    >>> affine(lambda x: x / 127.5 - 1.0)["offset"]
-    [-1.0, -1.0, -1.0]
+    Raises:
+        ExportError: If that is nothing that client.json could hold.
     """
-
-    def run(rows: Any) -> Any:
-        image = np.asarray(rows, "float64").reshape(1, -1, 1, 3)
-        return np.asarray(preprocess(image.copy()), "float64").reshape(-1, 3)
-
-    rows = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)])
+    spec: DataSpec = client.data_spec
+    if preprocess is None:
+        return spec
+    channels = client.head.inputs[0].shape[-1] or 3
     try:
-        made = run(rows)
-        matrix, offset = (made[1:] - made[0]) / 255.0, made[0]
-        probe = np.random.default_rng(0).uniform(0, 255, (16, 3))
-        close = np.allclose(run(probe), probe @ matrix + offset, atol=1e-4)
-    except (TypeError, ValueError):
-        close = False
-    if not close:
-        return None
-    return {
-        "matrix": np.round(matrix, 12).tolist(),
-        "offset": np.round(offset, 9).tolist(),
-    }
+        return DataSpec.of(preprocess, spec.class_names, channels)
+    except DataError as error:
+        raise ExportError(str(error)) from error
+
+
+def _preprocess(spec: DataSpec) -> dict[str, Any] | None:
+    config = spec.get_config()
+    names = ("matrix", "offset")
+    return {name: config[name] for name in names} if spec.matrix else None
 
 
 def dumps(description: dict[str, Any]) -> str:

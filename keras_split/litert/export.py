@@ -12,6 +12,7 @@ import keras
 from keras_split.errors import ExportError
 from keras_split.litert import silent
 from keras_split.litert.convert import convert
+from keras_split.litert.description import data_spec
 from keras_split.litert.description import describe
 from keras_split.litert.description import dumps
 from keras_split.litert.description import output_names
@@ -42,7 +43,7 @@ def export_training(
         optimizer: SGD, Adam or AdamW; by default the one of `compile`.
         loss: By default that of `compile`.
         preprocess: What the network wants done to images from 0 to 255, for
-            `client.json`.
+            `client.json`, instead of what the client's `data_spec` says.
 
     Returns:
         The content of `client.json`.
@@ -51,6 +52,7 @@ def export_training(
         ExportError: If the half cannot be exported; nothing is written.
     """
     target = check(client, path, batch_size)
+    spec = data_spec(client, preprocess)
     chosen = _optimizer(client, optimizer)
     losses = _losses(client, loss)
     update = Update(chosen)
@@ -66,7 +68,7 @@ def export_training(
         optimizer=chosen,
         state=[entry for state in states for entry in state.entries],
         frozen=digest(v for state in states for v in state.constants),
-        preprocess=preprocess,
+        data_spec=spec,
     )
     return write(target, content, described)
 

@@ -7,6 +7,7 @@ import keras
 
 from keras_split.defenses.chain import Chain
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_spec import DataSpec
 
 
 class PhoneHalf(Protocol):
@@ -28,6 +29,10 @@ class PhoneHalf(Protocol):
     contract: Contract
     wiring: Any
     defenses: Chain
+
+    @property
+    def data_spec(self) -> DataSpec:
+        """Classes and preprocessing of its data."""
 
     @property
     def strategy(self) -> Any:

@@ -12,6 +12,7 @@ from keras_split.errors import ExportError
 from keras_split.litert import silent
 from keras_split.litert.calibration import observe
 from keras_split.litert.convert import convert
+from keras_split.litert.description import data_spec
 from keras_split.litert.description import describe
 from keras_split.litert.export import check
 from keras_split.litert.export import layers
@@ -53,7 +54,7 @@ def export_inference(
             `tf.data.Dataset`, whose labels are ignored. The tail's ranges are
             taken from features that the server computes for them.
         preprocess: What the network wants done to images from 0 to 255, for
-            `client.json`.
+            `client.json`, instead of what the client's `data_spec` says.
 
     Returns:
         The content of `client.json`.
@@ -64,6 +65,7 @@ def export_inference(
         TransportError: If int8 needs the server and it is not there.
     """
     target = check(client, path, batch_size)
+    spec = data_spec(client, preprocess)
     if precision not in PRECISIONS:
         raise ExportError(
             f"Expected a precision: {', '.join(PRECISIONS)}. Received: "
@@ -87,7 +89,7 @@ def export_inference(
         mode="infer",
         batch_size=batch_size,
         precision=precision,
-        preprocess=preprocess,
+        data_spec=spec,
     )
     return write(target, content, described)
 

@@ -15,6 +15,7 @@ from keras_split.errors import ExportError
 from keras_split.errors import OptionError
 from keras_split.errors import ProtocolError
 from keras_split.models import functions
+from keras_split.models.data_spec_of import DataSpecOf
 from keras_split.models.io_map import Wiring
 from keras_split.models.server_link import ServerLink
 from keras_split.models.snapshot_weights import SnapshotWeights
@@ -49,7 +50,10 @@ class ClientModel(SnapshotWeights):
             a `keras_split.defenses.Chain`, its config, or a list of defenses.
         moment: Which moment of which training it is of, or its config.
         data_spec: Classes and preprocessing of its data, or their config.
+            It may be set later on, too.
     """
+
+    data_spec = DataSpecOf()
 
     def __init__(
         self,
@@ -65,7 +69,6 @@ class ClientModel(SnapshotWeights):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
-        self.data_spec = DataSpec.get(data_spec)
         self.wiring = Wiring.get(wiring)
         self.head = head
         self.defenses = Chain.get(defenses)
@@ -74,6 +77,7 @@ class ClientModel(SnapshotWeights):
             self.output_names = list(self.wiring.output_names)
         self._server_link = ServerLink()
         self.moment = Moment.get(moment)
+        self.data_spec = data_spec
         self._half = MicrobatchedHalf(
             head,
             tail,
@@ -300,6 +304,7 @@ class ClientModel(SnapshotWeights):
                 self._server_link.describe(self),
                 _loss_config(self) if self.tail is None else "",
                 self._server_link.in_process(),
+                self.data_spec.digest,
             )
 
     def close(self) -> None:

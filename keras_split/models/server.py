@@ -12,6 +12,7 @@ from keras_split.compression.quantize import simulate
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.timeline import Timeline
 from keras_split.server.callbacks import CallbackList
@@ -40,6 +41,8 @@ class ServerModel(keras.Model):
         contract: What the model was cut with, or its config.
         moment: Which moment of which training it is of, or its config.
         past: The last moments of the runs before that one, or their configs.
+        data_digest: What it is trained with, or its config: of a server's
+            clients, one that says otherwise is refused.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class ServerModel(keras.Model):
         name: str = "server",
         moment: Moment | dict[str, Any] | None = None,
         past: Sequence[Moment | dict[str, Any]] = (),
+        data_digest: DataDigest | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
         self.body = body
+        self._data_digest = DataDigest.get(data_digest)
         self._half: ServerHalf | None = None
         self._timeline = Timeline.from_config({"moment": moment, "past": past})
         self.built = True
@@ -93,6 +98,7 @@ class ServerModel(keras.Model):
             self._half = ServerHalf(
                 self.body, self.contract, timeline=self._timeline
             )
+            self._half.data = self._data_digest
         return self._half
 
     @property
@@ -114,6 +120,21 @@ class ServerModel(keras.Model):
     @moment.setter
     def moment(self, moment: Moment) -> None:
         self.timeline = Timeline(moment).copy()
+
+    @property
+    def data_digest(self) -> DataDigest:
+        """What it is trained with, as far as it was told.
+
+        Of the first client that trains and says so, unless the model was cut
+        with a `DataSpec`.
+        """
+        return self._half.data if self._half is not None else self._data_digest
+
+    @data_digest.setter
+    def data_digest(self, digest: DataDigest) -> None:
+        self._data_digest = digest
+        if self._half is not None:
+            self._half.data = digest
 
     def host(
         self,
@@ -237,6 +258,8 @@ class ServerModel(keras.Model):
             "body": keras.saving.serialize_keras_object(self.body),
             "contract": self.contract.get_config(),
         }
+        if self.data_digest:
+            config["data_digest"] = self.data_digest.get_config()
         return config | self.timeline.get_config()
 
     @classmethod

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.moment import Moment
 
 PROTOCOL = 1
@@ -36,6 +37,7 @@ class Hello(Message):
             a new one.
         next_step: Of that session, as the client knows it.
         moment: Of the client's half; empty if it has not trained.
+        data: What the client's data is, as hashes.
     """
 
     contract: Contract
@@ -45,6 +47,7 @@ class Hello(Message):
     session: str = ""
     next_step: int = 0
     moment: Moment = Moment()
+    data: DataDigest = field(default_factory=DataDigest)
 
 
 @dataclass(frozen=True)

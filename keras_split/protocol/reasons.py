@@ -10,6 +10,7 @@ REASONS = LATER | {
     "checkpoint",
     "codec",
     "cut",
+    "data",
     "fingerprint",
     "internal",
     "learning-rate",

@@ -112,7 +112,13 @@ class SharedBody(Bodies):
         return _reopened(found or (), self.open)
 
     def open(self, start: SessionState) -> Session:
-        """A session that trains the body beside others."""
+        """A session that trains the body beside others.
+
+        Raises:
+            SplitError: If it cannot have one; with reason `"data"`, if its
+                client's data is not that of the others.
+        """
+        self._body.check_data(start.data)
         self._half.refresh()
         return _session(self._body, start)
 

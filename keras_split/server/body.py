@@ -13,6 +13,7 @@ from typing import Protocol
 from keras_split.compression.formats import floats_are_finite
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Committed
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import Message
@@ -46,6 +47,7 @@ class Trainer(Protocol):
 
     name: str
     client: str
+    data: DataDigest
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -139,6 +141,18 @@ class Body:
         """Someone does not train it any more."""
         self._trainers.pop(trainer.name, None)
 
+    def check_data(self, data: DataDigest) -> None:
+        """Refuses a client whose data is not that of others who train it.
+
+        Those are all that took a step, ever, and all that have a session.
+
+        Raises:
+            ProtocolError: With reason `"data"`.
+        """
+        for trainer in [*self._trainers.values()]:
+            trainer.data.check(data)
+        self.half.data.check(data)
+
     @property
     def unused(self) -> bool:
         """Whether nobody trains it."""
@@ -226,8 +240,10 @@ class Body:
             return None
         state, path = loaded
         check_optimizer(state, self._optimizer, kept)
+        _check_data(state, self.half.data, kept)
         self.half.set_weights(state.body)
         self.half.timeline = state.timeline or _older(state)
+        self.half.data = self.half.data.or_else(state.data)
         if self._optimizer is not None and state.slots:
             self._optimizer.set_weights(state.slots)
         checkpointer.loaded(state)
@@ -265,6 +281,8 @@ class Body:
 
     def stepped(self, trainer: Trainer) -> None:
         """A step was taken; called in its turn."""
+        if trainer.data:
+            self.half.data = self.half.data.or_else(trainer.data)
         if self._checkpointer is not None:
             self._checkpointer.stepped(trainer.name)
 
@@ -323,6 +341,7 @@ class Body:
                 ),
                 shared.name if shared is not None else "",
                 self.half.timeline,
+                self.half.data,
             )
 
 
@@ -372,6 +391,23 @@ def _older(state: HostState) -> Timeline:
     """That of a checkpoint of a version which knew none."""
     steps = sum(session.next_step for session in state.sessions)
     return Timeline(Moment("?", steps)).lost()
+
+
+def _check_data(state: HostState, own: DataDigest, kept: Checkpoints) -> None:
+    """Refuses to go on with a body that was trained with other data.
+
+    Raises:
+        DataError: If so.
+    """
+    try:
+        own.check(state.data)
+    except ProtocolError as error:
+        raise DataError(
+            f"Expected checkpoints in {kept.folder} of a body that was trained "
+            f"with the data that server.keras or the preset says, {own}. "
+            f"Received: {state.data}. Choose another folder, or serve what "
+            "was served before."
+        ) from error
 
 
 def _within(states: Sequence[SessionState]) -> list[SessionState]:

@@ -323,7 +323,11 @@ class TrainingService:
             self._sessions.check_room(caller.account)
             session = self._bodies.open(
                 SessionState(
-                    self._sessions.name(), caller.client, hello.optimizer, loss
+                    self._sessions.name(),
+                    caller.client,
+                    hello.optimizer,
+                    loss,
+                    data=hello.data,
                 )
             )
             session.account = self.accounts.of(caller)

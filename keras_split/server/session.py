@@ -54,6 +54,7 @@ class Session:
     Attributes:
         name: Its name, chosen by the server.
         client: Whose it is.
+        data: What its client's data is.
         body: The same.
         next_step: The first step that was not taken yet.
         moment: Of the body after the last step; empty if none was taken here.
@@ -63,6 +64,7 @@ class Session:
     def __init__(self, start: SessionState, body: Body) -> None:
         self.name = start.name
         self.client = start.client
+        self.data = start.data
         self.body = body
         self.next_step = start.next_step
         self.moment = Moment()

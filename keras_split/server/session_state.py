@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_split.errors import ProtocolError
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Message
 
 
@@ -20,6 +21,7 @@ class SessionState:
         client: Whose it is.
         optimizer: Config of its optimizer, as in `Hello`.
         loss: Config of its loss, as in `Hello`.
+        data: What its client's data is, as in `Hello`.
         next_step: The first step that was not taken yet.
         replies: The answers to the backwards of the last one, in case they
             are asked for again: one, or one a microbatch.
@@ -36,6 +38,7 @@ class SessionState:
     replies: Sequence[Message] = field(default_factory=tuple)
     slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
     replied_at: float = 0.0
+    data: DataDigest = field(default_factory=DataDigest)
 
 
 def not_open() -> ProtocolError:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.timeline import Timeline
 from keras_split.training.body_copy import body_copy
 from keras_split.training.body_optimizer import BodyOptimizer
@@ -74,6 +75,7 @@ class ServerHalf:
         in_flight: The steps that wait.
         optimizers: What updates it.
         unfinished: The steps in microbatches that have sums of gradients.
+        data: What the body is trained with, as far as it is known.
         lock: Held while the body computes or is read.
         timeline: Through which moments the body has come. Whoever has it
             take a step, or brings back other weights, says so here, while it
@@ -103,6 +105,7 @@ class ServerHalf:
         self.in_flight = StepsInFlight(max_in_flight)
         self.optimizers = BodyOptimizers(body, self._graph)
         self.unfinished = Unfinished(2 * self.in_flight.limit)
+        self.data = DataDigest()
         self.retrace()
         _HALVES.add(self)
 

@@ -9,6 +9,7 @@ from keras_split.device.description import Description
 from keras_split.errors import DataError
 from keras_split.litert.description import describe
 from keras_split.litert.description import dumps
+from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.messages import Hello
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
@@ -44,7 +45,7 @@ def test_it_says_what_the_exporter_wrote(copied):
     assert description.learning_rate == pytest.approx(0.1)
     assert json.loads(description.optimizer)["class_name"] == "SGD"
     assert {"head_forward", "tail_step"} <= set(description.signatures)
-    assert description.matrix is None
+    assert description.data_spec == DataSpec()
 
 
 @pytest.mark.parametrize("trains", [True, False])

@@ -8,17 +8,17 @@ import pytest
 from keras_split.device import feed
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
+from keras_split.protocol.data_spec import DataSpec
 
 
-def description(names=("x",), batch_size=2, rate=0.5, matrix=None, offset=None):
+def description(names=("x",), batch_size=2, rate=0.5, spec=None):
     """What client.json would say, as far as it matters here."""
     inputs = [SimpleNamespace(name=n, shape=(2, 2, 3)) for n in names]
     return SimpleNamespace(
         inputs=inputs,
         batch_size=batch_size,
         learning_rate=rate,
-        matrix=matrix,
-        offset=offset,
+        data_spec=spec,
     )
 
 
@@ -67,7 +67,7 @@ def test_a_learning_rate_is_a_number_a_function_or_that_of_the_export():
 
 def test_images_are_scaled_as_client_json_says():
     images = np.full((1, 2, 2, 3), 255, "uint8")
-    about = description(matrix=(np.eye(3) / 255).tolist(), offset=[0, 0, -1])
+    about = description(spec=DataSpec((), np.eye(3) / 255, [0, 0, -1]))
 
     made = feed.to_model_input(images, about)
 

@@ -18,6 +18,7 @@ from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
@@ -75,6 +76,7 @@ SAMPLES = {
     "Hello, old": Hello(CONTRACT, protocol=0),
     "Hello, again": Hello(CONTRACT, **_OPEN, next_step=300),
     "Hello, trained": Hello(CONTRACT, moment=_MOMENT),
+    "Hello, data": Hello(CONTRACT, data=DataDigest("ab" * 32, "cd" * 32)),
     "Welcome": Welcome("feedc0ffee123456", 7, 1 << 20, "Labels travel."),
     "Welcome, early": Welcome("feedc0ffee123456", replies_early=True),
     "Welcome, again": Welcome(

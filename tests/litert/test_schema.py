@@ -56,7 +56,9 @@ def described():
                 OutputLoss("size", "mse", 0.5),
             ],
             optimizer=keras.optimizers.Adam(0.1),
-            preprocess=keras.applications.vgg19.preprocess_input,
+            data_spec=keras_split.DataSpec.of(
+                keras.applications.vgg19.preprocess_input, ["cat", "dog"]
+            ),
         ),
     }
 

@@ -108,7 +108,7 @@ def test_a_server_may_have_a_schedule_though_the_rate_travels():
 def test_both_halves_remember_their_moment_and_their_data(tmp_path):
     client, server = halves()
     client.moment = server.moment = Moment("ab" * 16, 7)
-    client.data_spec = DataSpec(("cat", "dog"), ((0.5,),), (-1.0,))
+    client.data_spec = DataSpec(("cat", "dog", "fox"), 0.5 * np.eye(4))
 
     for half in (client, server):
         half.save(tmp_path / "half.keras")

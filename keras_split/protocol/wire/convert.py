@@ -23,6 +23,7 @@ from keras_split.errors import CodecError
 from keras_split.errors import ProtocolError
 from keras_split.protocol import messages
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Message
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.wire import split_pb2 as pb
@@ -78,6 +79,9 @@ def to_wire(message: Message, codec: Codec) -> tuple[pb.Envelope, _Payload]:
         elif name == "moment":
             if value:
                 target.moment.CopyFrom(pb.Moment(**vars(value)))
+        elif name == "data":
+            if value:
+                target.data.CopyFrom(pb.DataDigest(**vars(value)))
         else:
             setattr(target, name, value)
     envelope.payload_bytes = sum(_nbytes(piece) for piece in payload)
@@ -131,6 +135,8 @@ def from_wire(
                 )
         elif name == "moment":
             values[name] = moment_from_wire(value)
+        elif name == "data":
+            values[name] = DataDigest(value.classes, value.preprocess)
         else:
             values[name] = value
     reader.finish()

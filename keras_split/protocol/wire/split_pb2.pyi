@@ -117,7 +117,7 @@ class Contract(_message.Message):
     def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., smashed: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., activations: _Optional[_Union[Rule, _Mapping]] = ..., gradients: _Optional[_Union[Rule, _Mapping]] = ..., codec: _Optional[str] = ..., labels_on_server: bool = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "contract", "optimizer", "loss", "session", "next_step", "moment")
+    __slots__ = ("protocol", "contract", "optimizer", "loss", "session", "next_step", "moment", "data")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class Hello(_message.Message):
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     MOMENT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     contract: Contract
     optimizer: str
@@ -132,7 +133,16 @@ class Hello(_message.Message):
     session: str
     next_step: int
     moment: Moment
-    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
+    data: DataDigest
+    def __init__(self, protocol: _Optional[int] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., optimizer: _Optional[str] = ..., loss: _Optional[str] = ..., session: _Optional[str] = ..., next_step: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., data: _Optional[_Union[DataDigest, _Mapping]] = ...) -> None: ...
+
+class DataDigest(_message.Message):
+    __slots__ = ("classes", "preprocess")
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESS_FIELD_NUMBER: _ClassVar[int]
+    classes: str
+    preprocess: str
+    def __init__(self, classes: _Optional[str] = ..., preprocess: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early", "moment")

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import DataError
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Message
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.timeline import Timeline
@@ -49,6 +51,7 @@ class HostState:
             one, or in a file that does not say.
         timeline: Through which moments the body had come; None in a file of
             a version that knew none.
+        data: What the body is trained with.
     """
 
     fingerprint: str
@@ -62,6 +65,8 @@ class HostState:
     def moment(self) -> Moment:
         """Which moment of which training it is of; empty if not known."""
         return self.timeline.moment if self.timeline else Moment()
+
+    data: DataDigest = field(default_factory=DataDigest)
 
     def check_finite(self, odd: Collection[int] = ()) -> None:
         """Refuses a state that nobody could train on with.
@@ -228,6 +233,7 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
         "slots": _put(arrays, "slots", state.slots),
         "optimizer": state.optimizer,
         "sessions": [],
+        **_said(state.data),
     }
     if state.timeline is not None:
         about["timeline"] = state.timeline.get_config()
@@ -244,6 +250,7 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
                     _put_message(arrays, f"session_{i}_reply_{k}", reply)
                     for k, reply in enumerate(session.replies)
                 ],
+                **_said(session.data),
             }
         )
     text = json.dumps(about).encode()
@@ -268,6 +275,7 @@ def _from_arrays(
     known = {field.name for field in fields(SessionState)}
     sessions = []
     for i, values in enumerate(about["sessions"]):
+        values["data"] = DataDigest.get(values.get("data"))
         values["slots"] = _get(arrays, f"session_{i}_slots", values["slots"])
         values["replies"] = [
             _get_message(arrays, f"session_{i}_reply_{k}", reply)
@@ -284,7 +292,12 @@ def _from_arrays(
         sessions,
         about.get("optimizer", ""),
         None if timeline is None else Timeline.from_config(timeline),
+        DataDigest.get(about.get("data")),
     )
+
+
+def _said(data: DataDigest) -> dict[str, Any]:
+    return {"data": data.get_config()} if data else {}
 
 
 def _put(

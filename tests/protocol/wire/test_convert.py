@@ -11,6 +11,7 @@ from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol import messages
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
 
@@ -62,6 +63,7 @@ MESSAGES = [
     messages.Done(),
     messages.Refusal("shape", "Expected. Received."),
     messages.Committed(5, 4),
+    messages.Hello(CONTRACT, data=DataDigest("a" * 64, "b" * 64)),
 ]
 
 
