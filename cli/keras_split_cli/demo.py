@@ -30,6 +30,7 @@ from keras_split_cli.console import out
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.console import working
+from keras_split_cli.image_data import scaling
 from keras_split_cli.options import Network
 
 PRESET = "mobilenet_v2"
@@ -137,12 +138,12 @@ class _Demo:
             "sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
-        preprocess = zoo.resolve(zoo.get(network.preset).preprocess)
-        self._preprocess, self._target = preprocess, target
+        scale = scaling(self.client, network.preset, kept=True)
+        self._target = target
         self._quantization = network.quantization
         train, test = datasets.load("fashion_mnist")
         self.train, self.test = (
-            (datasets.to_model_input(x, network.input_shape, preprocess), y)
+            (datasets.to_model_input(x, network.input_shape, scale), y)
             for x, y in (train, test)
         )
 
@@ -184,9 +185,7 @@ class _Demo:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "client.tflite")
             with working("Exporting it to LiteRT"), quietly():
-                self.client.export(
-                    path, batch_size=BATCH, preprocess=self._preprocess
-                )
+                self.client.export(path, batch_size=BATCH)
             out.print(
                 f"client.tflite: {size(path.stat().st_size)}, LiteRT's own "
                 "operations alone. A process that cannot import TensorFlow "

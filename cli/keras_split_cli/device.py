@@ -21,6 +21,7 @@ from keras_split_cli.console import tell
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
+from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
 
@@ -131,6 +132,8 @@ def train(
 
     client = _open(source, Connection.take(server, connection), threads)
     pairs = _read(client, data, validation_split, seed, images, class_names)
+    if not client.description.data_spec.matrix:
+        tell(AS_THEY_ARE)
     try:
         batches = _batches(client, pairs[0], seed)
         held_back = _batches(client, pairs[1], None) if pairs[1] else None

@@ -28,6 +28,8 @@ def test_a_pair_is_labeled_when_it_is_made():
 def test_a_pair_is_labeled_later_on(tmp_path):
     client, server = cut()
     assert client.data_spec == DataSpec()
+    assert not server.data_digest
+    assert not server.half.data
 
     client.data_spec = DataSpec(NAMES)
 
@@ -37,6 +39,7 @@ def test_a_pair_is_labeled_later_on(tmp_path):
     server = keras_split.load_model(tmp_path / "server.keras")
     assert client.data_spec.class_names == NAMES
     assert server.data_digest == DataSpec(NAMES).digest
+    assert server.half.data == server.data_digest
     assert "cat" not in str(server.get_config())
 
 

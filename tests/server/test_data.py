@@ -82,6 +82,14 @@ def test_what_the_first_did_not_say_the_next_one_does(half):
     assert half.data == CATS.or_else(SCALED)
 
 
+def test_what_it_learned_is_in_its_file():
+    _, server = links.halves()
+    host = server.host()
+    step(host, server.half, greet(host, server.half).session)
+
+    assert server.get_config()["data_digest"] == CATS.get_config()
+
+
 def test_a_server_of_a_labeled_pair_knows_beforehand(half):
     half.data = CATS
 
