@@ -72,6 +72,35 @@ def _kept(name: str) -> Any:
     return context.meta.get(f"{__name__}.{name}") if context else None
 
 
+def class_options(help: str) -> Callable[[_F], _F]:
+    """Adds `--class-names` and `--classes-from`.
+
+    The command gets `class_names`, empty if the user gave none.
+
+    Args:
+        help: What the names are for.
+    """
+
+    def add(function: _F) -> _F:
+        function = click.option(
+            "--classes-from",
+            callback=_read_names,
+            expose_value=False,
+            metavar="FILE",
+            help="The same from a client.keras, a client.json or a text file "
+            "with one name a line.",
+        )(function)
+        return click.option(
+            "--class-names",
+            callback=_split,
+            is_eager=True,  # before --classes-from
+            metavar="A,B,C",
+            help=help,
+        )(function)
+
+    return add
+
+
 def data_options(function: _F) -> _F:
     """Adds `--data` and what belongs to it, for `read_data`.
 
@@ -98,22 +127,10 @@ def data_options(function: _F) -> _F:
                 help="Share of the images held back, where the data set "
                 "brings none.",
             ),
-            click.option(
-                "--class-names",
-                callback=_split,
-                is_eager=True,  # before --classes-from
-                metavar="A,B,C",
-                help="All classes in the order of their labels, of which "
-                "some may have no images here. By default the names of the "
-                "folders.",
-            ),
-            click.option(
-                "--classes-from",
-                callback=_read_names,
-                expose_value=False,
-                metavar="FILE",
-                help="The same from a client.keras, a client.json or a text "
-                "file with one name a line.",
+            class_options(
+                "All classes in the order of their labels, of which some may "
+                "have no images here. By default those that the client knows, "
+                "or else the names of the folders."
             ),
             click.option(
                 "--skip-unreadable",

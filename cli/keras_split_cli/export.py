@@ -20,7 +20,9 @@ from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
+from keras_split_cli.data import class_options
 from keras_split_cli.data import read_data
+from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import Network
@@ -42,6 +44,10 @@ _ONLY = {
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
 @import_option
+@class_options(
+    "All classes in the order of their labels, which the files will say. By "
+    "default those that the client knows."
+)
 @click.option(
     "-o",
     "--output",
@@ -91,6 +97,7 @@ _ONLY = {
 def export(
     source: str,
     output: str,
+    class_names: tuple[str, ...],
     mode: str,
     batch_size: int | None,
     optimizer: str | None,
@@ -106,7 +113,8 @@ def export(
     takes server.keras.
 
     \b
-    keras-split export mobilenet_v2 --input-size 96 -o halves/
+    keras-split export mobilenet_v2 --input-size 96 \\
+        --class-names cat,dog,fox -o halves/
     keras-split serve halves/server.keras
     keras-split device train halves/client.tflite \\
         --server 127.0.0.1:50051 --data photos/
@@ -118,7 +126,11 @@ def export(
     preset = source if source in zoo.names() else None
     with working(f"Loading {source}"):
         load_keras()
+        if class_names and network["classes"] is None:
+            network["classes"] = len(class_names)
         client, server = _halves(source, preset, network)
+    names = numbering(client.data_spec.class_names, class_names)
+    client.data_spec = client.data_spec.named(names)
     scale = scaling(client, preset, kept=True)
     options: dict[str, Any] = {"mode": mode, "batch_size": batch_size}
     if mode == "train":

@@ -158,6 +158,25 @@ def test_an_export_says_what_the_client_says(halves, tmp_path):
         assert about["hello"]["data"] == spec.digest.get_config()
 
 
+def test_an_export_labels_a_whole_pair(tmp_path):
+    names = tmp_path / "classes.txt"
+    names.write_text("cat\ndog\nfox\n")
+
+    result = commands.run(
+        *("export", "tiny", "--input-size", 32, "-o", tmp_path / "out"),
+        *("--classes-from", names),
+    )
+
+    assert result.returncode == 0, result.stderr
+    spec = commands.TINY.data_spec(["cat", "dog", "fox"])
+    about = json.loads((tmp_path / "out" / "client.json").read_text())
+    assert about["class_names"] == ["cat", "dog", "fox"]
+    client = keras_split.load_model(tmp_path / "out" / "client.keras")
+    server = keras_split.load_model(tmp_path / "out" / "server.keras")
+    assert client.data_spec == spec
+    assert server.data_digest == spec.digest
+
+
 def test_int8_is_calibrated_at_the_scale_of_the_client(
     halves, tmp_path, monkeypatch
 ):
