@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
+from keras_split.protocol.data_digest import DataDigest
 from keras_split.server.body import Body
 from keras_split.server.body import BodyOptions
 from keras_split.server.body import check_optimizer
@@ -190,7 +192,8 @@ class PrivateBodies(Bodies):
                 body.load()
                 if start.client:  # else others use the same folder
                     body.snapshots.let_go_but([start.name])
-            session = _session(body, start)
+            # Nobody else trains it, so its data is its client's own affair.
+            session = _session(body, replace(start, data=DataDigest()))
             self._bodies[owner] = body
             return session
 

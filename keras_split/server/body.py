@@ -48,6 +48,7 @@ class Trainer(Protocol):
     name: str
     client: str
     data: DataDigest
+    resting: bool
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
@@ -144,13 +145,14 @@ class Body:
     def check_data(self, data: DataDigest) -> None:
         """Refuses a client whose data is not that of others who train it.
 
-        Those are all that took a step, ever, and all that have a session.
+        Those are all that took a step, ever, and all that may take one now.
 
         Raises:
             ProtocolError: With reason `"data"`.
         """
         for trainer in [*self._trainers.values()]:
-            trainer.data.check(data)
+            if not trainer.resting:
+                trainer.data.check(data)
         self.half.data.check(data)
 
     @property
@@ -281,8 +283,6 @@ class Body:
 
     def stepped(self, trainer: Trainer) -> None:
         """A step was taken; called in its turn."""
-        if trainer.data:
-            self.half.data = self.half.data.or_else(trainer.data)
         if self._checkpointer is not None:
             self._checkpointer.stepped(trainer.name)
 

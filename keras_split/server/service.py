@@ -313,6 +313,9 @@ class TrainingService:
             )
         validation.check_contract(hello.contract, self._contract)
         if hello.session:
+            # While it was away others may have begun to train.
+            found = self._sessions.find(hello.session, caller)
+            found.body.half.data.check(found.data)
             session = self._sessions.join(hello.session, caller)
             session.account = self.accounts.of(caller)
             self.events.resumed(label(session.name), caller, session.next_step)

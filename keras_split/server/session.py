@@ -59,6 +59,7 @@ class Session:
         next_step: The first step that was not taken yet.
         moment: Of the body after the last step; empty if none was taken here.
         compute_s: What the last step took, forward and backward.
+        resting: Whether its client went away, and may come back.
     """
 
     def __init__(self, start: SessionState, body: Body) -> None:
@@ -73,7 +74,7 @@ class Session:
         self._optimizer = body.optimizer(start.optimizer, start.loss)
         self._means = Means(body.half, self._optimizer, body.guard)
         self._step: Step | None = None
-        self._resting = self._closed = False
+        self.resting = self._closed = False
         self._rate_known = start.next_step > 0
         self._last_replies = start.replies
         self._replied_at = 0.0
@@ -86,7 +87,7 @@ class Session:
     def in_flight(self) -> bool:
         """Whether a forward waits for its backward, and its client is there."""
         step = self._step
-        return step is not None and step.waits and not self._resting
+        return step is not None and step.waits and not self.resting
 
     @property
     def graph(self) -> "StepGraph":
@@ -140,7 +141,7 @@ class Session:
             if self._closed:
                 raise RefusedError(str(not_open()), "session")
             self.rest()
-            self._resting = False
+            self.resting = False
             self._optimizer.take_over()
             began = time.perf_counter()
             taken = False
@@ -156,7 +157,7 @@ class Session:
 
     def rest(self) -> None:
         """Frees what a step in flight holds; its client brings it back."""
-        self._resting = True
+        self.resting = True
         if self._step is not None:
             self._step.abandon()
 
@@ -173,7 +174,7 @@ class Session:
         """
         if self._closed:
             raise not_open()
-        self._resting = False
+        self.resting = False
         try:
             return self._handle(message, early)
         finally:
@@ -181,7 +182,7 @@ class Session:
             # nothing yet to let go of.
             if self._closed:
                 self.close()
-            elif self._resting:
+            elif self.resting:
                 self.rest()
 
     def close(self) -> None:
@@ -293,6 +294,9 @@ class Session:
             *(replace(end, moment=self.moment) for end in replies[-1:]),  # type: ignore[call-arg]
         ]
         self._replied_at = time.monotonic()
+        if self.data:
+            half = self.body.half
+            half.data = half.data.or_else(self.data)
 
     def _put_aside(self) -> None:
         """Forgets the step in flight."""

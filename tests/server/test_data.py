@@ -74,6 +74,18 @@ def test_who_never_trained_is_forgotten(half):
     assert isinstance(greet(host, half, DOGS), Welcome)
 
 
+def test_who_went_away_without_a_step_keeps_nobody_out(half):
+    host = TrainingService(half)
+    lost = greet(host, half, CATS).session
+    host.leave(lost)
+
+    step(host, half, greet(host, half, DOGS).session)
+
+    again = Hello(half.contract, links.SGD, session=lost, data=CATS)
+    assert_refused(host.handle(again))
+    assert half.data == DOGS
+
+
 def test_what_the_first_did_not_say_the_next_one_does(half):
     host = TrainingService(half)
     for data in (DataDigest(), CATS, SCALED):
@@ -100,10 +112,11 @@ def test_a_client_with_a_body_of_its_own_may_have_any_data(half):
     host = TrainingService(half, bodies="private")
     half.data = CATS
 
-    for name, data in (("ann", DOGS), ("ben", CATS)):
+    for name, data in (("ann", DOGS), ("ben", CATS), ("ann", CATS)):
         caller = Caller(name)
         reply = greet(host, half, data, caller)
         assert isinstance(reply, Welcome)
+        host.handle(Goodbye(reply.session), caller)
 
 
 def test_a_server_that_comes_back_still_knows(half, tmp_path):
