@@ -28,6 +28,7 @@ from keras_split_cli.imports import import_option
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
@@ -40,7 +41,19 @@ _ONLY = {
 }
 
 
-@click.command()
+_SECTIONS = {
+    "Options": (
+        *("output", "mode", "batch_size", "optimizer", "learning_rate"),
+        *("precision", "calibration", "server", "modules"),
+    ),
+    "The network of a preset, as the server has it": (
+        *("cut", "input_size", "classes", "weights", "seed", "quantization"),
+        *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
+    ),
+}
+
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
 @import_option

@@ -24,6 +24,13 @@ COMMANDS = {
 }
 
 
+# As a person comes to them; what is not here stands behind these.
+_WAY = (
+    *("demo", "zoo", "data", "serve", "train", "evaluate", "predict"),
+    *("join", "show", "export", "device", "status", "certs"),
+)
+
+
 class _Commands(click.Group):
     """Loads a command when it is called, and none to list them."""
 
@@ -43,8 +50,10 @@ class _Commands(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
+        way = [name for name in _WAY if name in COMMANDS]
+        way += [name for name in COMMANDS if name not in way]
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, COMMANDS[name]) for name in way])
 
 
 @click.command(

@@ -139,8 +139,9 @@ def network_options(function: _F) -> _F:
             click.option(
                 "--classes",
                 type=click.IntRange(min=1),
-                help="Number of classes; by default the preset's own, and in "
-                "train that of the folders or labels in --data.",
+                metavar="N",
+                help="Number of classes. train counts those of --data; "
+                "everything else takes the preset's own, mostly 10.",
             ),
             click.option(
                 "--weights",

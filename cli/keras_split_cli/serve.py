@@ -18,6 +18,7 @@ from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.sections import SectionedCommand
 from keras_split_cli.server_options import listening
 from keras_split_cli.server_options import server_options
 from keras_split_cli.server_options import serving
@@ -29,7 +30,29 @@ _GRACE_S = 30.0  # for steps in flight; a phone may be slow
 _LOOK_EVERY_S = 0.5
 
 
-@click.command()
+_SECTIONS = {
+    "Options": ("save", "optimizer", "inference_only", "modules"),
+    "Where it listens, and for whom": (
+        *("host", "port", "tls_cert", "tls_key", "client_ca", "tokens"),
+        *("insecure", "bodies"),
+    ),
+    "What it keeps": (
+        *("checkpoints", "checkpoint_every", "checkpoint_every_mib"),
+        *("snapshots",),
+    ),
+    "The network of a preset, as the phone has it": (
+        *("cut", "input_size", "classes", "weights", "seed", "quantization"),
+        *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
+    ),
+    "What it tells": ("metrics_port", "audit_log", "log_format"),
+    "What it bears": (
+        *("max_sessions", "max_batch", "max_unary_mib", "idle_timeout"),
+        *("max_grad_norm", "max_smashed_norm", "clip_grad_norm"),
+    ),
+}
+
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|SERVER.KERAS")
 @network_options
 @import_option

@@ -146,3 +146,23 @@ def test_an_error_does_not_steer_the_terminal(monkeypatch, capsys):
     assert info.value.code == 1
     said = capsys.readouterr().err
     assert said == "Error: Expected a.?]0;title?\nReceived: b.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [("serve", "--save"), ("export", "--output")],
+)
+def test_help_begins_with_what_is_the_commands_own(command, first):
+    text = commands.run(command, "--help").stdout
+
+    own = text.partition("\nOptions:")[2].partition("\n\n")[0]
+    assert first in own and "--import" in own and "--cut" not in own
+    assert "--help" in text.partition("\nOther:")[2]
+
+
+def test_commands_stand_in_the_order_in_which_they_are_needed():
+    text = commands.run("--help").stdout
+
+    way = ("demo", "zoo", "serve", "train", "export", "status", "certs")
+    places = [text.index(f"\n  {name} ") for name in way]
+    assert places == sorted(places)
