@@ -155,7 +155,8 @@ class DataSpec:
     def scale_in_place(
         self, images: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
-        """Like `scale`, of a float32 array that is written over."""
+        """Like `scale`; a float32 array that may be is written over."""
+        images = np.require(images, np.float32, "W")
         if not self.matrix:
             return images
         matrix = np.asarray(self.matrix, np.float32)

@@ -91,6 +91,14 @@ def test_scaling_leaves_the_images_alone_and_wants_their_channels():
         SPEC.scale(np.zeros((1, 2, 2, 3)))
 
 
+def test_what_may_not_be_written_over_is_copied():
+    images = np.full((1, 2, 2, 2), 4.0, np.float32)
+    assert SPEC.scale_in_place(images) is images
+    images.setflags(write=False)
+
+    assert (SPEC.scale_in_place(images) != images).all()
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
