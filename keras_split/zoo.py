@@ -56,11 +56,20 @@ class Facts:
     features: tuple[tuple[int, ...], ...]
 
     def bytes_per_sample(
-        self, quantization: str | Quantization, batch: int = 16
+        self,
+        quantization: str | Quantization,
+        batch: int = 16,
+        **frozen: bool,
     ) -> tuple[float, float]:
         """Payload bytes of a training step `(uplink, downlink)` a sample.
 
         Before the codec, which makes them fewer.
+
+        Args:
+            quantization: How tensors lose precision.
+            batch: Examples in it.
+            **frozen: `frozen_head` and `frozen_body`, as in
+                `Contract.bytes_per_sample`.
         """
         coding = presets.get(quantization)
 
@@ -71,7 +80,7 @@ class Facts:
             *("", (), specs(self.smashed), specs(self.features)),
             coding.quantization,
         )
-        return contract.bytes_per_sample(batch)
+        return contract.bytes_per_sample(batch, **frozen)
 
 
 @dataclass(frozen=True)

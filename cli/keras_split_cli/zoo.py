@@ -124,14 +124,19 @@ def show(
         features = " ".join(str(s) for s in facts.features)
         out.print(f"smashed data {smashed}, features {features}")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in ("quantization", "up/image", "down/image"):
+        for column in ("quantization", "up/image", "down/image", "head frozen"):
             table.add_column(
-                column, justify="right" if "/" in column else "left"
+                column, justify="left" if column == "quantization" else "right"
             )
         for quantization in names():
             up, down = facts.bytes_per_sample(quantization)
-            table.add_row(quantization, size(up), size(down))
+            _, frozen = facts.bytes_per_sample(quantization, frozen_head=True)
+            table.add_row(quantization, *map(size, (up, down, frozen)))
         out.print(table)
+    out.print(
+        "\nhead frozen: down/image where the head has no weights to train",
+        style="dim",
+    )
 
 
 def describe(preset: Preset, *quantizations: str) -> dict[str, Any]:
@@ -141,7 +146,14 @@ def describe(preset: Preset, *quantizations: str) -> dict[str, Any]:
         sizes = {}
         for quantization in quantizations or names():
             up, down = cut.facts.bytes_per_sample(quantization)
-            sizes[quantization] = {"uplink": up, "downlink": down}
+            _, frozen = cut.facts.bytes_per_sample(
+                quantization, frozen_head=True
+            )
+            sizes[quantization] = {
+                "uplink": up,
+                "downlink": down,
+                "downlink_frozen_head": frozen,
+            }
         cuts[name] = {
             "layers": cut.layers,
             **dataclasses.asdict(cut.facts),

@@ -36,6 +36,7 @@ class Connection:
         session: The name of the session; empty if none is open.
         replies_early: Whether the server, and the way there, can answer with
             gradients before the server's update.
+        frozen_body: Whether the server's body has no weights to train.
         replay_log: Steps that the server could still lose; None if it keeps
             no checkpoints.
         unneeded: Tags of snapshots that the server has yet to be told of.
@@ -49,6 +50,7 @@ class Connection:
         self.transport: Transport | None = None
         self.session = ""
         self.replies_early = False
+        self.frozen_body = False
         self.replay_log: ReplayLog | None = None
         self.unneeded: deque[str] = deque()
         self.moment = Moment()
@@ -189,6 +191,7 @@ class Connection:
         self.transport = transport
         self._counted = (up - before[0], down - before[1])
         self.replies_early = welcome.replies_early and transport.replies_early
+        self.frozen_body = welcome.frozen_body
         if not hello.session:
             self.session = welcome.session
             if welcome.keeps_checkpoints and self._retry.give_up_s:

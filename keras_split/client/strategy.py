@@ -171,6 +171,14 @@ class SplitStrategy:
 
     # -- what is said ------------------------------------------------------
 
+    def expects(self, *, smashed_grad: bool) -> None:
+        """Told before a step: whether gradients of the smashed data are used.
+
+        A head without weights to train uses none, and the server is told so:
+        then `backward` and the like return an empty list.
+        """
+        self.session.no_smashed_grad = not smashed_grad
+
     def forward(
         self, smashed: list[CutTensor]
     ) -> tuple[list[CutTensor], float]:

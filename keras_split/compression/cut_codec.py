@@ -113,9 +113,14 @@ class CutCodec:
         ]
 
     def wrap(self, parts: Sequence[Any]) -> list[CutTensor]:
-        """Parts that left a graph, as tensors for a message."""
+        """Parts that left a graph, as tensors for a message.
+
+        None become none: those that nobody needs do not leave it.
+        """
+        tensors: list[CutTensor] = []
+        if not len(parts):
+            return tensors
         waiting = iter(parts)
-        tensors = []
         for spec in self.specs:
             codes = np.asarray(next(waiting))
             scales = np.asarray(next(waiting)) if self.rule.has_scales else None

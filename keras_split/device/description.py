@@ -84,6 +84,8 @@ class Description:
         signatures: The functions of the .tflite.
         sha256: Hash of the .tflite.
         moment: Of the weights in it; empty if they are untrained.
+        frozen_head: Whether the head has no weights to train, so that steps
+            need no gradients of the smashed data.
     """
 
     mode: str
@@ -99,6 +101,7 @@ class Description:
     signatures: dict[str, Signature]
     sha256: str
     moment: Moment = Moment()
+    frozen_head: bool = False
 
     @property
     def trains(self) -> bool:
@@ -192,6 +195,7 @@ class Description:
             },
             sha256=str(config["tflite_sha256"]),
             moment=Moment.get(config.get("moment")),
+            frozen_head=bool(config.get("frozen_head", False)),
         )
 
 

@@ -62,6 +62,8 @@ class PhoneHalf:
         self._session = session
         self._clock = clock
         self.step = 0
+        self._head_trains = not description.frozen_head
+        session.no_smashed_grad = description.frozen_head
         self._begun: _Begun | None = None
         self._smashed = RowPadder(
             "smashed", contract.smashed, rules.activations, size
@@ -135,7 +137,9 @@ class PhoneHalf:
                 smashed_grad = self._session.backward_of(
                     begun.number, begun.features_grad, begun.learning_rate
                 )
-            arrived = self._smashed_grad.arrive(smashed_grad, begun.count)
+            arrived: Arrays = {}
+            if self._head_trains:
+                arrived = self._smashed_grad.arrive(smashed_grad, begun.count)
         except SplitError:
             self._begun = None  # the server is lost, or did not take it
             raise

@@ -59,6 +59,7 @@ def describe(
     spec = data_spec or client.data_spec
     described = None if optimizer is None else _optimizer(client, optimizer)
     config = described["config"] if described else NO_OPTIMIZER
+    frozen_head = mode == "train" and not client.head.trainable_variables
     return {
         "format": FORMAT,
         "keras_split": __version__,
@@ -99,6 +100,7 @@ def describe(
             for entry in state or []
         ],
         "frozen": frozen,
+        **({"frozen_head": True} if frozen_head else {}),
         "signatures": contents.signatures(content),
         "tflite_sha256": hashlib.sha256(content).hexdigest(),
     }

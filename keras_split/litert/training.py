@@ -74,15 +74,19 @@ class TrainingSignatures:
             for e in self._entries()
         }
         answers = self._labels() | count
-        grads = part_specs("smashed_grad", boundary.smashed_grad, size)
-        grads |= boundary.skip_specs("skip_grad", size)
+        back = clock  # it commits what the tail has staged
+        if self.head.state.entries:
+            back = inputs | count | clock  # and takes statistics
+        if self.head.state.trained:
+            back = inputs | part_specs(
+                "smashed_grad", boundary.smashed_grad, size
+            )
+            back |= boundary.skip_specs("skip_grad", size)
+            back |= count | rate | clock
         return {
             "head_forward": (self.head_forward, inputs | count | clock),
             "tail_step": (self.tail_step, features | answers | rate | clock),
-            "head_backward": (
-                self.head_backward,
-                inputs | grads | count | rate | clock,
-            ),
+            "head_backward": (self.head_backward, back),
             "head_infer": (self.head_infer, inputs),
             "tail_infer": (self.tail_infer, features),
             "tail_evaluate": (self.tail_evaluate, features | answers),
@@ -143,9 +147,21 @@ class TrainingSignatures:
 
     def head_backward(self, **given: tf.Tensor) -> Tensors:
         """Commits the step: head, tail and their statistics."""
+        new = self._next_head(given) if self.head.state.entries else []
+        pairs = list(zip(self.head.state.entries, new, strict=True))
+        staged = [tf.identity(v) for v in self._staged]
+        pairs += zip(self.tail.state.entries, staged, strict=True)
+        for entry, value in pairs:
+            entry.variable.assign(value)
+        return {"done": given["step"] + 1}
+
+    def _next_head(self, given: Tensors) -> list[tf.Tensor]:
+        """The new value of each entry of the head's state."""
         batch = Batch(self._size, given["count"], given["step"])
         read = self.head.state.read()
         run = self.head.train(read, self._inputs(given), batch)
+        if not self.head.state.trained:
+            return run.statistics
         crossing, skips = self._boundary.smashed_grad, self._boundary.skips
         names = part_names("smashed_grad", crossing)
         sent = self._boundary.defended(run.outputs, _moment(given))
@@ -161,15 +177,9 @@ class TrainingSignatures:
             read[: len(self.head.state.trained)],
             [*grads, tf.ones(())],
         )
-        new = self.head.updated(
+        return self.head.updated(
             read, run, found, given["learning_rate"], given["step"]
         )
-        pairs = list(zip(self.head.state.entries, new, strict=True))
-        staged = [tf.identity(v) for v in self._staged]
-        pairs += zip(self.tail.state.entries, staged, strict=True)
-        for entry, value in pairs:
-            entry.variable.assign(value)
-        return {"done": given["step"] + 1}
 
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data in inference mode."""

@@ -109,7 +109,11 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
         sent, received = (
             sum(nbytes(message, codec) for message in messages)
             for messages in crossed.messages(
-                half.cuts, *numbered, durable_steps, moment
+                half.cuts,
+                *numbered,
+                durable_steps,
+                moment,
+                session.connection.frozen_body,
             )
         )
         in_graph.count(session, sent, received)

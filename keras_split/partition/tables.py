@@ -15,8 +15,9 @@ Row = tuple[str, ...]
 def text(partition: "Partition") -> str:
     """The tables as `print` shows them."""
     segments, edges = _segments(partition), _edges(partition)
+    told = ["", note] if (note := _frozen(partition)) else []
     return "\n".join(
-        [_title(partition), "", *_lines(segments), "", *_lines(edges)]
+        [_title(partition), "", *_lines(segments), "", *_lines(edges), *told]
     )
 
 
@@ -27,11 +28,22 @@ def markup(partition: "Partition") -> str:
         f"<table>{_row(rows[0], 'th')}"
         f"{''.join(_row(row, 'td') for row in rows[1:])}</table>"
         for rows in tables
-    )
+    ) + (f"<p>{note}</p>" if (note := _frozen(partition)) else "")
 
 
 def _title(partition: "Partition") -> str:
     return f"Cut at {' and '.join(map(repr, partition.cut_names))}"
+
+
+def _frozen(partition: "Partition") -> str:
+    """Which gradients do not travel, for nobody trains with them."""
+    if partition.head.model.trainable_variables:
+        return ""
+    gone = "smashed data"
+    body = partition.body.model
+    if partition.tail is not None and not body.trainable_variables:
+        gone += " and of the features"
+    return f"The head is frozen: no gradients of the {gone} travel."
 
 
 def _segments(partition: "Partition") -> list[Row]:

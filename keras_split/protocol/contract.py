@@ -103,12 +103,25 @@ class Contract:
         )
         return (1 << 16) + 16 * batch * elements
 
-    def bytes_per_sample(self, batch: int = 1) -> tuple[float, float]:
+    def bytes_per_sample(
+        self,
+        batch: int = 1,
+        *,
+        frozen_head: bool = False,
+        frozen_body: bool = False,
+    ) -> tuple[float, float]:
         """Payload bytes of one training step `(uplink, downlink)` a sample.
 
         Before the codec. The uplink carries smashed data and, in a U shape,
         gradients of the features; the downlink carries features and
         gradients of the smashed data.
+
+        Args:
+            batch: Examples in it.
+            frozen_head: Whether the head has no weights to train, so that
+                nobody needs gradients of the smashed data.
+            frozen_body: Whether the body has none either, so that nobody
+                needs gradients of the features.
         """
         forward = self.quantization.activations
         backward = self.quantization.gradients
@@ -118,7 +131,8 @@ class Contract:
 
         uplink = total(self.smashed, forward)
         downlink = total(self.features, forward)
-        downlink += total(self.smashed, backward)
-        if not self.labels_on_server:
+        if not frozen_head:
+            downlink += total(self.smashed, backward)
+        if not (self.labels_on_server or (frozen_head and frozen_body)):
             uplink += total(self.features, backward)
         return uplink, downlink

@@ -63,6 +63,8 @@ class Welcome(Message):
         keeps_checkpoints: Whether later steps will, too.
         replies_early: Whether a `Backward` may ask for that.
         moment: Of the body; empty if it has not trained.
+        frozen_body: Whether the body has no weights to train. Then the
+            `Backward` of a step with `no_smashed_grad` needs no tensors.
     """
 
     session: str
@@ -73,6 +75,7 @@ class Welcome(Message):
     keeps_checkpoints: bool = False
     replies_early: bool = False
     moment: Moment = Moment()
+    frozen_body: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class Microbatch:
 class Forward(Message):
     """Smashed data of one training step, or of a microbatch of it.
 
-    With `early` its `Backward` will be answered early.
+    With `early` its `Backward` will be answered early. With `no_smashed_grad`
+    the head has no weights to train, and the answer to its `Backward` has no
+    tensors.
     """
 
     session: str
@@ -105,6 +110,7 @@ class Forward(Message):
     tensors: list[CutTensor]
     microbatch: Microbatch | None = None
     early: bool = False
+    no_smashed_grad: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,9 @@ class Features(Message):
 class Backward(Message):
     """Gradients of the features, and the learning rate of this step.
 
+    Where neither head nor body has weights to train it may come without
+    tensors; it still ends the step.
+
     With `early` it has two replies: a `SmashedGrad` as soon as that is known,
     and then a `Committed`, or a `Refusal` if the step was not taken after all.
     If `rate_said` is true, a learning rate of 0 travels as well, which it did
@@ -146,6 +155,8 @@ class Backward(Message):
 @dataclass(frozen=True)
 class SmashedGrad(Message):
     """Gradients of the smashed data; the body has made its step.
+
+    Without tensors if the step's `Forward` said that nobody needs them.
 
     In answer to a microbatch, the body makes its step with the last one; in
     an early answer, when it says `Committed`. Where it has made it, `moment`
@@ -169,7 +180,10 @@ class Committed(Message):
 
 @dataclass(frozen=True)
 class LabeledStep(Message):
-    """Smashed data and labels of one step of a model that is cut once."""
+    """Smashed data and labels of one step of a model that is cut once.
+
+    With `no_smashed_grad` the answer has no gradients, as in `Forward`.
+    """
 
     session: str
     step: int
@@ -178,6 +192,7 @@ class LabeledStep(Message):
     sample_weights: list[CutTensor]
     learning_rate: float
     rate_said: bool | None = field(default=None, compare=False)
+    no_smashed_grad: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,13 +94,23 @@ class Guard:
             if not validation.is_finite(tensor, rule):
                 raise validation.diverged(repr(tensor.name))
 
-    def features_grad(self, message: Backward, expected: int) -> None:
+    def features_grad(
+        self, message: Backward, expected: int, smashed_grad: bool = True
+    ) -> None:
         """Checks the gradients of so many examples, and the learning rate.
+
+        Args:
+            message: Has them; none need be there where nothing is trained.
+            expected: How many examples.
+            smashed_grad: Whether the head trains.
 
         Raises:
             ProtocolError: If they are not what the contract says, or of
                 another number of examples.
         """
+        validation.check_learning_rate(message.learning_rate)
+        if not (message.tensors or smashed_grad) and self._half.frozen:
+            return
         contract = self._half.contract
         batch = validation.check_tensors(
             message.tensors, contract.features, contract.quantization.gradients
@@ -111,7 +121,6 @@ class Guard:
                 f"step {message.step}. Received: {counted(batch, 'example')}.",
                 "shape",
             )
-        validation.check_learning_rate(message.learning_rate)
 
     def clipped(
         self, tensors: list[CutTensor], share: float = 1.0

@@ -354,6 +354,7 @@ class TrainingService:
             session.body.keeps_checkpoints,
             replies_early=True,
             moment=session.body.half.timeline.moment,
+            frozen_body=session.body.half.frozen,
         )
 
 

@@ -150,7 +150,8 @@ class MicrobatchedHalf(ClientHalf):
                 )
                 seed_state = _seed_state(model, head.scope)
                 done = exchanges.send_forward(
-                    i, len(parts), size, head.sent, done
+                    *(i, len(parts), size, head.sent, done),
+                    passes.head_trains,
                 )
                 heads.append(head)
             elif what == "tail":
@@ -166,9 +167,11 @@ class MicrobatchedHalf(ClientHalf):
                 done = exchanges.send_backward(rate, loss, tail.sent, [penalty])
                 tails.append(tail._replace(loss=loss))
             else:
-                done = exchanges.receive_smashed_grad(done)
+                grads, done = exchanges.receive_smashed_grad(
+                    done, passes.head_trains
+                )
                 found = passes.head_gradients(
-                    heads[i], done, tails[i].head_grads, values, optimizer
+                    heads[i], grads, tails[i].head_grads, values, optimizer
                 )
                 gradients = _sum(gradients, tails[i].weights_grad)
                 gradients = _sum(gradients, found)

@@ -88,6 +88,14 @@ class ClientPasses:
         self._count = len(cuts.smashed.specs)
         self._fused = fused_batchnorm
 
+    @property
+    def head_trains(self) -> bool:
+        """Whether the head has weights to train, now.
+
+        Those of it are what the gradients of the smashed data are for.
+        """
+        return bool(self._head.trainable_variables)
+
     def infer_head(
         self, inputs: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
@@ -204,11 +212,14 @@ class ClientPasses:
 
         Args:
             head: What it made.
-            parts: Of the gradients of its smashed data.
+            parts: Of the gradients of its smashed data; none if it has no
+                weights to train.
             head_grads: Gradients of its skips and losses.
             values: Of the trainable variables.
             optimizer: May scale the loss.
         """
+        if not parts:
+            return [None] * len(values)
         scale = loss_scale(optimizer)
         crossed = self._cuts.smashed.positions(head.sent)
         smashed_grad = [

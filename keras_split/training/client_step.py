@@ -141,7 +141,9 @@ class ClientHalf:
         moment = Moment(optimizer.iterations)
         values = values_of(model)
         head = passes.run_head(head_inputs, model, values, moment)
-        forward = (body or self._exchanges).forward(head.sent)
+        forward = (body or self._exchanges).forward(
+            head.sent, passes.head_trains
+        )
         tail = passes.run_tail(
             *(head, forward.parts, tail_inputs, compute_loss),
             *(optimizer, values, moment),
@@ -180,7 +182,7 @@ class ClientHalf:
         rate = tf.cast(optimizer.learning_rate, tf.float32)
         weights = [tf.cast(w, tf.float32) for w in sample_weights]
         loss, predictions, backward = self._exchanges.labeled_step(
-            rate, head.sent, labels, weights
+            rate, head.sent, labels, weights, passes.head_trains
         )
         gradients = passes.head_gradients(
             head, backward.parts, [loss_scale(optimizer)], values, optimizer

@@ -25,7 +25,8 @@ class CrossedStep(NamedTuple):
         features: Parts of the features.
         rate: The learning rate, shape `()`.
         features_grad: Parts of the gradients of the features.
-        smashed_grad: Parts of those of the smashed data.
+        smashed_grad: Parts of those of the smashed data; none if the head has
+            no weights to train.
     """
 
     smashed: list[tf.Tensor]
@@ -43,6 +44,7 @@ class CrossedStep(NamedTuple):
         early: bool,
         durable_steps: int = 0,
         moment: Moment = _UNKNOWN,
+        frozen_body: bool = False,
     ) -> tuple[list[Message], list[Message]]:
         """The messages that carry it over a network, `(up, down)`.
 
@@ -55,13 +57,20 @@ class CrossedStep(NamedTuple):
             early: Whether gradients come before the body's update.
             durable_steps: Those that outlive the server.
             moment: Of the body after the step.
+            frozen_body: Whether the body has no weights to train.
         """
         smashed = cuts.smashed.wrap(self.smashed)
         features = cuts.features.wrap(self.features)
         grads = cuts.features_grad.wrap(self.features_grad)
         smashed_grad = cuts.smashed_grad.wrap(self.smashed_grad)
+        frozen = not smashed_grad
+        early = early and not frozen
+        if frozen and frozen_body:
+            grads = []
         up: list[Message] = [
-            Forward(session, step, smashed, early=early),
+            Forward(
+                session, step, smashed, early=early, no_smashed_grad=frozen
+            ),
             Backward(
                 session,
                 step,

@@ -13,6 +13,12 @@ class Exchange(Protocol):
     `keras_split.errors`, and ends the step.
     """
 
+    def expects(self, *, smashed_grad: bool) -> None:
+        """Told before a step: whether gradients of the smashed data are used.
+
+        If not, it need not bring any.
+        """
+
     def forward(
         self, smashed: list[CutTensor]
     ) -> tuple[list[CutTensor], float]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_split.compression.cut import ClientCuts
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
+from keras_split.errors import ProtocolError
 from keras_split.protocol.validation import check_finite
 from keras_split.protocol.validation import not_finite
 from keras_split.training.exchange import Exchange
@@ -40,25 +41,42 @@ class Exchanges:
 
     # -- inside the graph --------------------------------------------------
 
-    def forward(self, parts: list[tf.Tensor]) -> "ExchangedForward":
+    def forward(
+        self, parts: list[tf.Tensor], smashed_grad: bool = True
+    ) -> "ExchangedForward":
         """See `RemoteBody`."""
-        penalty, *made = self._features_for(self._forward, parts)
-        return ExchangedForward(self, penalty, made)
+
+        def exchange(*arrays: Any) -> list[Any]:
+            smashed = _finite(self._cuts.smashed, arrays)
+            strategy = self._expecting(smashed_grad)
+            return self._features(*strategy.forward(smashed))
+
+        penalty, *made = self._features_for(exchange, parts)
+        return ExchangedForward(self, penalty, made, smashed_grad)
 
     def infer(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
         """Penalty, and parts of the features, in inference mode."""
         return self._features_for(self._infer, parts)
 
     def backward(
-        self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
+        self,
+        rate: tf.Tensor,
+        loss: tf.Tensor,
+        parts: list[tf.Tensor],
+        smashed_grad: bool = True,
     ) -> "ExchangedBackward":
         """See `BodyForward`."""
-        dtypes = self._cuts.smashed_grad.part_dtypes
-        made = self.calls(self._backward, [rate, loss, *parts], dtypes)
-        return ExchangedBackward(self, made)
+
+        def exchange(rate: Any, loss: Any, *arrays: Any) -> list[Any]:
+            tensors = self._features_grad(loss, arrays)
+            grads = self._strategy().backward(tensors, float(rate))
+            return self._received(grads, smashed_grad)
+
+        inputs = [rate, loss, *parts]
+        return self._answered(exchange, inputs, smashed_grad)
 
     def commit(self, number: tf.Tensor, received: Sequence[tf.Tensor]) -> Any:
-        """See `BodyBackward`; `received` is what the server answered."""
+        """See `BodyBackward`; `received` came when the server answered."""
         return self.calls(self._commit, [number], [tf.float32], received)[0]
 
     def labeled_step(
@@ -67,6 +85,7 @@ class Exchanges:
         parts: list[tf.Tensor],
         labels: list[tf.Tensor],
         sample_weights: list[tf.Tensor],
+        smashed_grad: bool = True,
     ) -> tuple[tf.Tensor, list[tf.Tensor], "ExchangedBackward"]:
         """The whole step of a model that is cut once.
 
@@ -75,6 +94,7 @@ class Exchanges:
             parts: Of the smashed data.
             labels: Any number of tensors.
             sample_weights: Likewise.
+            smashed_grad: Whether the head needs gradients.
 
         Returns:
             The loss, parts of the predictions, and the end of the step.
@@ -87,10 +107,11 @@ class Exchanges:
                 arrays[:first],
                 arrays[first:second],
                 arrays[second:],
+                smashed_grad,
             )
 
         features = self._cuts.features.part_dtypes
-        grads = self._cuts.smashed_grad.part_dtypes
+        grads = self._cuts.smashed_grad.part_dtypes if smashed_grad else []
         loss, *made = self.calls(
             exchange,
             [rate, *parts, *labels, *sample_weights],
@@ -98,7 +119,8 @@ class Exchanges:
         )
         loss.set_shape(())
         count = len(features)
-        return loss, made[:count], ExchangedBackward(self, made[count:])
+        backward = ExchangedBackward(self, made[count:], [loss])
+        return loss, made[:count], backward
 
     def send_forward(
         self,
@@ -107,6 +129,7 @@ class Exchanges:
         size: tf.Tensor,
         parts: list[tf.Tensor],
         after: Sequence[tf.Tensor],
+        smashed_grad: bool = True,
     ) -> list[tf.Tensor]:
         """Sends microbatch `index` of `count`, after others were dealt with.
 
@@ -116,6 +139,7 @@ class Exchanges:
             size: Examples in the whole batch.
             parts: Its smashed data.
             after: What must have happened before.
+            smashed_grad: Whether the head needs gradients.
 
         Returns:
             What the next exchange must wait for.
@@ -123,7 +147,8 @@ class Exchanges:
 
         def exchange(size: Any, *arrays: Any) -> list[Any]:
             smashed = _finite(self._cuts.smashed, arrays)
-            self._strategy().send_forward(smashed, index, count, int(size))
+            strategy = self._expecting(smashed_grad)
+            strategy.send_forward(smashed, index, count, int(size))
             return [np.float32(0)]
 
         return self.calls(exchange, [size, *parts], [tf.float32], after)
@@ -144,15 +169,24 @@ class Exchanges:
         return self.calls(self._send_backward, inputs, [tf.float32], after)
 
     def receive_smashed_grad(
-        self, after: Sequence[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """Parts of the smashed data's gradients of the next microbatch."""
-        cut = self._cuts.smashed_grad
+        self, after: Sequence[tf.Tensor], smashed_grad: bool = True
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Parts of the smashed data's gradients of the next microbatch.
+
+        Args:
+            after: What must have happened before.
+            smashed_grad: Whether the head needs them.
+
+        Returns:
+            They, if needed, and what the next exchange must wait for.
+        """
 
         def exchange() -> list[Any]:
-            return cut.unwrap(self._strategy().receive_smashed_grad())
+            grads = self._strategy().receive_smashed_grad()
+            return self._received(grads, smashed_grad)
 
-        return self.calls(exchange, [], cut.part_dtypes, after)
+        made = self._answered(exchange, [], smashed_grad, after)
+        return made.parts, made.received
 
     def _features_for(
         self,
@@ -165,11 +199,48 @@ class Exchanges:
         made[0].set_shape(())
         return made
 
+    def _answered(
+        self,
+        function: Callable[..., list[Any]],
+        inputs: list[tf.Tensor],
+        smashed_grad: bool,
+        after: Sequence[tf.Tensor] = (),
+    ) -> "ExchangedBackward":
+        """The end of a step, whose answer has gradients if they are needed."""
+        dtypes = self._cuts.smashed_grad.part_dtypes
+        if not smashed_grad:
+            dtypes = [tf.float32]  # there must be something to wait for
+        made = self.calls(function, inputs, dtypes, after)
+        return ExchangedBackward(self, made if smashed_grad else [], made)
+
     # -- on the host -------------------------------------------------------
 
-    def _forward(self, *parts: Any) -> list[Any]:
-        smashed = _finite(self._cuts.smashed, parts)
-        return self._features(*self._strategy().forward(smashed))
+    def _expecting(self, smashed_grad: bool) -> Exchange:
+        """What speaks with the server, told what its answers must have."""
+        strategy = self._strategy()
+        strategy.expects(smashed_grad=smashed_grad)
+        return strategy
+
+    def _received(
+        self, grads: list[CutTensor], smashed_grad: bool
+    ) -> list[Any]:
+        """Parts of gradients that came; something else if nobody needs any.
+
+        A server that does not know of frozen heads sends them all the same.
+        """
+        if not smashed_grad:
+            return [np.float32(0)]
+        specs = self._cuts.smashed_grad.specs
+        if len(grads) != len(specs):
+            raise ProtocolError(
+                "Expected gradients of the smashed data, of "
+                f"{', '.join(repr(spec.name) for spec in specs)}, for the head "
+                f"has weights to train. Received: {len(grads)} tensors. Say "
+                "so in the step's first message, without no_smashed_grad; "
+                "after thawing layers, compile again.",
+                "shape",
+            )
+        return self._cuts.smashed_grad.unwrap(grads)
 
     def _infer(self, *parts: Any) -> list[Any]:
         smashed = _finite(self._cuts.smashed, parts)
@@ -180,11 +251,6 @@ class Exchanges:
 
     def _features(self, tensors: list[CutTensor], penalty: float) -> list[Any]:
         return [np.float32(penalty), *self._cuts.features.unwrap(tensors)]
-
-    def _backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
-        tensors = self._features_grad(loss, parts)
-        grads = self._strategy().backward(tensors, float(rate))
-        return self._cuts.smashed_grad.unwrap(grads)
 
     def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
         tensors = self._features_grad(loss, parts)
@@ -210,9 +276,10 @@ class Exchanges:
         parts: Sequence[Any],
         labels: Sequence[Any],
         sample_weights: Sequence[Any],
+        smashed_grad: bool,
     ) -> list[Any]:
         smashed = _finite(self._cuts.smashed, parts)
-        reply = self._strategy().labeled_step(
+        reply = self._expecting(smashed_grad).labeled_step(
             smashed,
             _plain("labels", labels),
             _plain("sample_weights", sample_weights),
@@ -220,11 +287,13 @@ class Exchanges:
         )
         if not np.isfinite(reply.loss):
             raise not_finite("loss")
-        return [
+        made = [
             np.float32(reply.loss),
             *self._cuts.features.unwrap(reply.predictions),
-            *self._cuts.smashed_grad.unwrap(reply.tensors),
         ]
+        if smashed_grad:
+            made += self._received(reply.tensors, smashed_grad)
+        return made
 
 
 @dataclass(frozen=True)
@@ -234,24 +303,32 @@ class ExchangedForward:
     exchanges: Exchanges
     penalty: tf.Tensor
     parts: list[tf.Tensor]
+    smashed_grad: bool
 
     def backward(
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
     ) -> "ExchangedBackward":
         """See `BodyForward`; the server knows which step it is in."""
-        return self.exchanges.backward(rate, loss, parts)
+        return self.exchanges.backward(rate, loss, parts, self.smashed_grad)
 
 
 @dataclass(frozen=True)
 class ExchangedBackward:
-    """See `keras_split.training.remote_body.BodyBackward`."""
+    """See `keras_split.training.remote_body.BodyBackward`.
+
+    Attributes:
+        exchanges: Brought it.
+        parts: Of the gradients of the smashed data, if they are needed.
+        received: Is there when the server has answered.
+    """
 
     exchanges: Exchanges
     parts: list[tf.Tensor]
+    received: list[tf.Tensor]
 
     def commit(self, number: tf.Tensor) -> Any:
         """See `BodyBackward`."""
-        return self.exchanges.commit(number, self.parts)
+        return self.exchanges.commit(number, self.received)
 
 
 def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:

@@ -47,10 +47,13 @@ class InGraphBody:
     batch: int | None = None
     known_batch: KnownBatch = field(default_factory=KnownBatch)
 
-    def forward(self, parts: list[tf.Tensor]) -> "InGraphForward":
+    def forward(
+        self, parts: list[tf.Tensor], smashed_grad: bool = True
+    ) -> "InGraphForward":
         """See `RemoteBody`."""
-        codec = self.graph.cut_codecs.features
-        passed = self.graph.begin(apart(parts, self.batch))
+        graph = self.graph if smashed_grad else self.graph.for_frozen_head
+        codec = graph.cut_codecs.features
+        passed = graph.begin(apart(parts, self.batch))
         features = apart(codec.quantize(passed.features), None)
         finite = _finite(passed.smashed)
         norm = tf.sqrt(_squares(passed.smashed, self.max_smashed_norm))
@@ -59,7 +62,7 @@ class InGraphBody:
             check((norm <= 1.0) | ~finite, "smashed norm", norm),
             check(_finite(codec.dequantize(features)), "features"),
         ]
-        return InGraphForward(self, passed, features, checks)
+        return InGraphForward(self, graph, passed, features, checks)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -103,12 +106,14 @@ class InGraphForward:
 
     Attributes:
         body: Is in the middle of a step.
+        graph: The body's step.
         passed: The step's first half.
         parts: Of the features.
         checks: What its second half waits for.
     """
 
     body: InGraphBody
+    graph: StepGraph
     passed: ForwardPass
     parts: list[tf.Tensor]
     checks: list[Any]
@@ -122,18 +127,19 @@ class InGraphForward:
         self, rate: tf.Tensor, loss: tf.Tensor, parts: list[tf.Tensor]
     ) -> "InGraphBackward":
         """See `BodyForward`."""
-        graph = self.body.graph
+        graph = self.graph
         cut_codecs = graph.cut_codecs
         grads = cut_codecs.features_grad.dequantize(
             apart(parts, None), cut_codecs.features.positions(self.parts)
         )
         finite = _finite(grads)
         norm = tf.sqrt(_squares(grads, self.body.max_grad_norm))
+        sent = graph.goes_back  # what is not sent, no server looks at
         checks = [
             *self.checks,
             check(tf.reduce_all(tf.math.is_finite(loss)), "loss"),
             check(finite, "features_grad"),
-            check((norm <= 1.0) | ~finite, "norm", norm),
+            *([check((norm <= 1.0) | ~finite, "norm", norm)] if sent else []),
             check((rate >= 0) & (rate <= LEARNING_RATE.high), "rate", rate),
         ]
         operations = tf.compat.v1.get_default_graph().get_operations
@@ -147,7 +153,7 @@ class InGraphForward:
             for operation in operations()[before:]
             if operation.op_def.is_stateful
         ]
-        return InGraphBackward(apart(made, None), changes)
+        return InGraphBackward(apart(made, None) if made else [], changes)
 
 
 @dataclass(frozen=True)

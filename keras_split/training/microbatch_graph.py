@@ -66,15 +66,13 @@ class MicrobatchGraph(StepGraph):
             [tf.float32, *self.gradient_dtypes],
         )
         scale.set_shape(())
-        grads = self.cut_codecs.features_grad.dequantize(
-            back, self.cut_codecs.features.positions(features)
-        )
+        grads = self._gradients.received(back, features)
         # The penalty counts once, however many microbatches there are.
         found = self._differentiate(passed, grads, scale, share)
-        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
+        smashed_grad = self._gradients.smashed(passed.smashed, found, scale)
         made = {
             f"weight_{i}": tf.convert_to_tensor(grad)
-            for i, grad in enumerate(found[len(passed.smashed) :])
+            for i, grad in enumerate(self._gradients.weights(found))
             if grad is not None
         }
         numbers = {id(v): i for i, v in enumerate(self._state)}
@@ -86,9 +84,7 @@ class MicrobatchGraph(StepGraph):
         with tf.control_dependencies(self._finite(smashed_grad)):
             out = [
                 tf.identity(part)
-                for part in self.cut_codecs.smashed_grad.quantize(
-                    smashed_grad, passed.crossed
-                )
+                for part in self._gradients.sent(smashed_grad, passed.crossed)
             ]
         return out, made
 

@@ -14,11 +14,14 @@ import tensorflow as tf
 class RemoteBody(Protocol):
     """Somewhere a body trains; a step with it begins here."""
 
-    def forward(self, parts: list[tf.Tensor]) -> "BodyForward":
+    def forward(
+        self, parts: list[tf.Tensor], smashed_grad: bool = True
+    ) -> "BodyForward":
         """Runs the body forward.
 
         Args:
             parts: Of the smashed data.
+            smashed_grad: Whether the head needs gradients of them.
         """
 
 
@@ -50,7 +53,7 @@ class BodyBackward(Protocol):
 
     @property
     def parts(self) -> list[tf.Tensor]:
-        """Of the gradients of the smashed data."""
+        """Of the gradients of the smashed data; none if not needed."""
 
     def commit(self, number: tf.Tensor) -> Any:
         """What the commit of head and tail must wait for.

@@ -17,6 +17,7 @@ from keras_split.training.graph_checks import finite_gradients
 from keras_split.training.in_flight import ANYONE
 from keras_split.training.in_flight import Holder
 from keras_split.training.in_flight import StepInFlight
+from keras_split.training.microbatch_graph import MicrobatchGraph
 
 if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
@@ -58,6 +59,7 @@ class ServerMicrobatches:
         half: The body.
         optimizer: Updates it at the end.
         holder: Whose step it is.
+        smashed_grad: Whether there are to be gradients of the smashed data.
     """
 
     def __init__(
@@ -65,9 +67,12 @@ class ServerMicrobatches:
         half: "ServerHalf",
         optimizer: BodyOptimizer,
         holder: Holder = ANYONE,
+        *,
+        smashed_grad: bool = True,
     ) -> None:
         self._half = half
         self._optimizer = optimizer
+        self._graph = graph_of(optimizer, smashed_grad)
         self._holder = holder
         # Seeds and the like: what each of them begins with, and what the
         # last one ended with.
@@ -89,7 +94,7 @@ class ServerMicrobatches:
         Returns:
             The features and the body's regularization loss.
         """
-        half, graph = self._half, self._optimizer.graph
+        half, graph = self._half, self._graph
         with half.lock:
             if not self._seed_states:
                 self._seed_states.append(graph.seed_state())
@@ -135,15 +140,15 @@ class ServerMicrobatches:
                 for all of them.
 
         Returns:
-            Gradients of the loss by the smashed data.
+            Gradients of the loss by the smashed data, if there are to be any.
 
         Raises:
             ProtocolError: If a gradient is not finite; nothing has changed.
         """
-        half, graph = self._half, self._optimizer.graph
+        half, graph = self._half, self._graph
         with half.lock, finite_gradients():
             scale = np.float32(self._optimizer.enter(learning_rate))
-            parts = half.cut_codecs.features_grad.unwrap(features_grad)
+            parts = graph.unwrapped(features_grad)
             given = [np.float32(share), scale, *parts]
             step = half.in_flight.take(self._waiting[index])
             if step is None:
@@ -179,7 +184,7 @@ class ServerMicrobatches:
     def _add(self, sums: Sums) -> None:
         self._sums.append(sums)
         if len(self._sums) == 2:  # each is as large as the weights
-            self._sums = [self._optimizer.graph.add(*self._sums)]
+            self._sums = [self._graph.add(*self._sums)]
 
     def _recall(self) -> None:
         """Brings back the sums that were forgotten, in the same order."""
@@ -196,7 +201,7 @@ class ServerMicrobatches:
         gradients: list[Any] | None = None,
     ) -> StepInFlight:
         """Starts the graph of one; with gradients at hand it never waits."""
-        graph, parts = self._optimizer.graph, self._half.parts(smashed)
+        graph, parts = self._graph, self._half.parts(smashed)
         return self._half.in_flight.start(
             lambda step_handle: graph.run_microbatch(
                 step_handle, seed_state, parts
@@ -204,3 +209,9 @@ class ServerMicrobatches:
             [tf.float32, *graph.gradient_dtypes],
             gradients,
         )
+
+
+def graph_of(optimizer: BodyOptimizer, smashed_grad: bool) -> MicrobatchGraph:
+    """The step of a body, for a head that trains or for one that does not."""
+    graph = optimizer.graph
+    return graph if smashed_grad else graph.for_frozen_head

@@ -35,6 +35,7 @@ from keras_split.training.in_flight import StepsInFlight
 from keras_split.training.microbatch_graph import MicrobatchGraph
 from keras_split.training.server_microbatches import ServerMicrobatches
 from keras_split.training.server_microbatches import Unfinished
+from keras_split.training.server_microbatches import graph_of
 from keras_split.training.step_graph import CutCodecs
 
 Early = Callable[[list[CutTensor]], None]
@@ -135,6 +136,11 @@ class ServerHalf:
             autograph=False,
         )
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the body has no weights to train."""
+        return not self._trained
+
     def refresh(self) -> None:
         """Retraces if the set of trainable variables has changed."""
         with self.lock:
@@ -150,6 +156,7 @@ class ServerHalf:
         optimizer: BodyOptimizer,
         *,
         early: bool = False,
+        smashed_grad: bool = True,
         holder: Holder = ANYONE,
     ) -> tuple[list[CutTensor], float, StepInFlight | None]:
         """Runs the body forward in training mode and changes nothing.
@@ -158,6 +165,7 @@ class ServerHalf:
             smashed: The head's outputs.
             optimizer: Will update the weights.
             early: Whether the gradients are to come before the update.
+            smashed_grad: Whether there are to be any of the smashed data.
             holder: Whose step it is.
 
         Returns:
@@ -168,7 +176,9 @@ class ServerHalf:
             step = None
             examples = smashed[0].shape[0]
             if self.in_flight.make_room(examples, holder):
-                step = self._start(optimizer, smashed, early=early)
+                step = self._start(
+                    graph_of(optimizer, smashed_grad), smashed, early=early
+                )
                 penalty, *parts = step.features.result()
                 self.in_flight.keep(step, examples, holder)
             else:
@@ -186,6 +196,8 @@ class ServerHalf:
         optimizer: BodyOptimizer,
         learning_rate: float,
         early: Early | None = None,
+        *,
+        smashed_grad: bool = True,
     ) -> list[CutTensor]:
         """Runs the body backward, updates its weights and statistics.
 
@@ -193,31 +205,31 @@ class ServerHalf:
             waiting: The step as its forward left it, if it found a place.
             smashed: The step's input again, from which the residuals are
                 rebuilt when they are gone.
-            features_grad: Gradients of the loss by the features.
+            features_grad: Gradients of the loss by the features; none are
+                read where nothing is trained.
             optimizer: Updates the weights; the one of the forward.
             learning_rate: Of this step.
             early: Is given what is returned here before the weights are
                 updated. It may still come to nothing then.
+            smashed_grad: As for its forward.
 
         Returns:
-            Gradients of the loss by the smashed data.
+            Gradients of the loss by the smashed data, if there are to be any.
 
         Raises:
             ProtocolError: If a gradient is not finite; nothing has changed.
         """
         with self.lock:
             scale = np.float32(optimizer.enter(learning_rate))
-            parts = self.cut_codecs.features_grad.unwrap(features_grad)
+            graph = graph_of(optimizer, smashed_grad)
+            given = [scale, *graph.unwrapped(features_grad)]
             step = self.in_flight.take(waiting)
             if step is None:
                 step = self._start(
-                    optimizer,
-                    smashed,
-                    [scale, *parts],
-                    early=early is not None,
+                    graph, smashed, given, early=early is not None
                 )
             else:
-                step.give([scale, *parts])
+                step.give(given)
             with finite_gradients():
                 if step.early:
                     out = step.smashed_grad.result()
@@ -230,10 +242,16 @@ class ServerHalf:
             return made
 
     def microbatches(
-        self, optimizer: BodyOptimizer, holder: Holder = ANYONE
+        self,
+        optimizer: BodyOptimizer,
+        holder: Holder = ANYONE,
+        *,
+        smashed_grad: bool = True,
     ) -> ServerMicrobatches:
         """A step of somebody whose batch travels in microbatches."""
-        return ServerMicrobatches(self, optimizer, holder)
+        return ServerMicrobatches(
+            self, optimizer, holder, smashed_grad=smashed_grad
+        )
 
     def labeled_step(
         self,
@@ -242,11 +260,14 @@ class ServerHalf:
         sample_weights: Sequence[CutTensor],
         optimizer: BodyOptimizer,
         learning_rate: float,
+        *,
+        smashed_grad: bool = True,
     ) -> tuple[float, list[CutTensor], list[CutTensor]]:
         """One whole step of a model that is cut once: the loss is here.
 
         Returns:
-            Loss, predictions, and gradients of the smashed data.
+            Loss, predictions, and gradients of the smashed data, unless there
+            are to be none.
 
         Raises:
             ProtocolError: If a gradient is not finite; nothing has changed.
@@ -259,7 +280,8 @@ class ServerHalf:
                 [tf.convert_to_tensor(t.codes) for t in sample_weights],
             )
             with finite_gradients():
-                loss, made, out = optimizer.graph.run_labeled(*inputs, scale)
+                graph = graph_of(optimizer, smashed_grad)
+                loss, made, out = graph.run_labeled(*inputs, scale)
             codecs = self.cut_codecs
             return (
                 float(loss),
@@ -350,14 +372,14 @@ class ServerHalf:
 
     def _start(
         self,
-        optimizer: BodyOptimizer,
+        graph: MicrobatchGraph,
         smashed: Sequence[CutTensor],
         gradients: list[Any] | None = None,
         *,
         early: bool = False,
     ) -> StepInFlight:
         """Starts a step's graph; with gradients at hand it never waits."""
-        graph, parts = optimizer.graph, self.parts(smashed)
+        parts = self.parts(smashed)
         run = graph.run_early if early else graph.run
         return self.in_flight.start(
             lambda step_handle: run(step_handle, *parts),

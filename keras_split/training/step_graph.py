@@ -14,16 +14,21 @@ Everything is computed before anything is assigned: a step that is abandoned,
 or whose gradients are not finite, leaves no trace.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
+from typing import Self
 
 import keras
 import tensorflow as tf
 
 from keras_split.compression.cut_codec import CutCodec
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
 from keras_split.training import delayed_wgrad
+from keras_split.training.body_gradients import BodyGradients
+from keras_split.training.body_gradients import Gradients
 from keras_split.training.commit import commit
 from keras_split.training.commit import is_float
 from keras_split.training.fused_batchnorm import fused
@@ -79,6 +84,7 @@ class StepGraph:
             gradients.
         loss_model: Computes the loss of a model that is cut once.
         fused_batchnorm: As in `keras_split.compile`.
+        smashed_grad: Whether the head needs gradients of the smashed data.
 
     Attributes:
         body: The same.
@@ -95,6 +101,7 @@ class StepGraph:
         loss_model: keras.Model | None = None,
         *,
         fused_batchnorm: bool = False,
+        smashed_grad: bool = True,
     ) -> None:
         self.body = body
         self.cut_codecs = cut_codecs
@@ -104,9 +111,14 @@ class StepGraph:
         self._fused = fused_batchnorm
         self._trained = list(body.trainable_variables)
         self._state = list(body.non_trainable_variables)
-        self._half_precision = any(
-            getattr(layer, "compute_dtype", "") == "float16"
-            for layer in keras_private.flatten_layers(body)
+        self._gradients = BodyGradients(
+            cut_codecs,
+            self._trained,
+            smashed_grad=smashed_grad,
+            half_precision=any(
+                getattr(layer, "compute_dtype", "") == "float16"
+                for layer in keras_private.flatten_layers(body)
+            ),
         )
         optimizer.build(self._trained)
         # A known batch size is worth 3 % of the step, so each gets a trace.
@@ -123,10 +135,37 @@ class StepGraph:
             self._trace_labeled, reduce_retracing=True, autograph=False
         )
 
+    @functools.cached_property
+    def for_frozen_head(self) -> Self:
+        """The same step, for a head that has no weights to train.
+
+        Nothing is computed but what the body's own weights need.
+        """
+        return type(self)(
+            self.body,
+            self.cut_codecs,
+            self.optimizer,
+            self._in_flight,
+            self._loss_model,
+            fused_batchnorm=self._fused,
+            smashed_grad=False,
+        )
+
     @property
     def gradient_dtypes(self) -> list[tf.DType]:
         """Of what a step waits for: the loss scale and the parts."""
-        return [tf.float32, *self.cut_codecs.features_grad.part_dtypes]
+        return [tf.float32, *self._gradients.dtypes]
+
+    def unwrapped(self, features_grad: Sequence[CutTensor]) -> list[Any]:
+        """Parts of the features' gradients that it waits for."""
+        if not self.goes_back:
+            return []
+        return self.cut_codecs.features_grad.unwrap(features_grad)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether anything needs a backward pass of the body."""
+        return self._gradients.needed
 
     def _trace(
         self, step_handle: StepHandle, *parts: tf.Tensor
@@ -143,13 +182,11 @@ class StepGraph:
         passed, grads, scale = self._begin(step_handle, parts)
         before = delayed_wgrad.operations()
         found = self._differentiate(passed, grads, scale)
-        smashed_grad = self._smashed_grad(passed.smashed, found, scale)
-        out = self.cut_codecs.smashed_grad.quantize(
-            smashed_grad, passed.crossed
-        )
+        smashed_grad = self._gradients.smashed(passed.smashed, found, scale)
+        out = self._gradients.sent(smashed_grad, passed.crossed)
         with tf.control_dependencies(self._finite(smashed_grad)):
             sent = self._in_flight.hand_out(step_handle, out)
-        pairs = self._pairs(found[len(smashed_grad) :])
+        pairs = self._pairs(found)
         delayed_wgrad.defer(
             [grad for grad, _ in pairs], smashed_grad, sent, before
         )
@@ -165,10 +202,7 @@ class StepGraph:
         scale, *back = self._in_flight.exchange(
             step_handle, [passed.penalty, *features], self.gradient_dtypes
         )
-        grads = self.cut_codecs.features_grad.dequantize(
-            back, self.cut_codecs.features.positions(features)
-        )
-        return passed, grads, scale
+        return passed, self._gradients.received(back, features), scale
 
     def begin(
         self,
@@ -186,7 +220,7 @@ class StepGraph:
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
         smashed = self.cut_codecs.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
-            tape.watch([*smashed, *values])
+            tape.watch(self._gradients.sources(smashed, values))
             features, state, penalty = self._forward(
                 smashed, values, seed_state
             )
@@ -217,27 +251,25 @@ class StepGraph:
         smashed_grad = self._commit(
             passed.smashed, found, passed.state, scale, ready
         )
-        return self.cut_codecs.smashed_grad.quantize(
-            smashed_grad, passed.crossed
-        )
+        return self._gradients.sent(smashed_grad, passed.crossed)
 
-    @staticmethod
     def _differentiate(
+        self,
         passed: ForwardPass,
         features_grad: list[tf.Tensor],
         scale: tf.Tensor,
         share: tf.Tensor | float = 1.0,
-    ) -> list[tf.Tensor | None]:
-        """Gradients of the smashed data, then of the weights."""
-        found: list[tf.Tensor | None] = passed.tape.gradient(
+    ) -> Gradients:
+        """Gradients of the smashed data, if wanted, then of the weights."""
+        return self._gradients.of(
+            passed.tape,
             [*passed.features, passed.penalty],
-            [*passed.smashed, *passed.values],
-            output_gradients=[
+            self._gradients.sources(passed.smashed, passed.values),
+            [
                 *(grad * tf.cast(scale, grad.dtype) for grad in features_grad),
                 scale * share,
             ],
         )
-        return found
 
     def _trace_forward(self, *parts: tf.Tensor) -> list[tf.Tensor]:
         """Smashed data in, penalty and features out; commits nothing."""
@@ -258,7 +290,8 @@ class StepGraph:
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
         smashed = self.cut_codecs.smashed.dequantize(parts)
         with tf.GradientTape() as tape:
-            tape.watch([*smashed, *values])
+            sources = self._gradients.sources(smashed, values)
+            tape.watch(sources)
             features, state, penalty = self._forward(smashed, values)
             with keras.StatelessScope():
                 loss = self._loss_model.compute_loss(
@@ -267,22 +300,16 @@ class StepGraph:
                     sample_weight=_bare(weights),
                 )
             objective = tf.cast(loss, tf.float32) + penalty
-        found = tape.gradient(
-            objective, [*smashed, *values], output_gradients=scale
-        )
+        found = self._gradients.of(tape, [objective], sources, [scale])
         out = self.cut_codecs.features.quantize(features)
         # No limit holds for what labels and sample weights make of them.
         scaled = keras.optimizers.LossScaleOptimizer
         ready = []
         if not isinstance(self.optimizer, scaled):  # else it skips the step
-            ready = self._finite(found[len(smashed) :])
+            ready = self._finite(self._gradients.weights(found))
         made = self._commit(smashed, found, state, scale, ready)
         crossed = self.cut_codecs.smashed.positions(parts)
-        return (
-            objective,
-            out,
-            self.cut_codecs.smashed_grad.quantize(made, crossed),
-        )
+        return objective, out, self._gradients.sent(made, crossed)
 
     def _forward(
         self,
@@ -338,7 +365,7 @@ class StepGraph:
     def _commit(
         self,
         smashed: list[tf.Tensor],
-        found: list[tf.Tensor | None],
+        found: Gradients,
         state: list[tuple[Any, tf.Tensor]],
         scale: tf.Tensor,
         ready: Sequence[Any] = (),
@@ -347,44 +374,26 @@ class StepGraph:
 
         Args:
             smashed: The smashed data.
-            found: Gradients of the smashed data, then of the weights.
+            found: Gradients of the smashed data, if wanted, and the weights.
             state: State variables and their new values.
             scale: The factor that is in the gradients, and that a
                 `LossScaleOptimizer` takes out again.
             ready: What the update waits for.
         """
-        smashed_grad = self._smashed_grad(smashed, found, scale)
-        pairs = self._pairs(found[len(smashed) :])
+        smashed_grad = self._gradients.smashed(smashed, found, scale)
+        pairs = self._pairs(found)
         self._apply(pairs, state, ready, smashed_grad)
         return smashed_grad
 
-    def _pairs(
-        self, found: Sequence[tf.Tensor | None]
-    ) -> list[tuple[tf.Tensor, Any]]:
-        """The gradients that there are, and what they are of."""
+    def _pairs(self, found: Gradients) -> list[tuple[tf.Tensor, Any]]:
+        """The weights' gradients that there are, and what they are of."""
         return [
             (grad, variable)
-            for grad, variable in zip(found, self._trained, strict=True)
+            for grad, variable in zip(
+                self._gradients.weights(found), self._trained, strict=True
+            )
             if grad is not None
         ]
-
-    def _smashed_grad(
-        self,
-        smashed: list[tf.Tensor],
-        found: list[tf.Tensor | None],
-        scale: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        smashed_grad = []
-        for tensor, grad in zip(smashed, found[: len(smashed)], strict=True):
-            grad = tf.zeros_like(tensor) if grad is None else grad
-            grad = tf.cast(grad, tf.float32) / scale
-            if self._half_precision:
-                # An overflow makes the body's LossScaleOptimizer skip the
-                # step; the phone gets zeros instead of infinities.
-                finite = tf.reduce_all(tf.math.is_finite(grad))
-                grad = tf.where(finite, grad, tf.zeros_like(grad))
-            smashed_grad.append(grad)
-        return smashed_grad
 
     def _apply(
         self,

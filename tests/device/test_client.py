@@ -13,6 +13,7 @@ from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from tests import links
 from tests import nets
+from tests.device.conftest import export
 
 NOWHERE = "grpc://127.0.0.1:9"
 
@@ -84,6 +85,31 @@ def test_fit_logs_and_learns_what_the_keras_client_does(phone, quantization):
     assert set(logs) == set(history.history)
     for name, values in history.history.items():
         np.testing.assert_allclose(logs[name], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradients_and_its_file_wants_none(
+    phone, tmp_path
+):
+    """Nothing of this head moves, so its `head_backward` takes no images."""
+    x, y = links.batch(11)
+    with links.served() as (client, server, address):
+        client.head.trainable = False
+        keras_client(client, address).fit(x, y, 8, shuffle=False, verbose=0)
+        body, down = links.state(server), client.strategy.downlink_bytes
+    exported = links.halves()[0]
+    exported.head.trainable = False
+    path = export(exported, tmp_path / "frozen.tflite")
+    with links.served() as (_, server, address):
+        subject = phone(address, path=path)
+        subject.fit(device.batches(x, y, 8, seed=None), verbose=False)
+
+        assert same_weights(client, subject)
+        assert nets.largest_difference(body, links.state(server)) < 1e-5
+        assert subject.downlink_bytes == down < 11 * 4 * 7 * 7 * 4
+    about = json.loads(path.with_suffix(".json").read_bytes())
+    inputs = about["signatures"]["head_backward"]["inputs"]
+    assert about["frozen_head"] is True
+    assert [tensor["name"] for tensor in inputs] == ["step"]
 
 
 def test_sample_weights_count_as_in_keras(phone):

@@ -89,6 +89,20 @@ SAMPLES = {
         **_STEP, tensors=[INT8], microbatch=Microbatch(0, 4, 8, 1)
     ),
     "Forward, early": Forward(**_STEP, tensors=[INT8], early=True),
+    "Forward, frozen head": Forward(
+        **_STEP, tensors=[INT8], no_smashed_grad=True
+    ),
+    "Welcome, frozen body": Welcome("feedc0ffee123456", frozen_body=True),
+    "Backward, frozen halves": Backward(**_STEP, tensors=[], learning_rate=0.1),
+    "SmashedGrad, frozen head": SmashedGrad(300, []),
+    "LabeledStep, frozen head": LabeledStep(
+        **_STEP,
+        tensors=[INT8],
+        labels=[LABELS],
+        sample_weights=[],
+        learning_rate=0.1,
+        no_smashed_grad=True,
+    ),
     "Features, float32": Features(300, [FLOAT32], penalty=0.125),
     "Features, int8": Features(0, [INT8]),
     "Features, to an Infer": Features(-1, [FLOAT16]),

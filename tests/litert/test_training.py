@@ -354,3 +354,35 @@ def test_frozen_weights_are_constants_and_stored_once(tmp_path):
     stem.set_weights([w + 1 for w in stem.get_weights()])
     other = client.export(path, batch_size=2)
     assert other["frozen"] != about["frozen"]
+
+
+def test_statistics_of_a_frozen_head_move_as_in_keras(tmp_path):
+    """A BatchNormalization without weights is not frozen by having none."""
+    image = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(3, 3, trainable=False, name="a")(image)
+    x = keras.layers.BatchNormalization(center=False, scale=False)(x)
+    x = keras.layers.Conv2D(3, 3, name="b")(keras.layers.ReLU(name="first")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="second")(x)
+    client, _ = keras_split.compile(
+        keras.Model(image, keras.layers.Dense(2, name="out")(x)),
+        ["first", "second"],
+        quantization="float32",
+    )
+    client.compile(keras.optimizers.SGD(0.1), "mse")
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
+    y = np.ones((3, 2), "float32")
+    about = client.export(tmp_path / "client.tflite", batch_size=4)
+    client.connect()
+    phone = Phone(tmp_path / "client.tflite", client.strategy)
+    client.strategy.expects(smashed_grad=False)
+
+    phone.step([x], [y])
+
+    moved = phone.state()
+    inputs = about["signatures"]["head_backward"]["inputs"]
+    assert [row["name"] for row in inputs] == ["count", "step", "x_0"]
+    client.train_on_batch(x, y)
+    for variable in client.head.non_trainable_variables:
+        if "moving" in variable.path:
+            found = moved[variable.path, "statistic"]
+            np.testing.assert_allclose(found, np.array(variable), rtol=1e-5)

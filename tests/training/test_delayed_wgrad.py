@@ -195,7 +195,7 @@ def test_a_step_that_comes_to_nothing_moves_neither_half(monkeypatch):
 
 
 def _refusing(half):
-    def backward(step, smashed, grad, optimizer, rate, early=None):
+    def backward(step, smashed, grad, optimizer, rate, early=None, **rest):
         early([tensor for tensor in smashed])
         half.abandon(step)
         raise ProtocolError("Expected room.", "memory")

@@ -145,7 +145,7 @@ class DataDigest(_message.Message):
     def __init__(self, classes: _Optional[str] = ..., preprocess: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early", "moment")
+    __slots__ = ("session", "next_step", "max_message_bytes", "notice", "durable_steps", "keeps_checkpoints", "replies_early", "moment", "frozen_body")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +154,7 @@ class Welcome(_message.Message):
     KEEPS_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     REPLIES_EARLY_FIELD_NUMBER: _ClassVar[int]
     MOMENT_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_BODY_FIELD_NUMBER: _ClassVar[int]
     session: str
     next_step: int
     max_message_bytes: int
@@ -162,21 +163,24 @@ class Welcome(_message.Message):
     keeps_checkpoints: bool
     replies_early: bool
     moment: Moment
-    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ..., replies_early: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
+    frozen_body: bool
+    def __init__(self, session: _Optional[str] = ..., next_step: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., notice: _Optional[str] = ..., durable_steps: _Optional[int] = ..., keeps_checkpoints: bool = ..., replies_early: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., frozen_body: bool = ...) -> None: ...
 
 class Forward(_message.Message):
-    __slots__ = ("session", "step", "tensors", "microbatch", "early")
+    __slots__ = ("session", "step", "tensors", "microbatch", "early", "no_smashed_grad")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     MICROBATCH_FIELD_NUMBER: _ClassVar[int]
     EARLY_FIELD_NUMBER: _ClassVar[int]
+    NO_SMASHED_GRAD_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     microbatch: Microbatch
     early: bool
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ..., early: bool = ...) -> None: ...
+    no_smashed_grad: bool
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., microbatch: _Optional[_Union[Microbatch, _Mapping]] = ..., early: bool = ..., no_smashed_grad: bool = ...) -> None: ...
 
 class Features(_message.Message):
     __slots__ = ("step", "tensors", "penalty")
@@ -225,20 +229,22 @@ class Infer(_message.Message):
     def __init__(self, session: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
 
 class LabeledStep(_message.Message):
-    __slots__ = ("session", "step", "tensors", "labels", "sample_weights", "learning_rate")
+    __slots__ = ("session", "step", "tensors", "labels", "sample_weights", "learning_rate", "no_smashed_grad")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    NO_SMASHED_GRAD_FIELD_NUMBER: _ClassVar[int]
     session: str
     step: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     labels: _containers.RepeatedCompositeFieldContainer[Tensor]
     sample_weights: _containers.RepeatedCompositeFieldContainer[Tensor]
     learning_rate: float
-    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., sample_weights: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+    no_smashed_grad: bool
+    def __init__(self, session: _Optional[str] = ..., step: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., sample_weights: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., learning_rate: _Optional[float] = ..., no_smashed_grad: bool = ...) -> None: ...
 
 class LabeledResult(_message.Message):
     __slots__ = ("step", "loss", "predictions", "tensors", "durable_steps", "moment")

@@ -44,7 +44,10 @@ class MicrobatchedStep(Step):
         self._given_up = False
         self._smashed: list[list[CutTensor]] = []
         self._features: list[Features] = []
-        self._body = means.half.microbatches(means.optimizer, means.account)
+        self._smashed_grad = not message.no_smashed_grad
+        self._body = means.half.microbatches(
+            means.optimizer, means.account, smashed_grad=self._smashed_grad
+        )
 
     @property
     def waits(self) -> bool:
@@ -95,6 +98,7 @@ class MicrobatchedStep(Step):
         if index < len(self._features):
             return self._features[index]
         self._check_turn("forward", index, len(self._features))
+        self._check_alike(message)
         self._check_examples(smashed)
         tensors, penalty = self._body.forward(smashed)
         self._means.guard.features(tensors)
@@ -113,7 +117,7 @@ class MicrobatchedStep(Step):
         examples = self._smashed[index][0].shape[0]
         share = examples / self._first.batch
         guard, last = self._means.guard, index == self._first.count - 1
-        guard.features_grad(message, examples)
+        guard.features_grad(message, examples, self._smashed_grad)
         tensors = self._body.backward(
             index,
             self._smashed[index],
@@ -144,6 +148,15 @@ class MicrobatchedStep(Step):
                 f"{self.number}. Received: that of {index}. Microbatches come "
                 "one after the other.",
                 "order",
+            )
+
+    def _check_alike(self, message: Forward) -> None:
+        if message.no_smashed_grad == self._smashed_grad:
+            raise ProtocolError(
+                "Expected the same no_smashed_grad in every microbatch of step "
+                f"{self.number}. Received: {message.no_smashed_grad} after "
+                f"{not message.no_smashed_grad}.",
+                "microbatches",
             )
 
     def _check_examples(self, smashed: list[CutTensor]) -> None:

@@ -53,6 +53,7 @@ class OneCutStep(Step):
             message.sample_weights,
             self._means.optimizer,
             message.learning_rate,
+            smashed_grad=not message.no_smashed_grad,
         )
         self.compute_s = time.perf_counter() - began
         self.replies = [LabeledResult(self.number, loss, predictions, tensors)]

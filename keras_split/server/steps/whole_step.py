@@ -36,6 +36,7 @@ class WholeStep(Step):
         super().__init__(message.step, means)
         means.guard.smashed(message.tensors)
         self._smashed = message.tensors
+        self._smashed_grad = not message.no_smashed_grad
         self._waiting: StepInFlight | None = None
 
     def belongs(self, message: StepMessage) -> bool:
@@ -60,6 +61,7 @@ class WholeStep(Step):
             self._smashed,
             self._means.optimizer,
             early=message.early,
+            smashed_grad=self._smashed_grad,
             holder=self._means.account,
         )
         self.compute_s = time.perf_counter() - began
@@ -72,7 +74,9 @@ class WholeStep(Step):
 
     def _backward(self, message: Backward, early: Early | None) -> Message:
         guard, number = self._means.guard, self.number
-        guard.features_grad(message, self._smashed[0].shape[0])
+        guard.features_grad(
+            message, self._smashed[0].shape[0], self._smashed_grad
+        )
         began = time.perf_counter()
         tensors = self._means.half.backward(
             self._waiting,
@@ -81,6 +85,7 @@ class WholeStep(Step):
             self._means.optimizer,
             message.learning_rate,
             early and (lambda made: early(SmashedGrad(number, made))),
+            smashed_grad=self._smashed_grad,
         )
         self.compute_s += time.perf_counter() - began
         self.replies = [SmashedGrad(number, tensors)]
