@@ -25,6 +25,8 @@ from keras_split_cli.data import read_data
 from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
+from keras_split_cli.learning_rates import LearningRates
+from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
@@ -90,8 +92,10 @@ _SECTIONS = {
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
-    help="What the phone starts from; the optimizer's own by default.",
+    type=LearningRatesType(),
+    metavar="RATE|head=RATE,body=RATE,tail=RATE",
+    help="What the phone starts from, for all parts or for each apart; the "
+    "optimizer's own by default.",
 )
 @click.option(
     "--precision",
@@ -114,7 +118,7 @@ def export(
     mode: str,
     batch_size: int | None,
     optimizer: str | None,
-    learning_rate: float | None,
+    learning_rate: LearningRates | None,
     precision: str,
     calibration: str,
     **network: Any,
@@ -147,7 +151,7 @@ def export(
     scale = scaling(client, preset, kept=True)
     options: dict[str, Any] = {"mode": mode, "batch_size": batch_size}
     if mode == "train":
-        options["optimizer"] = _optimizer(client, optimizer, learning_rate)
+        options |= _optimizer(client, optimizer, learning_rate)
         if not client.compiled:
             options["loss"] = LOSS
     else:
@@ -186,10 +190,11 @@ def _halves(
 
 
 def _optimizer(
-    client: "ClientModel", name: str | None, learning_rate: float | None
-) -> Any:
+    client: "ClientModel", name: str | None, learning_rate: LearningRates | None
+) -> dict[str, Any]:
     import keras
 
+    options: dict[str, Any] = {}
     chosen: Any = getattr(client, "optimizer", None)
     if name == "sgd" or (name is None and chosen is None):
         chosen = keras.optimizers.SGD(0.01, momentum=0.9)
@@ -197,7 +202,9 @@ def _optimizer(
         chosen = keras.optimizers.get(name)
     if learning_rate is not None:
         try:
-            chosen.learning_rate = learning_rate
+            options["learning_rate_multipliers"] = learning_rate.given_to(
+                chosen
+            )
         except TypeError as error:  # Keras, of an optimizer with a schedule
             raise ExportError(
                 "Expected an optimizer with a constant learning rate, which "
@@ -205,7 +212,7 @@ def _optimizer(
                 "with a LearningRateSchedule. Leave --learning-rate out, or "
                 "pass --optimizer too."
             ) from error
-    return chosen
+    return options | {"optimizer": chosen}
 
 
 def _images(

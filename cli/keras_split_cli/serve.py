@@ -63,6 +63,13 @@ _SECTIONS = {
     "instead of the one each client asks for.",
 )
 @click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0),
+    metavar="RATE",
+    help="Update the body at this rate, whatever rate phones train at; with "
+    "--optimizer.",
+)
+@click.option(
     "--save",
     type=click.Path(dir_okay=False),
     help="Write the trained body to this .keras file when the server stops.",
@@ -70,6 +77,7 @@ _SECTIONS = {
 def serve(
     source: str,
     optimizer: str | None,
+    learning_rate: float | None,
     save: str | None,
     metrics_port: int | None,
     audit_log: str | None,
@@ -101,6 +109,12 @@ def serve(
     checkpoint is written. Certificates and tokens are read again when their
     files change, and on SIGHUP.
     """  # noqa: D301 (\b is click's, for lines as they are)
+    if learning_rate is not None and optimizer is None:
+        raise click.UsageError(
+            "Expected --optimizer with --learning-rate: without one of the "
+            "server's own, each phone's is used. Received: --learning-rate "
+            f"{learning_rate:g} alone. Add --optimizer sgd, say."
+        )
     if save is not None and not save.endswith(".keras"):
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
@@ -123,7 +137,7 @@ def serve(
             load_keras()
             model = load_half(source, options, SERVER)
             if optimizer is not None:
-                model.compile(optimizer)
+                _compile(model, optimizer, learning_rate)
             server = model.serve(config, listeners=listeners)
         contract = model.contract
         tell(
@@ -140,6 +154,21 @@ def serve(
     if save is not None:
         model.save(save)
         tell(f"Saved the body to {save}")
+
+
+def _compile(model: Any, name: str, learning_rate: float | None) -> None:
+    import keras
+
+    try:
+        optimizer = keras.optimizers.get(name)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"Expected an optimizer of Keras. Received: {name!r}.",
+            param_hint="'--optimizer'",
+        ) from error
+    if learning_rate is not None:
+        optimizer.learning_rate = learning_rate
+    model.compile(optimizer, own_learning_rate=learning_rate is not None)
 
 
 def _wait(server: "Server") -> None:

@@ -23,6 +23,8 @@ from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
+from keras_split_cli.learning_rates import LearningRates
+from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
@@ -60,8 +62,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
-    help="The optimizer's own by default.",
+    type=LearningRatesType(),
+    metavar="RATE|head=RATE,body=RATE,tail=RATE",
+    help="Of all parts, or of each apart; the optimizer's own by default.",
 )
 @click.option(
     "--resume",
@@ -83,7 +86,7 @@ def train(
     batch_size: int,
     microbatches: int,
     optimizer: str,
-    learning_rate: float | None,
+    learning_rate: LearningRates | None,
     validation_split: float,
     class_names: tuple[str, ...],
     resume: str | None,
@@ -175,7 +178,7 @@ def _fit(
     scale: Callable[[Any], Any] | None,
     connection: Connection,
     optimizer: str,
-    learning_rate: float | None,
+    learning_rate: LearningRates | None,
     epochs: int,
     batch_size: int,
     microbatches: int,
@@ -200,8 +203,9 @@ def _fit(
             f"Expected an optimizer of Keras. Received: {optimizer!r}.",
             param_hint="'--optimizer'",
         ) from error
+    multipliers = {}
     if learning_rate is not None:
-        chosen.learning_rate = learning_rate
+        multipliers = learning_rate.given_to(chosen)
     client.compile(
         chosen,
         "sparse_categorical_crossentropy",
@@ -212,6 +216,7 @@ def _fit(
             credentials=connection.credentials,
             retry=connection.retry,
         ),
+        learning_rate_multipliers=multipliers,
     )
     batches = Batches(*pairs[0], batch_size, seed)
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=batches.shuffle)]

@@ -37,6 +37,7 @@ def describe(
     batch_size: int,
     losses: list[OutputLoss] | None = None,
     optimizer: keras.Optimizer | None = None,
+    body_rate: float | None = None,
     state: list[Entry] | None = None,
     frozen: str = "",
     precision: str = "float32",
@@ -51,13 +52,17 @@ def describe(
         batch_size: Rows of every tensor.
         losses: The loss of each output, where the file trains.
         optimizer: What it trains with.
+        body_rate: The learning rate to start with, which travels; by default
+            the optimizer's.
         state: The tensors of its state, in order.
         frozen: Hash of what is constant in the file.
         precision: Of the weights.
         data_spec: Of its data; by default the client's own.
     """
     spec = data_spec or client.data_spec
-    described = None if optimizer is None else _optimizer(client, optimizer)
+    described = None
+    if optimizer is not None:
+        described = _optimizer(client, optimizer, body_rate)
     config = described["config"] if described else NO_OPTIMIZER
     frozen_head = mode == "train" and not client.head.trainable_variables
     return {
@@ -193,9 +198,13 @@ def output_names(client: Any) -> list[str]:
     return [f"output_{i}" for i in range(count)]
 
 
-def _optimizer(client: Any, optimizer: keras.Optimizer) -> dict[str, Any]:
+def _optimizer(
+    client: Any, optimizer: keras.Optimizer, rate: float | None
+) -> dict[str, Any]:
     return {
         "name": type(optimizer).__name__,
-        "learning_rate": float(optimizer.learning_rate),
+        "learning_rate": float(optimizer.learning_rate)
+        if rate is None
+        else rate,
         "config": optimizer_description.describe(optimizer, client),
     }

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.state import digest
 from keras_split.litert.training import TrainingSignatures
+from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.utils import keras_private
 
 
@@ -32,6 +34,7 @@ def export_training(
     optimizer: Any = None,
     loss: Any = None,
     preprocess: Callable[..., Any] | None = None,
+    learning_rate_multipliers: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Writes `client.tflite`, which trains, and `client.json` beside it.
 
@@ -44,6 +47,9 @@ def export_training(
         loss: By default that of `compile`.
         preprocess: What the network wants done to images from 0 to 255, for
             `client.json`, instead of what the client's `data_spec` says.
+        learning_rate_multipliers: As in `client.compile`; by default those.
+            The rate that a phone gives the file is the body's, and those of
+            head and tail stay in proportion to it.
 
     Returns:
         The content of `client.json`.
@@ -56,7 +62,8 @@ def export_training(
     chosen = _optimizer(client, optimizer)
     losses = _losses(client, loss)
     update = Update(chosen)
-    signatures = TrainingSignatures(client, batch_size, losses, update)
+    rates = _rates(client, learning_rate_multipliers)
+    signatures = TrainingSignatures(client, batch_size, losses, update, rates)
     content = convert(signatures.module, signatures.functions(), layers(client))
     states = (signatures.head.state, signatures.tail.state)
     described = describe(
@@ -66,6 +73,7 @@ def export_training(
         batch_size=batch_size,
         losses=losses,
         optimizer=chosen,
+        body_rate=float(chosen.learning_rate) * rates.body,
         state=[entry for state in states for entry in state.entries],
         frozen=digest(v for state in states for v in state.constants),
         data_spec=spec,
@@ -171,6 +179,23 @@ def _optimizer(client: PhoneHalf, given: Any) -> keras.Optimizer:
             "keras.optimizers.SGD(0.01, momentum=0.9), or a name."
         ) from error
     return optimizer
+
+
+def _rates(
+    client: PhoneHalf, given: Mapping[str, float] | None
+) -> RateMultipliers:
+    """By what the parts multiply the learning rate."""
+    if given is None:
+        given = getattr(client, "learning_rate_multipliers", None)
+    rates = RateMultipliers.get(given)
+    if not rates.body:
+        raise ExportError(
+            "Expected a learning rate multiplier of the body above 0, for a "
+            "phone gives its file the body's rate, and head and tail take "
+            "multiples of that. Received: body=0. Freeze the body on the "
+            "server instead: server.body.trainable = False."
+        )
+    return rates
 
 
 def _losses(client: PhoneHalf, given: Any) -> list[OutputLoss]:

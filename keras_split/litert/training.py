@@ -18,6 +18,7 @@ from keras_split.litert.signature_io import Tensors
 from keras_split.litert.signature_io import named
 from keras_split.litert.signature_io import part_names
 from keras_split.litert.signature_io import part_specs
+from keras_split.training.rate_multipliers import RateMultipliers
 
 _SCALAR = tf.TensorSpec((), tf.float32)
 _COUNT = tf.TensorSpec((), tf.int32)
@@ -37,6 +38,9 @@ class TrainingSignatures:
         batch_size: Rows of every tensor.
         losses: The loss of each output.
         update: The optimizer's rule.
+        rates: By what the parts multiply the learning rate. The rate that a
+            phone gives is the body's, which travels; so head and tail are
+            updated at multiples of that, whoever wrote the phone.
 
     Attributes:
         head: The head and its state.
@@ -50,7 +54,13 @@ class TrainingSignatures:
         batch_size: int,
         losses: list[OutputLoss],
         update: Update,
+        rates: RateMultipliers | None = None,
     ) -> None:
+        rates = rates or RateMultipliers()
+        self._rates = {
+            "head": rates.head / rates.body,
+            "tail": rates.tail / rates.body,
+        }
         self._client = client
         self._size = batch_size
         self._losses = losses
@@ -125,7 +135,7 @@ class TrainingSignatures:
             read,
             run,
             found[len(edge) :],
-            given["learning_rate"],
+            self._rate("tail", given),
             given["step"],
         )
         for variable, value in zip(self._staged, new, strict=True):
@@ -178,8 +188,12 @@ class TrainingSignatures:
             [*grads, tf.ones(())],
         )
         return self.head.updated(
-            read, run, found, given["learning_rate"], given["step"]
+            read, run, found, self._rate("head", given), given["step"]
         )
+
+    def _rate(self, part: str, given: Tensors) -> tf.Tensor:
+        rate, factor = given["learning_rate"], self._rates[part]
+        return rate if factor == 1 else rate * factor
 
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data in inference mode."""

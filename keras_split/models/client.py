@@ -1,9 +1,9 @@
 """The phone's half as a Keras model."""
 
 import functools
-import json
 import operator
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from keras_split.models import functions
 from keras_split.models.data_spec_of import DataSpecOf
 from keras_split.models.io_map import Wiring
 from keras_split.models.server_link import ServerLink
+from keras_split.models.server_link import describe_loss
 from keras_split.models.snapshot_weights import SnapshotWeights
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_spec import DataSpec
@@ -26,6 +27,7 @@ from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
 from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.optimizer_check import check_optimizer
+from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.training.remote_body import RemoteBody
 from keras_split.utils import keras_private
 
@@ -51,6 +53,9 @@ class ClientModel(SnapshotWeights):
         moment: Which moment of which training it is of, or its config.
         data_spec: Classes and preprocessing of its data, or their config.
             It may be set later on, too.
+
+    Attributes:
+        learning_rate_multipliers: Of head, body and tail, as compiled.
     """
 
     data_spec = DataSpecOf()
@@ -75,6 +80,7 @@ class ClientModel(SnapshotWeights):
         self.tail = tail
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
+        self.learning_rate_multipliers = RateMultipliers()
         self._server_link = ServerLink()
         self.moment = Moment.get(moment)
         self.data_spec = data_spec
@@ -116,6 +122,7 @@ class ClientModel(SnapshotWeights):
         loss: Any = None,
         *args: Any,
         strategy: SplitStrategy | None = None,
+        learning_rate_multipliers: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         """Keras' `compile`, and the strategy that speaks with the server.
@@ -127,15 +134,19 @@ class ClientModel(SnapshotWeights):
             *args: As in Keras.
             strategy: How to reach the server; by default the one from the
                 last `compile`, at first the server in this process.
+            learning_rate_multipliers: By what `"head"`, `"body"` and `"tail"`
+                multiply the learning rate; 1 where nothing is said.
             **kwargs: As in Keras; `jit_compile` cannot be True, for a step
                 talks to the server in its middle.
 
         Raises:
             ValueError: If `jit_compile` is True.
             OptionError: If the optimizer has several learning rates, or
-                averages weights.
+                averages weights, or a multiplier is none.
         """
         check_optimizer(optimizer)
+        rates = RateMultipliers.get(learning_rate_multipliers)
+        rates.check(self.head, self.tail)
         if kwargs.get("jit_compile") is True:
             raise ValueError(
                 "Expected jit_compile=False for a split model, whose step "
@@ -143,6 +154,7 @@ class ClientModel(SnapshotWeights):
             )
         kwargs["jit_compile"] = False
         self._server_link.use(strategy)
+        self.learning_rate_multipliers = rates
         super().compile(optimizer, loss, *args, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -152,6 +164,10 @@ class ClientModel(SnapshotWeights):
             config["strategy"] = keras.saving.serialize_keras_object(
                 self.strategy
             )
+            if not self.learning_rate_multipliers.alike:
+                config["learning_rate_multipliers"] = (
+                    self.learning_rate_multipliers.get_config()
+                )
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -213,13 +229,7 @@ class ClientModel(SnapshotWeights):
                 ),
                 body,
             )
-        with tf.control_dependencies([step.ready]):
-            for variable, value in step.updates:
-                variable.assign(value)
-            if self.trainable_variables:
-                self.optimizer.apply_gradients(
-                    zip(step.gradients, self.trainable_variables, strict=True)
-                )
+        step.commit(self)
         self._log_loss(step.loss, x)
         outputs = self.wiring.pack(step.outputs)
         if len(step.outputs) > 1 and (self.tail is None or microbatches > 1):
@@ -302,7 +312,7 @@ class ClientModel(SnapshotWeights):
             self.strategy.connect(
                 self.contract,
                 self._server_link.describe(self),
-                _loss_config(self) if self.tail is None else "",
+                describe_loss(self) if self.tail is None else "",
                 self._server_link.in_process(),
                 self.data_spec.digest,
             )
@@ -431,16 +441,3 @@ def _check_microbatches(client: ClientModel) -> None:
             "microbatches out.",
             "microbatches",
         )
-
-
-def _loss_config(client: ClientModel) -> str:
-    """The loss as JSON, for the server of a model that is cut once."""
-    given, wiring = keras_private.compile_config(client), client.wiring
-    return json.dumps(
-        keras.saving.serialize_keras_object(
-            {
-                "loss": wiring.by_output(given["loss"]),
-                "loss_weights": wiring.by_output(given["loss_weights"], 1.0),
-            }
-        )
-    )

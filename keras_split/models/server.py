@@ -9,6 +9,7 @@ import keras
 
 from keras_split.compression import codecs
 from keras_split.compression.quantize import simulate
+from keras_split.errors import OptionError
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
 from keras_split.protocol.contract import Contract
@@ -43,6 +44,9 @@ class ServerModel(keras.Model):
         past: The last moments of the runs before that one, or their configs.
         data_digest: What it is trained with, or its config: of a server's
             clients, one that says otherwise is refused.
+
+    Attributes:
+        own_learning_rate: Whether the body is updated at its optimizer's own.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class ServerModel(keras.Model):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.contract = Contract.get(contract)
+        self.own_learning_rate = False
         self.body = body
         self._data_digest = DataDigest.get(data_digest)
         self._half: ServerHalf | None = None
@@ -70,20 +75,48 @@ class ServerModel(keras.Model):
         rule = self.contract.quantization.activations
         return [simulate(tensor, rule) for tensor in features]
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = None,
+        *,
+        own_learning_rate: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Sets the optimizer that updates the body for every client.
 
         Without it each client's session gets the optimizer, with its own
-        slots, that the client was compiled with. The learning rate comes
-        with each step, whoever's optimizer it is.
+        slots, that the client was compiled with.
+
+        Args:
+            optimizer: As in Keras.
+            own_learning_rate: Whether the body is updated at the optimizer's
+                own learning rate, or schedule. Otherwise it comes with each
+                step, from the client's optimizer and its schedule.
+            **kwargs: As in Keras.
 
         Raises:
-            OptionError: If it has several learning rates, or averages weights.
+            OptionError: If it has several learning rates, or averages
+                weights, or there is none that could keep its own.
         """
         check_optimizer(optimizer)
-        if has_schedule(optimizer):
+        if own_learning_rate and optimizer is None:
+            raise OptionError(
+                "Expected an optimizer with own_learning_rate=True. Received: "
+                "none, so that each client's is used. Name one: "
+                "server.compile(keras.optimizers.SGD(1e-3), "
+                "own_learning_rate=True)."
+            )
+        if has_schedule(optimizer) and not own_learning_rate:
             optimizer = optimizer_copy(optimizer, fixed_rate=True)
+        self.own_learning_rate = own_learning_rate
         super().compile(optimizer=optimizer, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Keras' compile config, and whether the learning rate is its own."""
+        config: dict[str, Any] = super().get_compile_config()
+        if config and self.own_learning_rate:
+            config["own_learning_rate"] = True
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """The inverse of `get_compile_config`."""
@@ -146,7 +179,7 @@ class ServerModel(keras.Model):
         """What answers the messages of clients; see `TrainingService`."""
         optimizer = None
         if self.compiled and self.optimizer is not None:
-            optimizer = self.half.adopt(self.optimizer)
+            optimizer = self.half.adopt(self.optimizer, self.own_learning_rate)
         return TrainingService(
             self.half, optimizer, config, events=events, **options
         )

@@ -1,5 +1,8 @@
 """What a client model knows of its server."""
 
+import json
+from typing import Any
+
 import keras
 
 from keras_split.client.strategy import SplitStrategy
@@ -10,6 +13,7 @@ from keras_split.server.in_process import InProcessTransport
 from keras_split.server.service import TrainingService
 from keras_split.training import optimizer_description
 from keras_split.training.in_graph import InGraphBody
+from keras_split.utils import keras_private
 
 
 class ServerLink:
@@ -99,6 +103,22 @@ class ServerLink:
         if session is not None:
             limits = session.limits
             self.in_graph_body = InGraphBody(
-                session.graph, limits.max_grad_norm, limits.max_smashed_norm
+                session.graph,
+                limits.max_grad_norm,
+                limits.max_smashed_norm,
+                session.own_learning_rate,
             )
         return True
+
+
+def describe_loss(client: Any) -> str:
+    """The loss as JSON, for the server of a model that is cut once."""
+    given, wiring = keras_private.compile_config(client), client.wiring
+    return json.dumps(
+        keras.saving.serialize_keras_object(
+            {
+                "loss": wiring.by_output(given["loss"]),
+                "loss_weights": wiring.by_output(given["loss_weights"], 1.0),
+            }
+        )
+    )

@@ -24,11 +24,15 @@ def text(partition: "Partition") -> str:
 def markup(partition: "Partition") -> str:
     """The tables as a notebook shows them, in HTML."""
     tables = (_segments(partition), _edges(partition))
-    return f"<p>{html.escape(_title(partition))}</p>" + "".join(
-        f"<table>{_row(rows[0], 'th')}"
-        f"{''.join(_row(row, 'td') for row in rows[1:])}</table>"
-        for rows in tables
-    ) + (f"<p>{note}</p>" if (note := _frozen(partition)) else "")
+    return (
+        f"<p>{html.escape(_title(partition))}</p>"
+        + "".join(
+            f"<table>{_row(rows[0], 'th')}"
+            f"{''.join(_row(row, 'td') for row in rows[1:])}</table>"
+            for rows in tables
+        )
+        + (f"<p>{note}</p>" if (note := _frozen(partition)) else "")
+    )
 
 
 def _title(partition: "Partition") -> str:

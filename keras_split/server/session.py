@@ -95,6 +95,11 @@ class Session:
         return self._optimizer.graph
 
     @property
+    def own_learning_rate(self) -> bool:
+        """Whether the server's optimizer keeps its own."""
+        return self._optimizer.own_learning_rate
+
+    @property
     def account(self) -> Account:
         """Where what its steps take is counted."""
         return self._means.account

@@ -52,15 +52,23 @@ class BodyOptimizer:
     Args:
         shared: The graph that it updates the body in.
         lasting: Whether it is the server's own and outlives sessions.
+        own_learning_rate: Whether it keeps its own: its number, or schedule.
 
     Attributes:
         lasting: The same.
+        own_learning_rate: The same.
     """
 
-    def __init__(self, shared: SharedStep, lasting: bool = False) -> None:
+    def __init__(
+        self,
+        shared: SharedStep,
+        lasting: bool = False,
+        own_learning_rate: bool = False,
+    ) -> None:
         self._shared = shared
         self._shared.users += 1
         self.lasting = lasting
+        self.own_learning_rate = own_learning_rate
         self._left = False
         # Arrays, or tensors; unless they are in the variables now.
         self._slots: Sequence[Any] = shared.fresh
@@ -80,13 +88,18 @@ class BodyOptimizer:
     def enter(self, learning_rate: float) -> float:
         """Makes ready for a step with this session's slots.
 
+        Args:
+            learning_rate: Of the step, unless it keeps its own.
+
         Returns:
             The factor that float16 gradients are computed with.
         """
         shared = self._shared
         self.take_over()
-        # As an array: TensorFlow keeps a tensor of every Python number.
-        shared.optimizer.learning_rate = np.array(learning_rate, np.float32)
+        if not self.own_learning_rate:
+            # As an array: TensorFlow keeps a tensor of every Python number.
+            rate = np.array(learning_rate, np.float32)
+            shared.optimizer.learning_rate = rate
         scaled = shared.optimizer.scale_loss(np.float32(1))
         return float(scaled)
 
@@ -117,7 +130,9 @@ class BodyOptimizer:
         return [np.array(v) for v in self._shared.optimizer.variables]
 
     def set_weights(self, values: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Puts a copy back."""
+        """Puts a copy back; a learning rate of its own stays as it is."""
+        if self.own_learning_rate:
+            values = self._with_rate(values)
         if self._shared.owner is not self:
             self._slots = list(values)
             return
@@ -125,6 +140,20 @@ class BodyOptimizer:
             self._shared.optimizer.variables, values, strict=True
         ):
             variable.assign(value)
+
+    def _with_rate(
+        self, values: Sequence[np.ndarray[Any, Any]]
+    ) -> Sequence[np.ndarray[Any, Any]]:
+        """The same values, but for the learning rate: that of now."""
+        optimizer = self._shared.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        rate = optimizer.learning_rate
+        return [
+            np.array(variable) if variable is rate else value
+            for variable, value in zip(
+                self._shared.optimizer.variables, values, strict=True
+            )
+        ]
 
 
 class WithLoss(BodyOptimizer):
@@ -138,7 +167,9 @@ class WithLoss(BodyOptimizer):
     """
 
     def __init__(self, own: BodyOptimizer, shared: SharedStep) -> None:
-        super().__init__(shared, lasting=True)
+        super().__init__(
+            shared, lasting=True, own_learning_rate=own.own_learning_rate
+        )
         self._own = own
 
     def take_over(self) -> None:

@@ -103,7 +103,9 @@ class BodyOptimizers:
         )
 
     def adopt(
-        self, optimizer: keras.optimizers.Optimizer | BodyOptimizer
+        self,
+        optimizer: keras.optimizers.Optimizer | BodyOptimizer,
+        own_learning_rate: bool = False,
     ) -> BodyOptimizer:
         """The server's own optimizer; see `ServerHalf.adopt`.
 
@@ -112,11 +114,15 @@ class BodyOptimizers:
         """
         if not isinstance(optimizer, BodyOptimizer):
             check_optimizer(optimizer)
-            return BodyOptimizer(self._share(optimizer), lasting=True)
+            return BodyOptimizer(
+                self._share(optimizer), True, own_learning_rate
+            )
         graph = optimizer.graph
         moved = graph.body.variables, self._body.variables
         copied = optimizer_copy(graph.optimizer, moved=moved)
-        made = BodyOptimizer(self._share(copied), lasting=True)
+        made = BodyOptimizer(
+            self._share(copied), True, optimizer.own_learning_rate
+        )
         made.set_weights(optimizer.weights())
         return made
 

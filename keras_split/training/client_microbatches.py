@@ -25,6 +25,7 @@ from keras_split.training.client_passes import HeadPass
 from keras_split.training.client_passes import TailPass
 from keras_split.training.client_step import ClientHalf
 from keras_split.training.client_step import Step
+from keras_split.training.client_step import multipliers_of
 from keras_split.training.client_step import step_total
 from keras_split.training.client_step import values_of
 from keras_split.training.gradients import add
@@ -120,7 +121,7 @@ class MicrobatchedHalf(ClientHalf):
         exchanges = self._exchanges
         values = values_of(model)
         moments = [Moment(optimizer.iterations, part.first) for part in parts]
-        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        rate = multipliers_of(model).of_body(optimizer)
         size = tf.shape(next(t for t in head_inputs if t is not None))[0]
         # Seeds go on from one microbatch to the next.
         seed_state: Updates = []

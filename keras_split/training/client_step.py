@@ -28,6 +28,7 @@ from keras_split.training.exchanges import Exchanges
 from keras_split.training.gradients import add
 from keras_split.training.graph_checks import total
 from keras_split.training.host_calls import HostCalls
+from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.training.remote_body import RemoteBody
 from keras_split.training.state_scope import Updates
 
@@ -51,6 +52,22 @@ class Step(NamedTuple):
     updates: Updates
     ready: Any
     crossed: CrossedStep | None = None
+
+    def commit(self, model: Any) -> None:
+        """Updates head and tail, when the step may be committed.
+
+        Args:
+            model: A `keras_split.ClientModel`.
+        """
+        variables = model.trainable_variables
+        rates = multipliers_of(model)
+        with tf.control_dependencies([self.ready]):
+            for variable, value in self.updates:
+                variable.assign(value)
+            if variables:
+                pairs = zip(self.gradients, variables, strict=True)
+                with rates.applied(model.optimizer, model.head, model.tail):
+                    model.optimizer.apply_gradients(pairs)
 
 
 class ClientHalf:
@@ -148,7 +165,7 @@ class ClientHalf:
             *(head, forward.parts, tail_inputs, compute_loss),
             *(optimizer, values, moment),
         )
-        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        rate = multipliers_of(model).of_body(optimizer)
         backward = forward.backward(rate, tail.loss, tail.sent)
         head_grads = passes.head_gradients(
             head, backward.parts, tail.head_grads, values, optimizer
@@ -179,7 +196,7 @@ class ClientHalf:
         head = passes.run_head(
             head_inputs, model, values, Moment(optimizer.iterations)
         )
-        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        rate = multipliers_of(model).of_body(optimizer)
         weights = [tf.cast(w, tf.float32) for w in sample_weights]
         loss, predictions, backward = self._exchanges.labeled_step(
             rate, head.sent, labels, weights, passes.head_trains
@@ -219,6 +236,13 @@ def _check_sent(defenses: Chain) -> None:
                 f"{defense.name!r} for {', '.join(defense.where)}. Cut it "
                 "twice, or leave the defense out."
             )
+
+
+def multipliers_of(model: Any) -> RateMultipliers:
+    """What the learning rates of the model's parts are multiplied by."""
+    return RateMultipliers.get(
+        getattr(model, "learning_rate_multipliers", None)
+    )
 
 
 def values_of(model: keras.Model) -> list[tf.Tensor]:

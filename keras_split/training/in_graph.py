@@ -36,6 +36,7 @@ class InGraphBody:
         graph: The body under the session's optimizer.
         max_grad_norm: Gradients of the features above it are refused.
         max_smashed_norm: And smashed data above this.
+        own_learning_rate: Whether its optimizer keeps its own.
         batch: What it knows of the size of the batch that is traced now;
             None for nothing.
         known_batch: What it would know of a batch, in a graph of its own.
@@ -44,6 +45,7 @@ class InGraphBody:
     graph: StepGraph
     max_grad_norm: float
     max_smashed_norm: float
+    own_learning_rate: bool = False
     batch: int | None = None
     known_batch: KnownBatch = field(default_factory=KnownBatch)
 
@@ -144,8 +146,9 @@ class InGraphForward:
         ]
         operations = tf.compat.v1.get_default_graph().get_operations
         before = len(operations())
-        with tf.control_dependencies(checks):
-            graph.optimizer.learning_rate = rate
+        if not self.body.own_learning_rate:
+            with tf.control_dependencies(checks):
+                graph.optimizer.learning_rate = rate
         scale = tf.cast(graph.optimizer.scale_loss(tf.ones(())), tf.float32)
         made = graph.finish(self.passed, grads, scale, checks)
         changes = [

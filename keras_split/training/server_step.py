@@ -340,19 +340,22 @@ class ServerHalf:
             return self.optimizers.of_client(config, loss)
 
     def adopt(
-        self, optimizer: keras.optimizers.Optimizer | BodyOptimizer
+        self,
+        optimizer: keras.optimizers.Optimizer | BodyOptimizer,
+        own_learning_rate: bool = False,
     ) -> BodyOptimizer:
         """The server's own optimizer, for every session.
 
         Args:
             optimizer: It; or that of another half of the same body, which is
                 copied with its slots.
+            own_learning_rate: Whether it keeps its own, whatever clients say.
 
         Raises:
             OptionError: If it has several learning rates, or averages weights.
         """
         with self.lock:
-            return self.optimizers.adopt(optimizer)
+            return self.optimizers.adopt(optimizer, own_learning_rate)
 
     # -- graphs ------------------------------------------------------------
 

@@ -268,6 +268,53 @@ def rate_given(optimizer: Any) -> Any:
     return given if scheduled else float(given)
 
 
+@contextlib.contextmanager
+def rates_apart(
+    optimizer: Any, factors: Sequence[tuple[Any, float]]
+) -> Iterator[None]:
+    """Lets an optimizer update variables at multiples of its learning rate.
+
+    Keras gives each update the rate as an argument of the public
+    `update_step`; `_apply_weight_decay` and `_learning_rate` are for the
+    decay, which reads the optimizer's own (Keras 3.0 on).
+
+    Args:
+        optimizer: It, or a `LossScaleOptimizer` round it.
+        factors: Variables, and by what the rate is multiplied for them.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    by_key = {inner._var_key(variable): factor for variable, factor in factors}
+    update, decay = inner.update_step, inner._apply_weight_decay
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        factor = by_key.get(inner._var_key(variable), 1.0)
+        rate = learning_rate if factor == 1 else learning_rate * factor
+        update(gradient, variable, rate)
+
+    def apply_weight_decay(variables: Sequence[Any]) -> None:
+        given = inner._learning_rate
+        rate = inner.learning_rate
+        for variable in variables:
+            factor = by_key.get(inner._var_key(variable), 1.0)
+            if factor == 1:
+                decay([variable])
+                continue
+            scaled = keras.ops.convert_to_tensor(rate * factor)
+            object.__setattr__(inner, "_learning_rate", scaled)
+            try:
+                decay([variable])
+            finally:
+                object.__setattr__(inner, "_learning_rate", given)
+
+    with overridden(
+        [
+            (inner, "update_step", update_step),
+            (inner, "_apply_weight_decay", apply_weight_decay),
+        ]
+    ):
+        yield
+
+
 def is_bookkeeping(name: str, bare: set[str]) -> bool:
     """Whether an attribute of an optimizer is none that a user would know.
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_split
+from keras_split.errors import ExportError
 from tests import nets
 from tests.litert.phone import Phone
 
@@ -386,3 +387,34 @@ def test_statistics_of_a_frozen_head_move_as_in_keras(tmp_path):
         if "moving" in variable.path:
             found = moved[variable.path, "statistic"]
             np.testing.assert_allclose(found, np.array(variable), rtol=1e-5)
+
+
+def test_the_rates_of_head_and_tail_stay_in_proportion_to_the_body_s(tmp_path):
+    client, _ = halves("dense", "float32", keras.optimizers.SGD(0.1))
+    rates = {"head": 0.5, "body": 0.25, "tail": 2.0}
+    client.compile(
+        keras.optimizers.SGD(0.4), client.loss, learning_rate_multipliers=rates
+    )
+    x, y = nets.vectors(SIZE)
+    about = client.export(tmp_path / "client.tflite", batch_size=SIZE)
+    client.connect()
+    tag = client.strategy.session.snapshot()
+    phone = Phone(tmp_path / "client.tflite", client.strategy)
+
+    phone.step([x], [y], rate=about["optimizer"]["learning_rate"])
+
+    client.strategy.session.restore(tag)
+    client.train_on_batch(x, y)
+    moved = phone.state()
+    for variable in client.trainable_variables:
+        found = moved[variable.path, "weight"]
+        np.testing.assert_allclose(found, np.array(variable), 1e-5, 1e-6)
+
+
+def test_a_body_at_a_rate_of_zero_is_refused(tmp_path):
+    client, _ = halves("dense", "float32", keras.optimizers.SGD(0.1))
+
+    with pytest.raises(ExportError, match="multiplier of the body"):
+        client.export(
+            tmp_path / "client.tflite", learning_rate_multipliers={"body": 0}
+        )

@@ -4,9 +4,12 @@ import pytest
 
 import keras_split
 from keras_split.client.strategy import SplitStrategy
+from keras_split.client.tap import SessionTap
+from keras_split.errors import OptionError
 from keras_split.models import ServerModel
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
+from tests import links
 from tests import nets
 
 LOSS = "sparse_categorical_crossentropy"
@@ -116,3 +119,61 @@ def test_both_halves_remember_their_moment_and_their_data(tmp_path):
         assert again.moment == half.moment
         if half is client:
             assert again.data_spec == client.data_spec
+
+
+def test_an_own_learning_rate_stays_whatever_the_client_says(tmp_path):
+    ends = []
+    for near in (True, False):  # one graph, and messages
+        client, server = links.halves()
+        server.compile(keras.optimizers.SGD(0.0), own_learning_rate=True)
+        strategy = SplitStrategy(taps=() if near else [SessionTap()])
+        links.compile(client)
+        client.compile("sgd", client.loss, strategy=strategy)
+        before = [np.array(v) for v in server.body.trainable_variables]
+        client.train_on_batch(*links.batch(8))
+        ends.append([np.array(v) for v in server.body.trainable_variables])
+
+        assert links.same(before, ends[-1])
+    server.save(tmp_path / "server.keras")
+    loaded = keras_split.load_model(tmp_path / "server.keras")
+    assert loaded.own_learning_rate
+    assert float(loaded.optimizer.learning_rate) == 0
+
+
+def test_an_own_schedule_goes_on_with_the_steps_of_the_body():
+    client, server = links.halves()
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [1], [0.1, 0.0]
+    )
+    server.compile(keras.optimizers.SGD(schedule), own_learning_rate=True)
+    links.compile(client)
+    weights = server.body.trainable_variables
+
+    ends = []
+    for _ in range(3):
+        client.train_on_batch(*links.batch(8))
+        ends.append([np.array(v) for v in weights])
+
+    assert not links.same(ends[0], ends[1])  # a step at a boundary is before it
+    assert links.same(ends[1], ends[2])
+
+
+def test_an_own_learning_rate_is_not_that_of_an_old_checkpoint(tmp_path):
+    rates = []
+    for rate in (0.5, 0.25):
+        _, server = links.halves()
+        server.compile(keras.optimizers.SGD(rate), own_learning_rate=True)
+        host = server.host(checkpoints=tmp_path)
+        welcome = host.handle(links.hello(server.contract))
+        links.take_step(host.handle, welcome.session, server.contract)
+        host.close_all()
+        rates.append(float(server.optimizer.learning_rate))
+
+    assert rates == [0.5, 0.25]
+
+
+def test_an_own_learning_rate_is_that_of_an_optimizer():
+    _, server = links.halves()
+
+    with pytest.raises(OptionError, match="own_learning_rate"):
+        server.compile(own_learning_rate=True)
