@@ -6,7 +6,9 @@ yours can bring its own. Listing them loads neither Keras nor TensorFlow.
 """
 
 import importlib
+import logging
 import os
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from keras_split.models import ServerModel
 
 GROUP = "keras_split.zoo"
+_LOG = logging.getLogger("keras_split")
 DEFAULT_CUT = "spliteasy"
 CUT_NAMES = ("spliteasy", "deep", "light")
 
@@ -149,9 +152,9 @@ class Preset:
             input_shape: Height, width and channels; the preset's by default.
             classes: Number of classes; the preset's by default.
             weights: None for random ones; `"imagenet"`; or the path of a
-                `.weights.h5` file. With `"imagenet"` every layer whose shape
-                fits starts from ImageNet, the classifier from random values
-                unless there are 1,000 classes.
+                `.weights.h5`, `.h5` or `.keras` file. Every layer whose name
+                and shape fit starts from it: with other classes than the
+                file has, all but the classifier. The log says which did not.
             batchnorm_momentum: Momentum of moving statistics in every
                 BatchNormalization. Keras' MobileNetV2 keeps 0.999, which a
                 short training never catches up with; 0.9 does.
@@ -178,7 +181,8 @@ class Preset:
         if weights not in (None, "imagenet") and not Path(weights).is_file():
             raise ZooError(
                 "Expected weights=None, 'imagenet' or the path of a "
-                f".weights.h5 file. Received: {str(weights)!r}, which is no "
+                ".weights.h5, .h5 or .keras file. Received: "
+                f"{str(weights)!r}, which is no "
                 "file."
             )
         if batchnorm_momentum is not None and not 0 <= batchnorm_momentum < 1:
@@ -197,14 +201,7 @@ class Preset:
         if weights == "imagenet":
             _load_imagenet(builder, model, shape, classes)
         elif weights is not None:
-            try:
-                model.load_weights(weights)
-            except (ValueError, OSError) as error:
-                raise ZooError(
-                    f"Expected weights of {self.name} with {classes} classes,"
-                    " saved by model.save_weights as a .weights.h5 file. "
-                    f"Received: {str(weights)!r}, which does not fit: {error}"
-                ) from error
+            _load_file(model, weights)
         return model
 
     def load(
@@ -328,11 +325,7 @@ def _load_imagenet(
             input_shape=None if whole else shape,
         )
     except Exception as error:  # Keras raises a bare one
-        raise ZooError(
-            "Expected to download the ImageNet weights of Keras. Received: "
-            f"{error} Look at the connection, or give the path of a "
-            ".weights.h5 file."
-        ) from error
+        raise ZooError(_not_downloaded(error)) from error
     # Layers correspond in order; the classifier has no donor.
     for source, target in zip(donor.layers, model.layers, strict=False):
         values = source.get_weights()
@@ -341,3 +334,34 @@ def _load_imagenet(
         ]
         if values and fits and type(source) is type(target):
             target.set_weights(values)
+
+
+def _load_file(model: Any, path: str | os.PathLike[str]) -> None:
+    """Loads what fits of a file, and logs what does not."""
+    from keras_split.models.weight_files import load_weights
+
+    try:
+        loaded = load_weights(model, path)
+    except DataError as error:
+        raise ZooError(str(error)) from error
+    level = logging.WARNING if loaded.skipped else logging.INFO
+    _LOG.log(level, "%s", loaded)
+
+
+def _not_downloaded(error: Exception) -> str:
+    """Says how to have the ImageNet weights without a download."""
+    expected = "Expected to download the ImageNet weights of Keras. Received: "
+    found = re.search(r"URL fetch failure on (\S+): ", str(error))
+    if found is None:
+        return (
+            f"{expected}{error} Look at the connection, or give the path of a "
+            ".weights.h5, .h5 or .keras file."
+        )
+    url = found[1]
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    place = Path(home) / "models" / url.rpartition("/")[2]
+    return (
+        f"{expected}{str(error).rpartition(' -- ')[2] or 'no answer'}. Fetch "
+        f"{url} where there is a connection, and put it to {place}; or pass "
+        "the file as weights."
+    )

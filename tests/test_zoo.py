@@ -2,6 +2,7 @@ import functools
 import subprocess
 import sys
 import tomllib
+import urllib.error
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -340,23 +341,51 @@ def test_weights_come_back_from_a_file(tmp_path):
             np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_weights_of_another_class_count_are_refused(tmp_path):
+def test_weights_of_another_class_count_are_taken_but_for_the_classifier(
+    tmp_path, caplog
+):
     path = tmp_path / "tiny.weights.h5"
-    TINY.build().save_weights(path)
+    trained = TINY.build(classes=1000, seed=1)
+    trained.save_weights(path)
 
-    with pytest.raises(ZooError, match="with 3 classes") as caught:
-        TINY.build(weights=path, classes=3)
+    model = TINY.build(weights=path, classes=3, seed=2)
 
-    assert str(path) in str(caught.value)
+    one, other = (weights_of(x, "conv")[0] for x in (model, trained))
+    np.testing.assert_array_equal(one, other)
+    assert "Loaded 2 of 3 layers" in caplog.text
+    assert "out ((4, 1000) in the file, (4, 3) here)" in caplog.text
 
 
 def test_a_file_without_weights_is_refused(tmp_path):
     path = tmp_path / "broken.weights.h5"
     path.write_bytes(b"these are no weights")
 
-    with pytest.raises(ZooError, match="does not fit"):
+    with pytest.raises(ZooError, match="cannot be read"):
         TINY.build(weights=path)
+
+
+def test_a_download_that_fails_says_what_to_fetch_and_where_to_put_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path)
+    )
+
+    def fail(*arguments, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", fail)
+
+    with pytest.raises(ZooError, match="no route to host") as caught:
+        zoo.get("mobilenet_v2").build(
+            input_shape=(96, 96, 3), weights="imagenet"
+        )
+
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+    text = str(caught.value)
+    assert f"mobilenet_v2/{name}" in text
+    assert f"put it to {tmp_path / 'models' / name}" in text
 
 
 def test_imagenet_weights_reach_all_layers_but_a_classifier_of_another_size():

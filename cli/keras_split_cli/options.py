@@ -146,8 +146,9 @@ def network_options(function: _F) -> _F:
             click.option(
                 "--weights",
                 metavar="imagenet|FILE",
-                help="Start from ImageNet or from a .weights.h5 file instead "
-                "of random weights.",
+                help="Start from ImageNet, or from what fits of a .weights.h5, "
+                ".h5 or .keras file, instead of random weights; the same on "
+                "both sides.",
             ),
             click.option(
                 "--batchnorm-momentum",
