@@ -22,11 +22,15 @@ class LearningRates:
     body: float | None = None
     tail: float | None = None
 
-    def given_to(self, optimizer: Any) -> dict[str, float]:
+    def given_to(
+        self, optimizer: Any, *, has_tail: bool = True
+    ) -> dict[str, float]:
         """Sets the rate of an optimizer to that of the body.
 
         Args:
             optimizer: Of Keras; its rate is a number.
+            has_tail: Whether there is a tail, which can have the optimizer's
+                own rate.
 
         Returns:
             The `learning_rate_multipliers` of `client.compile`.
@@ -35,6 +39,8 @@ class LearningRates:
         base = own if self.body is None else self.body
         optimizer.learning_rate = base
         rates = {"head": self.head, "tail": self.tail}
+        if not has_tail and self.tail in (None, base):
+            del rates["tail"]
         return {
             name: (own if rate is None else rate) / base
             for name, rate in rates.items()

@@ -205,7 +205,9 @@ def _fit(
         ) from error
     multipliers = {}
     if learning_rate is not None:
-        multipliers = learning_rate.given_to(chosen)
+        multipliers = learning_rate.given_to(
+            chosen, has_tail=client.tail is not None
+        )
     client.compile(
         chosen,
         "sparse_categorical_crossentropy",

@@ -175,7 +175,7 @@ def _stored(file: h5py.File, sought: bool = False) -> list[_Layer]:
             layer = re.match(r"(.*layers/[^/]+)", outer)
             parts[layer[1] if layer else outer].append(group)
     names = {}
-    for entry in parts:
+    for entry in sorted(parts, key=_number):  # as the model lists them
         own = file.get(f"{entry}/vars")
         names[entry] = "" if own is None else str(own.attrs.get("name", ""))
     unnamed = [
@@ -187,10 +187,10 @@ def _stored(file: h5py.File, sought: bool = False) -> list[_Layer]:
     if any(names.values()):
         for entry, name in names.items():
             keys[entry] = {name}
-        for entry, key in _in_order(unnamed, "of the unnamed").items():
+        for entry, key in _by_order(unnamed, "of the unnamed").items():
             keys[entry] = {key}
     if sought or not keys:
-        for entry, key in _in_order(parts, "of all").items():
+        for entry, key in _by_order(names, "of all").items():
             keys[entry].add(key)
     layers = []
     for entry, inner in parts.items():
@@ -219,14 +219,16 @@ def _legacy(file: Any) -> list[_Layer]:
         for name in names:
             array = file[group][name][()]
             parts[_owner(name, group) if nested else group].append(array)
-    order = _in_order([f"layers/{name}" for name in parts], "of the unnamed")
+    # In the order of the file, which is the model's; names count how layers
+    # were made, and InceptionV3 makes them in another one.
+    order = _by_order([f"layers/{name}" for name in parts], "of the unnamed")
     return [
         _Layer(name, frozenset({name, order[f"layers/{name}"]}), arrays)
         for name, arrays in parts.items()
     ]
 
 
-def _in_order(entries: Iterable[str], what: str) -> dict[str, str]:
+def _by_order(entries: Iterable[str], what: str) -> dict[str, str]:
     """A key for each entry: the how manieth of how many of its kind it is."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
@@ -234,7 +236,7 @@ def _in_order(entries: Iterable[str], what: str) -> dict[str, str]:
     return {
         entry: f"{i + 1} of {len(kind)} {stem} {what}"
         for stem, kind in kinds.items()
-        for i, entry in enumerate(sorted(kind, key=_number))
+        for i, entry in enumerate(kind)
     }
 
 

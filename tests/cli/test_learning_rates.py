@@ -38,6 +38,15 @@ def test_of_which_nothing_is_said_has_the_optimizer_s_own():
     assert float(optimizer.learning_rate) == 1
 
 
+def test_a_model_without_a_tail_needs_no_rate_for_it():
+    rates = read("body=1")
+
+    optimizer = keras.optimizers.SGD(0.5)
+    assert rates.given_to(optimizer, has_tail=False) == {"head": 0.5}
+    # Who names one is told by `client.compile` that there is none.
+    assert "tail" in read("tail=2").given_to(optimizer, has_tail=False)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

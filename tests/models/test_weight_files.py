@@ -104,6 +104,29 @@ def test_a_file_without_a_top_fits_but_for_the_top(tmp_path):
     assert loaded.skipped == {"out": "not in the file"}
 
 
+@pytest.mark.parametrize("suffix", WRITE)
+def test_unnamed_layers_are_in_the_order_of_the_model(suffix, tmp_path):
+    """A model lists layers by depth, whichever was made first."""
+
+    def branched(seed):
+        keras.utils.set_random_seed(seed)
+        image = keras.Input((4, 4, 2))
+        near = layers.Conv2D(2, 1)(image)
+        far = layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(image))
+        return keras.Model(image, layers.Add()([near, far]))
+
+    path = tmp_path / f"donor.{suffix}"
+    donor = branched(1)
+    WRITE[suffix](path, donor)
+    numbers = [x.name for x in donor.layers if x.weights]
+    model = branched(2)
+
+    load_weights(model, path)
+
+    assert numbers != sorted(numbers)
+    assert same(model, donor)
+
+
 def test_a_file_that_tells_no_names_fits_by_order(tmp_path):
     path = tmp_path / "donor.weights.h5"
     donor = net(seed=1)

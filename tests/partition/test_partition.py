@@ -413,6 +413,19 @@ def test_the_contract_says_what_travels():
     assert not contract.labels_on_server
 
 
+def test_a_frozen_head_is_said_with_what_does_not_travel():
+    model = nets.dense()
+    assert "frozen" not in str(Partition(model, ["a", "b"]))
+
+    model.get_layer("a").trainable = False
+
+    text = str(Partition(model, ["a", "b"]))
+    assert text.endswith("no gradients of the smashed data travel.")
+    model.get_layer("b").trainable = False
+    assert "and of the features" in str(Partition(model, ["a", "b"]))
+    assert "and of the features" not in str(Partition(model, "a"))
+
+
 def test_a_partition_prints_as_two_tables():
     partition = Partition(nets.unet(), ["pool1", "mix2"])
 

@@ -6,6 +6,17 @@ from keras_split.compression.tensors import TensorSpec
 from keras_split.protocol.contract import Contract
 
 
+def test_frozen_halves_need_fewer_bytes():
+    specs = (TensorSpec("a", (4,)),), (TensorSpec("b", (3,)),)
+    contract = Contract("", ("a", "b"), *specs, Quantization("float32"))
+
+    assert contract.bytes_per_sample() == (28, 28)
+    assert contract.bytes_per_sample(frozen_head=True) == (28, 12)
+    assert contract.bytes_per_sample(frozen_body=True) == (28, 28)
+    frozen = {"frozen_head": True, "frozen_body": True}
+    assert contract.bytes_per_sample(**frozen) == (16, 12)
+
+
 @pytest.mark.parametrize(
     "dtype, granularity, block",
     [

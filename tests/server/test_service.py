@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_split.compression.rules import Quantization
-from keras_split.models.client import _loss_config
+from keras_split.models.server_link import describe_loss
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
@@ -71,7 +71,7 @@ def test_the_largest_message_is_that_of_the_largest_batch(server):
 def test_a_model_that_is_cut_once_says_where_the_labels_go():
     client, server = links.halves(cut=["first"])
     links.compile(client)
-    hello = replace(links.hello(server.contract), loss=_loss_config(client))
+    hello = replace(links.hello(server.contract), loss=describe_loss(client))
 
     welcome = server.host().handle(hello)
 
@@ -199,8 +199,8 @@ def test_four_threads_train_one_body_at_the_same_time(host, server):
     commits = []
     original = half.backward
 
-    def counted(*args):
-        reply = original(*args)
+    def counted(*args, **options):
+        reply = original(*args, **options)
         commits.append(args[3])
         return reply
 

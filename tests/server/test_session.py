@@ -7,7 +7,7 @@ import pytest
 
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
-from keras_split.models.client import _loss_config
+from keras_split.models.server_link import describe_loss
 from keras_split.protocol import gradient_norm
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Done
@@ -477,7 +477,7 @@ def labeled():
 def labeled_session(labeled, tmp_path):
     client, server = labeled
     before = server.half.weights()
-    start = SessionState("s", "", links.SGD, _loss_config(client))
+    start = SessionState("s", "", links.SGD, describe_loss(client))
     yield Session(start, Body(server.half, snapshots=Snapshots(tmp_path)))
     server.half.set_weights(before)
 

@@ -12,6 +12,7 @@ from keras_split.client.tap import SessionTap
 from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
+from keras_split.protocol.messages import Microbatch
 from keras_split.training.client_passes import ClientPasses
 from tests import links
 from tests import nets
@@ -189,6 +190,10 @@ def test_a_layer_that_is_frozen_later_counts_from_the_next_compile():
     assert counts == [1, 0, 1]
 
 
+def place_of(welcome, next_step):
+    return {"session": welcome.session, "next_step": next_step}
+
+
 def welcomed(server, **options):
     host = server.host(**options)
     return host, host.handle(links.hello(server.contract))
@@ -207,6 +212,47 @@ def test_a_backward_without_tensors_is_for_frozen_halves_alone():
 
     assert "Expected tensors" in refused.text
     assert links.same(links.state(server), before)
+
+
+def test_a_lost_reply_without_tensors_is_given_again_by_the_next_server(
+    tmp_path,
+):
+    model = frozen("out")
+    _, server = keras_split.compile(model, CUT, quantization="float32")
+    host, welcome = welcomed(server, checkpoints=tmp_path)
+    place = {"session": welcome.session, "step": 0}
+    smashed = links.smashed(server.contract)
+    host.handle(Forward(**place, tensors=smashed, no_smashed_grad=True))
+    reply = host.handle(Backward(**place, tensors=[], learning_rate=0.1))
+    host.close_all()
+    statistics = links.state(server)
+
+    host = server.host(checkpoints=tmp_path)
+    host.handle(links.hello(server.contract, **place_of(welcome, 1)))
+    again = host.handle(Backward(**place, tensors=[], learning_rate=0.1))
+
+    assert welcome.frozen_body
+    assert (reply.tensors, again.tensors) == ([], [])
+    assert links.same(links.state(server), statistics)
+
+
+def test_microbatches_of_one_step_say_the_same():
+    _, server = links.halves()
+    host, welcome = welcomed(server)
+    tensors = links.smashed(server.contract, size=4)
+
+    replies = [
+        host.handle(
+            Forward(
+                *(welcome.session, 0, tensors, Microbatch(i, 2, 8)),
+                no_smashed_grad=bool(i),
+            )
+        )
+        for i in range(2)
+    ]
+
+    assert replies[1].reason == "microbatches"
+    assert "no_smashed_grad" in replies[1].text
 
 
 def test_an_early_reply_that_has_nothing_to_say_comes_twice_all_the_same():

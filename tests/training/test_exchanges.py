@@ -64,6 +64,19 @@ def test_smashed_data_become_penalty_and_features():
     assert echo.heard == [[[1, 2]]]
 
 
+def test_a_server_that_sends_gradients_all_the_same_is_understood():
+    """One that is older does not know of heads that do not train."""
+    made, echo = exchanges()
+
+    forward = made.forward([SMASHED], smashed_grad=False)
+    backward = forward.backward(tf.constant(0.5), tf.constant(1.0), [GRADS])
+    backward.commit(tf.constant(0.0))
+
+    assert not echo.expected
+    assert backward.parts == []
+    assert echo.heard[-1] == "committed"
+
+
 def test_inference_gives_penalty_and_features():
     made, echo = exchanges()
 
