@@ -258,6 +258,8 @@ class ClientModel(SnapshotWeights):
         With the server in this process it is one graph of both halves, made
         again when the server's part of it is another one.
         """
+        if getattr(self, "train_function", None) is None:
+            self._server_link.refresh()
         self.connect()
         changed = self._server_link.bind(self._joins)
         if getattr(self, "train_function", None) is None or force or changed:

@@ -72,6 +72,18 @@ class ServerLink:
         codec = codecs.get(self.server.contract.codec)
         return InProcessTransport(host, codec)
 
+    def refresh(self) -> None:
+        """Ends a session that is older than what is frozen in its body.
+
+        As in Keras, that is looked at when a training begins; `evaluate` may
+        have opened the session before.
+        """
+        strategy = self.strategy
+        if self.server is None or not (strategy.local and strategy.connected):
+            return
+        if self.server.half.stale:
+            strategy.close()
+
     def describe(self, client: keras.Model) -> str:
         """What the server is told of the optimizer of its client.
 

@@ -141,10 +141,15 @@ class ServerHalf:
         """Whether the body has no weights to train."""
         return not self._trained
 
+    @property
+    def stale(self) -> bool:
+        """Whether layers were frozen or thawed since graphs were made."""
+        return self._trained != [id(v) for v in self.body.trainable_variables]
+
     def refresh(self) -> None:
         """Retraces if the set of trainable variables has changed."""
         with self.lock:
-            if self._trained != [id(v) for v in self.body.trainable_variables]:
+            if self.stale:
                 self.abandon_all()
                 self.retrace()
 

@@ -190,6 +190,20 @@ def test_a_layer_that_is_frozen_later_counts_from_the_next_compile():
     assert counts == [1, 0, 1]
 
 
+def test_a_body_that_is_frozen_after_evaluate_does_not_train():
+    """As in Keras, where a training looks at it when it begins."""
+    model = frozen("a", "b", "out")
+    client, server = keras_split.compile(model, CUT)
+    client.compile("sgd", LOSS)
+    client.evaluate(X, Y, verbose=0)
+    server.body.trainable = False
+    before = links.state(server)[:2]
+
+    client.fit(X, Y, **FIT)
+
+    assert links.same(links.state(server)[:2], before)
+
+
 def place_of(welcome, next_step):
     return {"session": welcome.session, "next_step": next_step}
 
