@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from keras_split.client.replay_log import ReplayLog
 from keras_split.client.retry import Retry
+from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Release
@@ -37,6 +38,8 @@ class Connection:
         replies_early: Whether the server, and the way there, can answer with
             gradients before the server's update.
         frozen_body: Whether the server's body has no weights to train.
+        no_smashed_grad: Whether the head has none, so that steps need
+            no gradients of the smashed data.
         replay_log: Steps that the server could still lose; None if it keeps
             no checkpoints.
         unneeded: Tags of snapshots that the server has yet to be told of.
@@ -51,6 +54,7 @@ class Connection:
         self.session = ""
         self.replies_early = False
         self.frozen_body = False
+        self.no_smashed_grad = False
         self.replay_log: ReplayLog | None = None
         self.unneeded: deque[str] = deque()
         self.moment = Moment()
@@ -154,6 +158,15 @@ class Connection:
         if self.apart:
             _LOG.warning("%s", self.apart)
             self.apart = ""
+
+    def early(self, overlap: bool) -> bool:
+        """Whether a step is answered early; gradients alone are worth it."""
+        return overlap and self.replies_early and not self.no_smashed_grad
+
+    def needed(self, features_grad: list[CutTensor]) -> list[CutTensor]:
+        """The gradients of the features, if anything before them trains."""
+        frozen = self.no_smashed_grad and self.frozen_body
+        return [] if frozen else features_grad
 
     def send_releases(self, transport: Transport) -> None:
         """Tells of the snapshots that nobody needs any more."""

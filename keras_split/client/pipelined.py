@@ -63,7 +63,7 @@ class PipelinedSession:
                 session.next_step,
                 smashed,
                 Microbatch(index, count, batch, self._attempt),
-                no_smashed_grad=session.no_smashed_grad,
+                no_smashed_grad=session.connection.no_smashed_grad,
             )
         )
 
@@ -84,7 +84,7 @@ class PipelinedSession:
             Backward(
                 session.connection.session,
                 session.next_step,
-                session.needed(features_grad),
+                session.connection.needed(features_grad),
                 learning_rate,
                 going_back.microbatch,
                 rate_said=True,

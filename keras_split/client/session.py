@@ -74,8 +74,6 @@ class ClientSession:
         route: The same.
         retry: The same.
         overlap: Whether gradients come before the server's update.
-        no_smashed_grad: Whether the head has no weights to train, so that
-            steps need no gradients of the smashed data.
         taps: A list; another may be added between messages.
         next_step: Number of the session's next step.
         connection: To the server; counts the bytes.
@@ -92,7 +90,6 @@ class ClientSession:
         self.route = route
         self.retry = Retry.get(retry)
         self.overlap = route.far if overlap is None else overlap
-        self.no_smashed_grad = False
         self.taps = list(taps)
         self.next_step = 0
         self.connection = Connection(route, self.retry)
@@ -152,8 +149,8 @@ class ClientSession:
             self.connection.session,
             self.next_step,
             smashed,
-            early=self._early,
-            no_smashed_grad=self.no_smashed_grad,
+            early=self.connection.early(self.overlap),
+            no_smashed_grad=self.connection.no_smashed_grad,
         )
         self._forward = message
         reply = self._send(Features, message)
@@ -171,9 +168,9 @@ class ClientSession:
         message = Backward(
             self.connection.session,
             self.next_step,
-            self.needed(features_grad),
+            self.connection.needed(features_grad),
             learning_rate,
-            early=self._early,
+            early=self.connection.early(self.overlap),
             rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
@@ -231,7 +228,7 @@ class ClientSession:
         message = Backward(
             self.connection.session,
             step,
-            self.needed(features_grad),
+            self.connection.needed(features_grad),
             learning_rate,
             rate_said=True,
         )
@@ -257,22 +254,11 @@ class ClientSession:
             sample_weights,
             learning_rate,
             rate_said=True,
-            no_smashed_grad=self.no_smashed_grad,
+            no_smashed_grad=self.connection.no_smashed_grad,
         )
         reply = self._send(LabeledResult, message)
         self.taken(reply, [message])
         return reply
-
-    def needed(self, features_grad: list[CutTensor]) -> list[CutTensor]:
-        """The gradients of the features, if anything behind them trains."""
-        frozen = self.no_smashed_grad and self.connection.frozen_body
-        return [] if frozen else features_grad
-
-    @property
-    def _early(self) -> bool:
-        """Whether a step is answered early; gradients alone are worth it."""
-        early = self.overlap and self.connection.replies_early
-        return early and not self.no_smashed_grad
 
     # -- between steps -----------------------------------------------------
 

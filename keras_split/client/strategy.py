@@ -177,7 +177,7 @@ class SplitStrategy:
         A head without weights to train uses none, and the server is told so:
         then `backward` and the like return an empty list.
         """
-        self.session.no_smashed_grad = not smashed_grad
+        self.session.connection.no_smashed_grad = not smashed_grad
 
     def forward(
         self, smashed: list[CutTensor]

@@ -63,7 +63,7 @@ class PhoneHalf:
         self._clock = clock
         self.step = 0
         self._head_trains = not description.frozen_head
-        session.no_smashed_grad = description.frozen_head
+        session.connection.no_smashed_grad = description.frozen_head
         self._begun: _Begun | None = None
         self._smashed = RowPadder(
             "smashed", contract.smashed, rules.activations, size
