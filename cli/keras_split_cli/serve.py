@@ -126,6 +126,8 @@ def serve(
             "it is. Leave --save out; phones have snapshots, and "
             "--checkpoints keeps all bodies."
         )
+    if options["inference_only"]:
+        _check_nothing_trains(optimizer, save)
     if save is not None:
         _check_folder(save)
     if hasattr(signal, "SIGHUP"):  # it would end us while the model loads
@@ -138,6 +140,8 @@ def serve(
             model = load_half(source, options, SERVER)
             if optimizer is not None:
                 _compile(model, optimizer, learning_rate)
+            if config.inference_only:
+                model.optimizer = None  # its slots are of no use here
             server = model.serve(config, listeners=listeners)
         contract = model.contract
         tell(
@@ -145,7 +149,9 @@ def serve(
             f"cut at {', '.join(contract.cut)}; {contract.quantization} on "
             f"the link; fingerprint {contract.fingerprint[:12]}",
         )
-        if contract.labels_on_server:
+        if config.inference_only:
+            tell("It only predicts: nothing is trained.")
+        elif contract.labels_on_server:
             tell("This model is cut once: labels travel to the server.")
         if metrics is not None:
             tell(f"Metrics: http://127.0.0.1:{metrics}/metrics")
@@ -184,6 +190,15 @@ def _wait(server: "Server") -> None:
         if hung_up.is_set():
             hung_up.clear()
             server.reload()
+
+
+def _check_nothing_trains(optimizer: str | None, save: str | None) -> None:
+    for option, value in (("--optimizer", optimizer), ("--save", save)):
+        if value is not None:
+            raise DataError(
+                "Expected a body that is not trained, with --inference-only. "
+                f"Received: {option} {value}. Leave one of the two out."
+            )
 
 
 def _check_folder(save: str) -> None:

@@ -51,6 +51,14 @@ _LISTENING = [
         help="Listen beyond this machine without TLS.",
     ),
 ]
+_PURPOSE = [
+    click.option(
+        "--inference-only",
+        is_flag=True,
+        help="Let phones evaluate and predict, and train nothing: no "
+        "optimizer takes memory, and the body stays as it is.",
+    ),
+]
 _BOUNDS = [
     click.option(
         "--max-sessions",
@@ -174,7 +182,7 @@ _SEEING = [
 def server_options(function: _F) -> _F:
     """Adds them all."""
     for option in reversed(
-        [*_LISTENING, *_BODIES, *_BOUNDS, *_KEEPING, *_SEEING]
+        [*_LISTENING, *_PURPOSE, *_BODIES, *_BOUNDS, *_KEEPING, *_SEEING]
     ):
         function = option(function)
     return function
@@ -194,6 +202,7 @@ def serving(options: dict[str, Any]) -> ServerConfig:
             take("tokens"),
         ),
         bodies=take("bodies"),
+        inference_only=take("inference_only"),
         max_sessions=take("max_sessions"),
         max_batch=take("max_batch"),
         max_unary_bytes=max(1, int(take("max_unary_mib") * 2**20)),

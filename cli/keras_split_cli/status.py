@@ -93,6 +93,7 @@ def table(
     lines: list[RenderableType] = [
         Text.assemble(
             (plain(now.fingerprint[:12]), "bold"),
+            (" only predicts" if now.inference_only else "", "cyan"),
             (" is about to stop" if now.draining else "", "yellow"),
         ),
         Text(f"cut at {plain(', '.join(now.cut))}", style="dim"),

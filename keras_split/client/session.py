@@ -270,12 +270,19 @@ class ClientSession:
     def snapshot(self, *, held: bool = False) -> str:
         """Has the server keep a copy of the body; returns its tag.
 
+        It is empty where the body of the server never changes.
+
         Args:
             held: Whether it stays before others until it is released, for
                 one that memory here names; a file may be forgotten.
         """
         message = Snapshot(self.connection.session, held)
-        return self._send(SnapshotTaken, message).tag
+        try:
+            return self._send(SnapshotTaken, message).tag
+        except RefusedError as error:
+            if error.reason != "inference-only":
+                raise
+            return ""  # that body never moves, and need not be brought back
 
     def restore(self, tag: str, *, optimizer: bool = False) -> None:
         """Has the server bring a copy back."""

@@ -177,12 +177,11 @@ class ServerModel(keras.Model):
         **options: Any,
     ) -> TrainingService:
         """What answers the messages of clients; see `TrainingService`."""
-        optimizer = None
-        if self.compiled and self.optimizer is not None:
+        config = ServerConfig.get(config, **options)
+        optimizer, own = None, self.compiled and self.optimizer is not None
+        if own and not config.inference_only:
             optimizer = self.half.adopt(self.optimizer, self.own_learning_rate)
-        return TrainingService(
-            self.half, optimizer, config, events=events, **options
-        )
+        return TrainingService(self.half, optimizer, config, events=events)
 
     def endpoint(
         self,
@@ -213,7 +212,10 @@ class ServerModel(keras.Model):
 
         config = ServerConfig.get(config, **options)
         tally = StatusCollector(
-            self.contract.fingerprint, self.contract.cut, lambda: self.moment
+            self.contract.fingerprint,
+            self.contract.cut,
+            lambda: self.moment,
+            config.inference_only,
         )
         events = CallbackList([tally, *listeners])
         held = contextlib.ExitStack()

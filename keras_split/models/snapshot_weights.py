@@ -72,7 +72,8 @@ class SnapshotWeights(keras.Model):
         if self.strategy.connected:
             session = self.strategy.session
             weights.tag = session.snapshot(held=True)
-            weakref.finalize(weights, session.release, weights.tag)
+            if weights.tag:
+                weakref.finalize(weights, session.release, weights.tag)
         return weights
 
     def set_weights(self, weights: list[Any]) -> None:
@@ -91,7 +92,8 @@ class SnapshotWeights(keras.Model):
         save_moment(store, self.moment.get_config())
         if self.strategy.connected:
             tag = self._server_link.tag = self.strategy.session.snapshot()
-            store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
+            if tag:
+                store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads what `save_own_variables` wrote."""

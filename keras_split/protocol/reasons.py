@@ -12,6 +12,7 @@ REASONS = LATER | {
     "cut",
     "data",
     "fingerprint",
+    "inference-only",
     "internal",
     "learning-rate",
     "loss",

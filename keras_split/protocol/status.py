@@ -55,6 +55,7 @@ class ServerStatus:
             does not say.
         moment: Of the body that is served; empty if it has not trained, or
             if the server does not say.
+        inference_only: Whether it evaluates and predicts, and trains nothing.
     """
 
     fingerprint: str
@@ -69,3 +70,4 @@ class ServerStatus:
     draining: bool = False
     memory_bytes: int = 0
     moment: Moment = Moment()
+    inference_only: bool = False

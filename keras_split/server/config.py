@@ -73,6 +73,8 @@ class ServerConfig:
         insecure: Whether to listen beyond this machine without TLS.
         bodies: `"shared"` if all clients train the body together, or
             `"private"` if each trains a copy of its own, as if alone.
+        inference_only: Whether clients may only evaluate and predict. No
+            optimizer is made then, and nothing is kept.
         max_sessions: Sessions at the same time.
         max_batch: Examples of the largest batch that a message may carry.
         max_message_bytes: A bound on messages, whatever the batch.
@@ -119,6 +121,7 @@ class ServerConfig:
     security: Security = Security()
     insecure: bool = False
     bodies: str = "shared"
+    inference_only: bool = False
     max_sessions: int = 64
     max_batch: int = GradientLimits.max_batch
     max_message_bytes: int = 1 << 29
@@ -153,6 +156,7 @@ class ServerConfig:
             ("address", str, "a name or an IP address"),
             ("security", Security, "a keras_split.server.Security"),
             ("insecure", bool, "True or False"),
+            ("inference_only", bool, "True or False"),
             ("checkpoints", _PATHS, "the path of a folder"),
             ("snapshots", _PATHS, "the path of a folder"),
         ):
@@ -160,6 +164,8 @@ class ServerConfig:
                 raise _wrong(name, words, getattr(self, name))
         if self.bodies not in BODIES:
             raise _wrong("bodies", "one of " + ", ".join(BODIES), self.bodies)
+        if self.inference_only:
+            self._check_nothing_is_kept()
 
     @classmethod
     def get(
@@ -213,6 +219,20 @@ class ServerConfig:
             self.max_batch,
             self.max_smashed_norm,
         )
+
+    def _check_nothing_is_kept(self) -> None:
+        """Refuses what only a body that is trained has."""
+        for name, value in (
+            ("checkpoints", self.checkpoints),
+            ("snapshots", self.snapshots),
+            ("bodies", self.bodies if self.bodies != "shared" else None),
+        ):
+            if value is not None:
+                raise OptionError(
+                    "Expected one body, which does not change, with "
+                    f"inference_only. Received: {name}={value!r}. Leave it "
+                    "out, and serve the file that serve --save wrote."
+                )
 
     def read_certificates(self) -> Certificates | None:
         """What to speak TLS with; None for a port that is not encrypted.

@@ -12,6 +12,7 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
+from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
@@ -26,6 +27,7 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
+from keras_split.server import inference_only
 from keras_split.server.accounts import Accounts
 from keras_split.server.bodies import KINDS
 from keras_split.server.body import BodyOptions
@@ -99,6 +101,7 @@ class TrainingService:
         self._opening = threading.Lock()
         self._tracebacks = Tracebacks()
         self._stopping = False
+        self._inference_only = config.inference_only
         max_batch = config.max_batch
         whole = max(half.contract.bytes_per_sample(max_batch))
         self.max_message_bytes = min(
@@ -178,6 +181,8 @@ class TrainingService:
         try:
             found = self._sessions.find(session, _NOBODY)
             self._check_open()
+            if self._inference_only:
+                raise inference_only.refusal("a step")
         except ProtocolError as error:
             self.events.refused(label(session), _NOBODY, error.reason)
             raise RefusedError(str(error), error.reason) from error
@@ -249,6 +254,8 @@ class TrainingService:
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
         body = session.body
+        if self._inference_only:
+            inference_only.check(message)
         if caller is not HERE and isinstance(message, _WITH_SMASHED):
             for tensor in message.tensors[:1]:
                 body.guard.batch(*tensor.shape[:1])
@@ -322,13 +329,16 @@ class TrainingService:
             return self._welcomed(session)
         # Where labels stay on the phone nobody needs its loss here.
         loss = hello.loss if self._contract.labels_on_server else ""
+        optimizer = hello.optimizer
+        if self._inference_only:  # what they say of a training is not read
+            optimizer, loss = NO_OPTIMIZER, ""
         with self._opening:  # or two would take the last place
             self._sessions.check_room(caller.account)
             session = self._bodies.open(
                 SessionState(
                     self._sessions.name(),
                     caller.client,
-                    hello.optimizer,
+                    optimizer,
                     loss,
                     data=hello.data,
                 )
@@ -340,7 +350,9 @@ class TrainingService:
         return self._welcomed(session, notice(hello.moment, timeline))
 
     def _welcomed(self, session: Session, told: str = "") -> Welcome:
-        notices = [told] if told else []
+        notices = [inference_only.NOTICE] if self._inference_only else []
+        if told:
+            notices.append(told)
         if self._contract.labels_on_server:
             notices.append(
                 "This model is cut once: labels travel to the server."

@@ -353,7 +353,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes", "moment")
+    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes", "moment", "inference_only")
     class RefusalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -373,6 +373,7 @@ class StatusReply(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MOMENT_FIELD_NUMBER: _ClassVar[int]
+    INFERENCE_ONLY_FIELD_NUMBER: _ClassVar[int]
     fingerprint: str
     cut: _containers.RepeatedScalarFieldContainer[str]
     uptime_s: float
@@ -385,7 +386,8 @@ class StatusReply(_message.Message):
     draining: bool
     memory_bytes: int
     moment: Moment
-    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
+    inference_only: bool
+    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., inference_only: bool = ...) -> None: ...
 
 class SessionStatus(_message.Message):
     __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected", "moment")

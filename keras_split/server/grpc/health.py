@@ -22,13 +22,18 @@ class Health:
 
     Args:
         services: Names to tell of; the empty one is the whole server.
+        never: Those of them that are known, and do not serve.
         watch_s: How long a watch goes on. Its client may begin another.
     """
 
     def __init__(
-        self, services: Iterable[str], watch_s: float = WATCH_S
+        self,
+        services: Iterable[str],
+        watch_s: float = WATCH_S,
+        never: Iterable[str] = (),
     ) -> None:
         self._services = frozenset(services)
+        self._never = frozenset(never)
         self._watch_s = watch_s
         self._status = _Status.NOT_SERVING
         self._changed = threading.Condition()
@@ -65,7 +70,7 @@ class Health:
                 "Expected the name of a service of this server, or none for "
                 "the whole. Received: another.",
             )
-        return _Status(status=self._status)
+        return _Status(status=self._status_of(request.service))
 
     def watch(self, request: Any, context: Any) -> Iterator[Any]:
         """How a service does now, and again whenever that changes."""
@@ -77,14 +82,20 @@ class Health:
         said = None
         while (left := until - time.monotonic()) > 0:
             with self._changed:
-                if self._status == said and context.is_active():
+                now = self._status_of(request.service)
+                if now == said and context.is_active():
                     self._changed.wait(left)
-                status = self._status
+                status = self._status_of(request.service)
             if not context.is_active():
                 return
             if status != said:
                 said = status
                 yield _Status(status=status)
+
+    def _status_of(self, service: str) -> Any:
+        if service in self._never:
+            return _Status.NOT_SERVING
+        return self._status
 
     def _set(self, status: Any) -> None:
         with self._changed:

@@ -21,6 +21,8 @@ from keras_split.server.grpc.servicer import Servicer
 from keras_split.server.security import Certificates
 from keras_split.transports.address import join
 
+# What health is asked for beside a service: does it train?
+_TRAINS = f"{SERVICE}/training"
 _GUESTS = 8  # calls of health, reflection and status at the same time
 _WATCHES = 16  # and those that watch the server's health
 _WATCHES_OF_A_HOST = 4
@@ -83,7 +85,8 @@ class Server:
             ),
             options=_options(config.max_unary_bytes),
         )
-        self._health = health.Health(("", SERVICE))
+        never = (_TRAINS,) if endpoint.config.inference_only else ()
+        self._health = health.Health(("", SERVICE, _TRAINS), never=never)
         self._server.add_generic_rpc_handlers(
             (Servicer(endpoint).handlers(), self._health.handlers())
         )

@@ -37,6 +37,7 @@ class StatusCollector(ServerCallback):
         fingerprint: Of the model that is served.
         cut: The layers after which it is cut.
         moment: Tells which moment its body is of.
+        inference_only: Whether the server trains nothing.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class StatusCollector(ServerCallback):
         fingerprint: str,
         cut: Sequence[str],
         moment: Callable[[], Moment] = Moment,
+        inference_only: bool = False,
     ) -> None:
         self._moment = moment
         self._fingerprint = fingerprint
         self._cut = tuple(cut)
+        self._inference_only = inference_only
         self._began = time.monotonic()
         self._saved: float | None = None
         self._draining = False
@@ -88,6 +91,7 @@ class StatusCollector(ServerCallback):
                 draining=self._draining,
                 memory_bytes=resident_bytes(),
                 moment=self._moment(),
+                inference_only=self._inference_only,
             )
 
     def opened(self, session: str, caller: Caller) -> None:
