@@ -74,6 +74,7 @@ _ROOMS = {
     "defenses": "defenses",
     "device": "device",
     "errors": "errors",
+    "evaluation": "evaluation",
     "formats": "compression.formats",
     "litert": "litert",
     "messages": "protocol.messages",
