@@ -14,6 +14,7 @@ import numpy as np
 from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
 from keras_split.device import feed
+from keras_split.device import half
 from keras_split.device.averages import Averages
 from keras_split.device.averages import Logs
 from keras_split.device.averages import line
@@ -232,11 +233,14 @@ class Client(Described):
         self._train(batch, learning_rate, averages)
         return averages.logs()
 
-    def evaluate(self, batches: Batches) -> Logs:
+    def evaluate(
+        self, batches: Batches, *, on_outputs: half.Listener = None
+    ) -> Logs:
         """Loss and accuracy in inference mode; nothing moves.
 
         Args:
             batches: As in `fit`.
+            on_outputs: Called with a batch's predictions, one an output.
 
         Returns:
             `loss`, `accuracy`, ... of all examples.
@@ -253,7 +257,7 @@ class Client(Described):
         for item in feed.each(batches, "evaluate"):
             batch = Batch.of(self.description, *feed.labeled(item))
             try:
-                loss, correct = self._half.evaluate(batch)
+                loss, correct = self._half.evaluate(batch, on_outputs)
             except ProtocolError as error:
                 if error.reason != "not-finite":
                     raise
@@ -347,11 +351,17 @@ class Client(Described):
         if tag:
             self._tags[str(path)] = tag
 
-    def load_state(self, path: str | os.PathLike[str]) -> None:
+    def load_state(
+        self, path: str | os.PathLike[str], *, body: bool = True
+    ) -> None:
         """Brings back what `save_state` wrote, on both sides.
 
         The training goes on bit for bit as if it had not been interrupted.
         Whatever fails, the phone's half is as it was.
+
+        Args:
+            path: Of the file.
+            body: Whether the server's half, which others may train, does.
 
         Raises:
             DataError: If the file is missing, damaged or of another model.
@@ -361,7 +371,7 @@ class Client(Described):
         self._model.check_trains()
         state = State.read(path, self.description)
         self._half.finish()
-        if state.tag:
+        if state.tag and body:
             with self.session.connection.unsaid():
                 self.connect()
                 self.session.restore(state.tag, optimizer=True)

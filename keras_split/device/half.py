@@ -1,6 +1,7 @@
 """Head and tail of the phone, with the server in between."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from keras_split.protocol.validation import not_finite
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Score = tuple[float, dict[int, float]]
+Listener = Callable[[list[np.ndarray[Any, Any]]], object] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,18 +151,31 @@ class PhoneHalf:
         self._model.run("head_backward", begun.known | arrived)
         return begun.loss, self._correct(begun.known)
 
-    def evaluate(self, batch: Batch) -> Score:
-        """Loss and right answers in inference mode; nothing changes."""
+    def evaluate(self, batch: Batch, on_outputs: Listener = None) -> Score:
+        """Loss and right answers in inference mode; nothing changes.
+
+        Args:
+            batch: Examples and labels.
+            on_outputs: Called with the predictions of each output, which are
+                computed only then.
+        """
         known, penalty = self._infer(batch)
         known |= self._model.run("tail_evaluate", known)
+        if on_outputs is not None:
+            on_outputs(self._predictions(batch, known))
         return float(known["loss"]) + penalty, self._correct(known)
 
     def predict(self, batch: Batch) -> list[np.ndarray[Any, Any]]:
         """The predictions of each output, shape `(count, ...)`."""
         known, _ = self._infer(batch)
-        known |= self._model.run("tail_infer", known)
+        return self._predictions(batch, known)
+
+    def _predictions(
+        self, batch: Batch, known: Arrays
+    ) -> list[np.ndarray[Any, Any]]:
+        made = self._model.run("tail_infer", known)
         return [
-            known[f"prediction_{i}"][: batch.count]
+            made[f"prediction_{i}"][: batch.count]
             for i in range(len(self._description.outputs))
         ]
 

@@ -48,7 +48,7 @@ class Model:
         self._runners: dict[str, Any] = {}
         try:
             # By path: LiteRT maps the file instead of copying it.
-            self._interpreter = _litert().Interpreter(
+            self._interpreter = litert().Interpreter(
                 model_path=self._path, num_threads=num_threads
             )
             found = set(self._interpreter.get_signature_list())
@@ -150,7 +150,12 @@ class Model:
         self.run("set_state", state)
 
 
-def _litert() -> Any:
+def litert() -> Any:
+    """LiteRT's module of the interpreter.
+
+    Raises:
+        BackendError: If it is not installed.
+    """
     try:
         return importlib.import_module("ai_edge_litert.interpreter")
     except ImportError as error:

@@ -52,6 +52,12 @@ def by_class(
         meaning = PROBABILITY
     elif meaning == UNKNOWN:
         meaning = PROBABILITY if _sums_to_1(values) else SCORE
+    if meaning == PROBABILITY and not _within_1(values):
+        raise DataError(
+            "Expected probabilities, from 0 to 1. Received: outputs from "
+            f"{values.min():g} to {values.max():g}. Logits are known as such "
+            "if the model is compiled with from_logits=True."
+        )
     if one and meaning == PROBABILITY:
         values = np.concatenate([1.0 - values, values], axis=1)
     return values, meaning
@@ -70,6 +76,10 @@ def check_finite(values: NDArray[Any]) -> None:
             f"{wrong:,} of {len(values):,} images. The training diverged, or "
             "the images are not scaled as it wants them."
         )
+
+
+def _within_1(values: NDArray[np.float64]) -> bool:
+    return bool(((values >= -_ROUNDED) & (values <= 1 + _ROUNDED)).all())
 
 
 def _sums_to_1(values: NDArray[np.float64]) -> bool:

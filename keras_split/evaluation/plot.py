@@ -7,6 +7,7 @@ import numpy as np
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
 from keras_split.evaluation.report import Report
+from keras_split.utils.extras import install
 
 _WRITTEN = 20  # classes up to which numbers are written into the cells
 
@@ -74,5 +75,5 @@ def require_plots() -> None:
     except ImportError as error:
         raise BackendError(
             "Expected matplotlib, which draws the confusion matrix. Received: "
-            f"{error}. Run: pip install 'keras-split[plots]'"
+            f"{error}. Run: {install('plots')}"
         ) from error

@@ -34,6 +34,11 @@ def test_numbers_that_nobody_knows_are_looked_at():
     assert by_class(np.array([[0.25]]), UNKNOWN)[1] == SCORE
 
 
+def test_probabilities_are_from_0_to_1():
+    with pytest.raises(DataError, match="outputs from -2 to 3"):
+        by_class(np.array([[3.0], [-2.0]]), PROBABILITY)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_an_output_that_is_no_number_is_refused_and_counted(wrong):
     with pytest.raises(DataError, match="1 of 2 images"):
