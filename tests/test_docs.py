@@ -31,8 +31,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ADDRESS = "127.0.0.1:50051"  # the server's, on every page
 COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
-    *(("device", "train"), ("device", "evaluate"), ("export",)),
-    *(("status",), ("certs",), ("certs", "add")),
+    *(("device", "train"), ("device", "evaluate"), ("device", "predict")),
+    *(("evaluate",), ("predict",), ("export",), ("status",)),
+    *(("certs",), ("certs", "add")),
 )
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

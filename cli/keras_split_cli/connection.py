@@ -77,8 +77,15 @@ class Connection:
         return cls(str(address), credentials, retry)
 
 
-def server_option(required: bool) -> Callable[[_F], _F]:
-    """Adds `--server` and how long to try to reach it."""
+def server_option(
+    required: bool, without: str = " Without it the body is trained here."
+) -> Callable[[_F], _F]:
+    """Adds `--server` and how long to try to reach it.
+
+    Args:
+        required: Whether the command does nothing without a server.
+        without: What it does then, if not.
+    """
 
     def add(function: _F) -> _F:
         function = click.option(
@@ -95,7 +102,7 @@ def server_option(required: bool) -> Callable[[_F], _F]:
             required=required,
             metavar="HOST:PORT",
             help="Where keras-split serve runs."
-            + ("" if required else " Without it the body is trained here."),
+            + ("" if required else without),
         )(function)
 
     return add

@@ -21,6 +21,8 @@ from keras_split_cli.console import tell
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
+from keras_split_cli.device_scoring import evaluate
+from keras_split_cli.device_scoring import predict
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
@@ -50,7 +52,7 @@ def device() -> None:
 
 
 def _options(function: _F) -> _F:
-    """Adds what both commands take."""
+    """Adds the file, the server and the data."""
     for option in reversed(
         [
             click.argument("source", metavar="CLIENT.TFLITE"),
@@ -166,50 +168,8 @@ def train(
         client.close()
 
 
-@device.command(short_help="Loss and accuracy, without training.")
-@_options
-@click.option(
-    "--state",
-    type=click.Path(dir_okay=False),
-    help="Evaluate what device train wrote to this .npz file.",
-)
-def evaluate(
-    source: str,
-    server: str,
-    data: str,
-    validation_split: float,
-    class_names: tuple[str, ...],
-    seed: int,
-    images: int | None,
-    threads: int | None,
-    state: str | None,
-    **connection: Any,
-) -> None:
-    """Loss and accuracy on the images that train holds back.
-
-    With --validation-split 0 on all images of a folder or an .npz file.
-    Nothing is trained. With --state the server's half is set back to what it
-    was when the state was saved.
-
-    \b
-    keras-split device evaluate client.tflite --server 10.0.0.2:50051 \\
-        --data photos/ --state state.npz
-    """  # noqa: D301 (\b is click's, for lines as they are)
-    from keras_split.device.averages import line
-
-    client = _open(source, Connection.take(server, connection), threads)
-    trained, held_back = _read(
-        client, data, validation_split, seed, images, class_names
-    )
-    try:
-        batches = _batches(client, held_back or trained, None)
-        if state is not None:
-            client.load_state(state)
-        with _Bar("Evaluating", len(batches)) as advance:
-            logs = client.evaluate(_counted(batches, advance))
-        tell(f"{counted(batches.examples, 'image')}: {line(logs)}")
-    finally:
-        client.close()
+device.add_command(evaluate)
+device.add_command(predict)
 
 
 class _Account:

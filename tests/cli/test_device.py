@@ -1,5 +1,6 @@
 """The phone as a command, where TensorFlow and Keras cannot be imported."""
 
+import json
 import os
 import re
 import sys
@@ -119,7 +120,46 @@ def test_photos_are_read_for_each_batch(served, tmp_path):
     assert " images: loss " in results[0].stdout
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_it_evaluates_and_predicts_where_training_is_refused(halves, tmp_path):
+    folder, server = halves
+    client = folder / "client.tflite"
+    state, output = tmp_path / "state.npz", tmp_path / "report.json"
+    with server.serve(port=0) as running:
+        trained = call(
+            *("train", client, "--server", running.target, "--epochs", 6),
+            *("--data", folder / "data.npz", "--state", state),
+        )
+    with server.serve(port=0, inference_only=True) as running:
+        common = ("--server", running.target, "--state", state)
+        scores = call(
+            *("evaluate", client, *common, "--data", folder / "data.npz"),
+            *("--validation-split", 0, "--output", output),
+        )
+        said = call(
+            *("predict", client, folder / "data.npz", *common),
+            *("--format", "csv"),
+        )
+        refused = call(
+            *("train", client, "--server", running.target),
+            *("--data", folder / "data.npz"),
+        )
+
+    assert trained.returncode == scores.returncode == said.returncode == 0
+    assert "44 images: loss" in scores.stdout, scores.stderr
+    assert "its half is not set back" in scores.stderr
+    assert "This server only predicts" in said.stderr
+    report = json.loads(output.read_text())
+    rows = [row.split(",") for row in said.stdout.splitlines()]
+    assert rows[0] == ["file", "class", "probability"]
+    confusion = np.zeros((2, 2), int)
+    for place, (_, name, _) in enumerate(rows[1:]):
+        confusion[place % 2, int(name)] += 1
+    assert report["confusion"] == confusion.tolist()
+    assert refused.returncode == 1
+    assert "--inference-only" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
 def test_the_help_has_an_example(command):
     result = call(command, "--help")
 
