@@ -93,6 +93,8 @@ def predict(
     form: str,
     output: str | None,
     batch_size: int,
+    names: str | None,
+    classes_from: str | None,
     **connection: Any,
 ) -> None:
     """Say what the model takes images for.
@@ -109,7 +111,8 @@ def predict(
     scorer = _open(source, Connection.take(server, connection), threads)
     try:
         load_state(scorer, state, body=False)
-        prediction.run(scorer, photos, top, form, output, batch_size)
+        given = prediction.given_names(names, classes_from)
+        prediction.run(scorer, photos, top, form, output, batch_size, given)
     finally:
         scorer.close()
 

@@ -23,6 +23,7 @@ from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
 from keras_split_cli.imports import import_option
 from keras_split_cli.scorers import Scorer
+from keras_split_cli.scorers import class_names
 from keras_split_cli.scorers import load_state
 from keras_split_cli.scorers import opened
 
@@ -156,7 +157,7 @@ def run(
     source: str,
     data: str,
     part: tuple[float, int, int | None],
-    class_names: tuple[str, ...],
+    names: tuple[str, ...],
     batch_size: int,
     output: str | None,
     plot: str | None,
@@ -168,12 +169,12 @@ def run(
         source: Its file.
         data: On what.
         part: Validation split, its seed, and how many images at most.
-        class_names: That the user gave; those of the model by default.
+        names: Of the classes, that the user gave.
         batch_size: Images in a batch.
         output: File for the figures.
         plot: File for the picture.
     """
-    x, y, names = _read(scorer, data, part, class_names)
+    x, y, names = _read(scorer, data, part, names)
     with Progress(
         console=progress, transient=True, disable=not progress.is_terminal
     ) as bar:
@@ -210,11 +211,11 @@ def _read(
     scorer: Scorer,
     data: str,
     part: tuple[float, int, int | None],
-    class_names: tuple[str, ...],
+    given: tuple[str, ...],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[str, ...]]:
     """Images, labels, and names of the classes if they are known."""
     split, seed, limit = part
-    wanted = class_names or scorer.data_spec.class_names
+    wanted = class_names(scorer, given)
     found = read_data(data, scorer.shape, split, seed, wanted)
     x, y = found.train if found.validation is None else found.validation
     x, y = x[:limit], y[:limit]

@@ -13,6 +13,8 @@ import click
 import numpy as np
 from rich.progress import Progress
 
+from keras_split import datasets
+from keras_split.datasets import class_list
 from keras_split.errors import DataError
 from keras_split.evaluation import SCORE
 from keras_split.evaluation import by_class
@@ -29,6 +31,7 @@ from keras_split_cli.console import tell
 from keras_split_cli.imports import import_option
 from keras_split_cli.photo_list import Photo
 from keras_split_cli.scorers import Scorer
+from keras_split_cli.scorers import class_names
 from keras_split_cli.scorers import load_state
 from keras_split_cli.scorers import opened
 
@@ -142,6 +145,19 @@ def prediction_options(function: _F) -> _F:
                 show_default=True,
                 help="Images that are read at a time.",
             ),
+            click.option(
+                "--class-names",
+                "names",
+                metavar="A,B,C",
+                help="All classes in the order of their labels, where the "
+                "model does not name them.",
+            ),
+            click.option(
+                "--classes-from",
+                metavar="FILE",
+                help="The same from a client.keras, a client.json or a text "
+                "file with one name a line.",
+            ),
         ]
     ):
         function = option(function)
@@ -164,6 +180,8 @@ def predict(
     form: str,
     output: str | None,
     batch_size: int,
+    names: str | None,
+    classes_from: str | None,
     **connection: Any,
 ) -> None:
     """Say what a model takes images for.
@@ -185,7 +203,33 @@ def predict(
     reached = Connection.take(server, connection)
     with opened(source, reached) as scorer:
         load_state(scorer, state, body=False)
-        run(scorer, photos, top, form, output, batch_size)
+        run(
+            scorer,
+            photos,
+            top,
+            form,
+            output,
+            batch_size,
+            given_names(names, classes_from),
+        )
+
+
+def given_names(text: str | None, path: str | None) -> tuple[str, ...]:
+    """Names of the classes from the command line; none if it has none.
+
+    Raises:
+        click.UsageError: If they are given in both ways.
+        DataError: If they are none.
+    """
+    if text is not None and path is not None:
+        raise click.UsageError(
+            "Expected --class-names or --classes-from. Received: both. A "
+            "class has one number."
+        )
+    if path is not None:
+        return datasets.read_class_names(path)
+    given = [] if text is None else text.split(",")
+    return class_list.check_class_names([name.strip() for name in given])
 
 
 def run(
@@ -195,6 +239,7 @@ def run(
     form: str,
     output: str | None,
     batch_size: int,
+    given: tuple[str, ...],
 ) -> None:
     """Predicts, prints or writes; says so if images could not be read.
 
@@ -205,13 +250,15 @@ def run(
         form: `"table"`, `"csv"` or `"json"`.
         output: A file, to which they are written instead.
         batch_size: Images that are read at a time.
+        given: Names of the classes, where the model has none.
 
     Raises:
         DataError: If some could not be read; after the others were printed.
     """
+    names = class_names(scorer, given)
     files, outputs, unread = _predict(scorer, photos, batch_size)
     if files:
-        made = _named(scorer, files, np.concatenate(outputs), top)
+        made = _named(scorer, files, np.concatenate(outputs), top, names)
         if output is not None:
             form = output.lower().rpartition(".")[2]
         content = {
@@ -263,7 +310,11 @@ def _predict(
 
 
 def _named(
-    scorer: Scorer, files: list[str], outputs: _Array, top: int
+    scorer: Scorer,
+    files: list[str],
+    outputs: _Array,
+    top: int,
+    names: tuple[str, ...],
 ) -> Predictions:
     if scorer.classes is None and outputs.size == len(outputs):
         numbers = outputs.reshape(len(outputs), 1)
@@ -271,14 +322,7 @@ def _named(
         rows = [[("", float(number))] for (number,) in numbers]
         return Predictions(files, "value", rows)
     values, meaning = by_class(outputs, scorer.meaning)
-    names = scorer.data_spec.class_names
     classes = values.shape[1]
-    if names and len(names) != classes:
-        raise DataError(
-            f"Expected names of {classes} classes, as many as the model tells "
-            f"apart. Received: {len(names)} in the file of the model. Save or "
-            "export it again."
-        )
     names = names or tuple(map(str, range(classes)))
     best = np.argsort(-values, axis=1, kind="stable")[:, :top]
     assert meaning in ("probability", SCORE)

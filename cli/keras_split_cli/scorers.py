@@ -111,7 +111,7 @@ def _keras(source: str, connection: Connection) -> Scorer:
     half = isinstance(model, ClientModel)
     _check_server(source, half, connection)
     if not half:
-        beside = read_data_spec(Path(source).with_suffix(".json"))
+        beside = read_data_spec(source)
         return KerasScorer(model, data_spec=beside)
     strategy = SplitStrategy(
         connection.address,
@@ -173,6 +173,34 @@ def load_state(scorer: Scorer, state: str | None, *, body: bool) -> None:
             f"was when {state} was saved.",
             err=True,
         )
+
+
+def class_names(scorer: Scorer, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the classes in the order of the outputs; none if unknown.
+
+    Args:
+        scorer: Knows those in the model's file.
+        given: On the command line.
+
+    Raises:
+        DataError: If both say something, and not the same; or if they are not
+            as many as the model tells apart.
+    """
+    own = scorer.data_spec.class_names
+    if own and given and given != own:
+        raise DataError(
+            f"Expected the classes that the model was trained with: "
+            f"{', '.join(own)}. Received: {', '.join(given)}. Leave "
+            "--class-names and --classes-from out, for it names them itself."
+        )
+    names = own or given
+    if names and scorer.classes not in (None, len(names)):
+        raise DataError(
+            f"Expected names of {scorer.classes} classes, as many as the "
+            f"model tells apart. Received: {len(names)}: "
+            f"{', '.join(names[:5])}{', ...' * (len(names) > 5)}."
+        )
+    return names
 
 
 def _whole(source: str, threads: int | None) -> Scorer:

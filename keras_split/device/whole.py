@@ -1,5 +1,6 @@
 """Evaluates and predicts images with a whole .tflite: no server, no Keras."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class WholeScorer:
             self._interpreter = litert().Interpreter(
                 model_path=self._path, num_threads=num_threads
             )
+            half = "head_infer" in self._interpreter.get_signature_list()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
@@ -62,6 +64,12 @@ class WholeScorer:
                 "Expected a .tflite that LiteRT can load. Received: "
                 f"{self._path!r}: {error}."
             ) from error
+        if half:
+            raise DataError(
+                "Expected a whole model, or client.json beside a phone's half. "
+                f"Received: a phone's half in {self._path!r}, and no such "
+                "file. Copy both files that were exported to one folder."
+            )
         kinds = [(list(t["shape"]), t["dtype"].__name__) for t in inputs]
         if len(inputs) != 1 or len(inputs[0]["shape"]) != 4:
             raise DataError(
@@ -86,8 +94,9 @@ class WholeScorer:
         height, width, channels = map(int, self._input["shape"][1:])
         self.shape = (height, width, channels)
         self.meaning = UNKNOWN
-        self.data_spec = read_data_spec(Path(path).with_suffix(".json"))
-        numbers = int(np.prod(self._output["shape"][1:]))
+        self.data_spec = read_data_spec(path)
+        row = len(self._output["shape"]) == 2  # or it is another picture
+        numbers = int(self._output["shape"][1]) if row else 0
         self.classes = numbers if numbers > 1 else None
         if numbers == 1 and len(self.data_spec.class_names) == 2:
             self.classes, self.meaning = 2, PROBABILITY
@@ -178,29 +187,48 @@ class WholeScorer:
         self._rows = rows
 
 
-def read_data_spec(path: Path) -> DataSpec:
-    """Classes and preprocessing that a .json says; none if it is not there.
+def read_data_spec(model: str | os.PathLike[str]) -> DataSpec:
+    """Classes and preprocessing that the .json beside a whole model says.
+
+    Args:
+        model: The .keras or .tflite.
+
+    Returns:
+        What it says; nothing if it is not there.
 
     Raises:
-        DataError: If it is there and cannot be read.
+        DataError: If it is there and cannot be read, or is of another model.
     """
+    path = Path(model).with_suffix(".json")
     if not path.is_file():
         return DataSpec()
     try:
         config = json.loads(path.read_bytes())
-        if "data_spec" in config:
-            return DataSpec.get(config["data_spec"])
         preprocess = config.get("preprocess") or {}
-        return DataSpec.get(
+        spec = DataSpec.get(
             {
                 "class_names": config.get("class_names") or (),
                 "matrix": preprocess.get("matrix") or (),
                 "offset": preprocess.get("offset") or (),
             }
         )
+        # Of a .keras and a .tflite of one name, it tells of the later one.
+        expected = config.get(f"{Path(model).suffix[1:]}_sha256")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"Expected {path} to say classes and preprocessing, as keras-split "
             f"join wrote it. Received: a file that cannot be read ({error}). "
             "Join the halves again, or remove it."
         ) from error
+    if expected is not None:
+        with Path(model).open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != expected:
+            raise DataError(
+                f"Expected the {Path(model).name} that {path.name} describes, "
+                f"sha256 {str(expected)[:12]}. Received: one of sha256 "
+                f"{digest[:12]}: another model, or trained since. Join the "
+                f"halves again; or remove {path.name}, if images go in as "
+                "they are."
+            )
+    return spec

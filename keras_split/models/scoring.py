@@ -62,7 +62,7 @@ class KerasScorer:
         data_spec: DataSpec | None = None,
     ) -> None:
         split = isinstance(model, ClientModel)
-        inputs = model.head.inputs if split else model.inputs
+        inputs = model.head.inputs if split else _ends(model, "inputs")
         if split and len(model.wiring.inputs) != 1:
             inputs = list(model.wiring.inputs)
         self.shape = _image_shape(inputs)
@@ -233,7 +233,7 @@ def _output(model: keras.Model) -> Any:
         DataError: If there are several.
     """
     if not isinstance(model, ClientModel):
-        outputs = model.outputs
+        outputs = _ends(model, "outputs")
     elif model.tail is not None:
         outputs = model.tail.outputs
     else:
@@ -244,6 +244,14 @@ def _output(model: keras.Model) -> Any:
             "them. Call evaluate or predict of the model in Python."
         )
     return outputs[0]
+
+
+def _ends(model: keras.Model, name: str) -> list[Any]:
+    """Inputs or outputs; none of a model that has no graph."""
+    try:
+        return list(getattr(model, name) or ())
+    except (AttributeError, ValueError):
+        return []
 
 
 def _width(model: keras.Model, output: Any) -> int | None:

@@ -242,6 +242,15 @@ def test_a_folder_with_other_classes_is_not_guessed(files, whole, tmp_path):
     assert "1 bright" in told.stdout
 
 
+def test_names_that_the_model_does_not_know_are_refused(whole, files):
+    result = call_wrong(
+        files, None, whole / "whole.tflite", "--class-names", "dark,bright"
+    )
+
+    assert result.returncode == 1
+    assert "was trained with: bright, dark. Received: dark" in result.stderr
+
+
 def test_of_many_classes_the_confusions_are_listed_and_no_matrix():
     from keras_split.evaluation import Report
 

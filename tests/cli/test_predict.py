@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_split.errors import DataError
 from keras_split.evaluation import LOGITS
 from keras_split.evaluation import SCORE
 from keras_split.evaluation import UNKNOWN
@@ -42,9 +43,9 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def said(capsys, scorer, sources, form="csv", top=1, output=None):
+def said(capsys, scorer, sources, form="csv", top=1, output=None, names=()):
     found = photo_list.find([*map(str, sources)])
-    predict.run(scorer, found, top, form, output, 2)
+    predict.run(scorer, found, top, form, output, 2, names)
     return capsys.readouterr().out
 
 
@@ -95,6 +96,20 @@ def test_arrays_of_an_archive_are_images_as_well(tmp_path, capsys):
 
     assert [row.split(",")[1] for row in rows[1:]] == ["dark", "bright", "dark"]
     assert rows[1].startswith(f"{tmp_path / 'data.npz'}[0],")
+
+
+def test_names_are_the_models_or_given(photos, capsys, monkeypatch):
+    first = [photos / "a" / "2.png"]
+    given = ("night", "day", "neither")
+
+    with pytest.raises(DataError, match="was trained with: dark, bright"):
+        said(capsys, Brightness(), first, names=given)
+    monkeypatch.setattr(Brightness, "data_spec", DataSpec())
+    with pytest.raises(DataError, match="3 classes.*Received: 2"):
+        said(capsys, Brightness(), first, names=given[:2])
+
+    assert ",day," in said(capsys, Brightness(), first, names=given)
+    assert predict.given_names(" a, b ", None) == ("a", "b")
 
 
 @pytest.mark.parametrize(

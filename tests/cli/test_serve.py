@@ -211,3 +211,24 @@ def test_what_cannot_be_served_safely_is_refused(
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("--save", "body.keras"),
+        ("--optimizer", "adam"),
+        ("--checkpoints", "state"),
+        ("--bodies", "private"),
+    ],
+)
+def test_what_only_a_training_has_is_refused_beside_inference_only(
+    option, value
+):
+    result = commands.run(
+        "serve", "absent.keras", "--inference-only", option, value
+    )
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: Expected ")
+    assert option.strip("-") in result.stderr and value in result.stderr

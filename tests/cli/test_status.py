@@ -272,3 +272,10 @@ class Watching:
             self.process.kill()
             self.process.wait()
         os.close(self._terminal)
+
+
+def test_a_server_that_trains_nothing_says_so():
+    only = dataclasses.replace(NOW, inference_only=True)
+
+    assert "0123456789ab only predicts" in show(only)
+    assert "only predicts" not in show(NOW)

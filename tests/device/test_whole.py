@@ -7,6 +7,9 @@ import pytest
 from keras_split.device.whole import WholeScorer
 from keras_split.device.whole import read_data_spec
 from keras_split.errors import DataError
+from keras_split.protocol.data_spec import DataSpec
+from tests import links
+from tests.device.conftest import export
 
 layers = keras.layers
 X = np.random.default_rng(0).integers(0, 255, (7, 6, 5, 3)).astype(np.uint8)
@@ -62,6 +65,9 @@ def test_images_are_scaled_as_the_json_beside_it_says(tmp_path):
 
 def test_a_file_that_is_no_such_model_is_refused_in_words(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"x" * 100)
+    half = tmp_path / "half.tflite"
+    export(links.halves()[0], half, mode="infer")
+    half.with_suffix(".json").unlink()
     write(tmp_path / "two.tflite", inputs=2)
     write(tmp_path / "one.tflite", outputs=1)
 
@@ -69,6 +75,7 @@ def test_a_file_that_is_no_such_model_is_refused_in_words(tmp_path):
         ("absent.tflite", "which is no file"),
         ("broken.tflite", "LiteRT can load"),
         ("two.tflite", "takes one image"),
+        ("half.tflite", "no such file. Copy both"),
     ):
         with pytest.raises(DataError, match=text):
             WholeScorer(tmp_path / name)
@@ -88,11 +95,20 @@ def test_one_number_tells_two_classes_apart_if_they_have_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"preprocess": 3}', '{"data_spec": {"matrix": 3}}']
+    "text", ["{", "[1]", '{"preprocess": 3}', '{"preprocess": {"matrix": 3}}']
 )
 def test_a_json_that_cannot_be_read_is_named(tmp_path, text):
     path = tmp_path / "whole.json"
     path.write_text(text)
 
     with pytest.raises(DataError, match=str(path)):
-        read_data_spec(path)
+        read_data_spec(tmp_path / "whole.tflite")
+
+
+def test_a_json_of_another_model_is_refused(tmp_path):
+    (tmp_path / "whole.tflite").write_bytes(b"one")
+    (tmp_path / "whole.json").write_text('{"tflite_sha256": "ab12"}')
+
+    with pytest.raises(DataError, match="sha256 ab12.*another model"):
+        read_data_spec(tmp_path / "whole.tflite")
+    assert read_data_spec(tmp_path / "whole.keras") == DataSpec()
