@@ -1,6 +1,7 @@
 """A picture of which classes are taken for which."""
 
 import os
+import warnings
 
 import numpy as np
 
@@ -56,7 +57,10 @@ def plot_confusion(report: Report, path: str | os.PathLike[str]) -> None:
                 color="white" if dark else "black",
             )
     try:
-        figure.savefig(path, dpi=150)
+        with warnings.catch_warnings():
+            # Of letters that its font lacks; there are boxes in their place.
+            warnings.filterwarnings("ignore", "Glyph")
+            figure.savefig(path, dpi=150)
     except ValueError as error:
         raise DataError(
             "Expected a picture's file name, such as confusion.png. Received: "

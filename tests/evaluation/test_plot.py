@@ -10,7 +10,7 @@ from keras_split.evaluation import Report
 from keras_split.evaluation import plot_confusion
 
 # Names from folders may look like formulas of matplotlib.
-REPORT = Report(np.array([[3, 1], [0, 4]]), ("$a_b", "c$"))
+REPORT = Report(np.array([[3, 1], [0, 4]]), ("$a_b", "猫$"))
 
 
 def test_a_picture_of_the_matrix_is_drawn(tmp_path):

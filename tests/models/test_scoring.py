@@ -81,6 +81,24 @@ def test_loss_and_metrics_are_those_of_evaluate_and_nothing_is_missed(client):
     np.testing.assert_allclose(scorer.predict(x), outputs, atol=1e-6)
 
 
+def test_a_model_that_is_cut_once_has_its_outputs_from_the_server():
+    client, _ = keras_split.compile(net(), "first")
+    compiled(client, CROSSENTROPY())
+    x, y = images()
+    expected = client.evaluate(
+        x.astype("float32"), y, verbose=0, return_dict=True
+    )
+
+    scorer = KerasScorer(client, SplitStrategy())
+    logs, tally = scorer.evaluate(x, y, 32)
+
+    assert logs == pytest.approx(expected, abs=1e-6)
+    assert scorer.classes == 3
+    assert tally.metrics()["accuracy"] == pytest.approx(logs["accuracy"])
+    with pytest.raises(DataError, match="from 0 to 2"):
+        scorer.evaluate(x, y + 1, 32)
+
+
 def test_its_server_is_told_of_no_optimizer(client):
     scorer = KerasScorer(client, SplitStrategy())
 
