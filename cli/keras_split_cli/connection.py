@@ -78,14 +78,9 @@ class Connection:
 
 
 def server_option(
-    required: bool, without: str = " Without it the body is trained here."
+    required: bool, otherwise: str = "Without it the body is trained here."
 ) -> Callable[[_F], _F]:
-    """Adds `--server` and how long to try to reach it.
-
-    Args:
-        required: Whether the command does nothing without a server.
-        without: What it does then, if not.
-    """
+    """Adds `--server` and how long to try to reach it."""
 
     def add(function: _F) -> _F:
         function = click.option(
@@ -102,7 +97,7 @@ def server_option(
             required=required,
             metavar="HOST:PORT",
             help="Where keras-split serve runs."
-            + ("" if required else without),
+            + ("" if required else f" {otherwise}"),
         )(function)
 
     return add

@@ -87,7 +87,7 @@ def split_options(function: _F) -> _F:
 @click.command(context_settings={"default_map": {"validation_split": 0.0}})
 @click.argument("source", metavar="MODEL")
 @import_option
-@server_option(required=False, without=" A whole model needs none.")
+@server_option(required=False, otherwise="A whole model needs none.")
 @data_options
 @split_options
 @click.option(

@@ -168,7 +168,7 @@ def prediction_options(function: _F) -> _F:
 @click.argument("source", metavar="MODEL")
 @import_option
 @click.argument("images", nargs=-1, required=True)
-@server_option(required=False, without=" A whole model needs none.")
+@server_option(required=False, otherwise="A whole model needs none.")
 @STATE
 @prediction_options
 def predict(

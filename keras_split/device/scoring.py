@@ -55,9 +55,10 @@ class DeviceScorer:
         self.meaning = UNKNOWN
         numbers = output.shape[0] if len(output.shape) == 1 else 1
         self.classes = numbers if numbers > 1 else None
-        if numbers == 1 and output.accuracy:
-            self.classes, self.meaning = 2, PROBABILITY
         self.data_spec = getattr(about, "data_spec", DataSpec())
+        two = output.accuracy or len(self.data_spec.class_names) == 2
+        if numbers == 1 and len(output.shape) == 1 and two:
+            self.classes, self.meaning = 2, PROBABILITY
         self.client = client
         self._output = output
 
@@ -106,6 +107,13 @@ class DeviceScorer:
 
         size = client.batch_size
         if not client.description.trains:
+            if tally is None:
+                raise DataError(
+                    "Expected a client.tflite that trains, for a loss, or one "
+                    "with a number for each class. Received: one that only "
+                    f"infers, with an output of shape {self._output.shape}. "
+                    "Export it with --mode train."
+                )
             for start in range(0, len(images), size):
                 record([self.predict(images[start : start + size])])
             return {}, tally
