@@ -167,6 +167,7 @@ def load_state(scorer: Scorer, state: str | None, *, body: bool) -> None:
     except RefusedError as error:
         if error.reason != "inference-only":
             raise
+        client.close()  # the next session says whether it is of that moment
         client.load_state(state, body=False)
         click.echo(
             "The server only predicts: its half is not set back to what it "

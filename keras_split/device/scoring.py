@@ -66,7 +66,7 @@ class DeviceScorer:
         """Outputs of images of any size, shape `(images, ...)`."""
         size = self.client.batch_size
         made = [
-            self.client.predict(self.client.preprocess(images[i : i + size]))
+            self.client.predict(self._prepare(images[i : i + size]))
             for i in range(0, len(images), size)
         ]
         return np.concatenate(made)
@@ -119,7 +119,7 @@ class DeviceScorer:
             return {}, tally
         wanted = self._labels(labels)
         data = (
-            (client.preprocess(images[i : i + size]), wanted[i : i + size])
+            (self._prepare(images[i : i + size]), wanted[i : i + size])
             for i in range(0, len(images), size)
         )
         logs = client.evaluate(data, on_outputs=record)
@@ -135,6 +135,10 @@ class DeviceScorer:
     def close(self) -> None:
         """Ends the session with the server."""
         self.client.close()
+
+    def _prepare(self, images: _Array) -> _Array:
+        read = np.asarray(images)  # of photos that are still on the disk
+        return self.client.preprocess(read)
 
     def _labels(self, labels: _Array) -> _Array:
         """Labels as the loss wants them."""

@@ -113,7 +113,8 @@ class WholeScorer:
             made += np.asarray(spec.offset, np.float32)
             return made
 
-        x = datasets.to_model_input(images, self.shape, scale)
+        read = np.asarray(images)  # of photos that are still on the disk
+        x = datasets.to_model_input(read, self.shape, scale)
         try:
             return self._run(x)
         except (ValueError, RuntimeError) as error:

@@ -174,7 +174,8 @@ class KerasScorer:
         return {name: float(value) for name, value in logs.items()}
 
     def _prepare(self, images: _Array) -> _Array:
-        return datasets.to_model_input(images, self.shape, self._scale)
+        read = np.asarray(images)  # of photos that are still on the disk
+        return datasets.to_model_input(read, self.shape, self._scale)
 
     def _scale(self, x: _Array) -> _Array:
         spec = self.data_spec

@@ -156,6 +156,16 @@ def test_a_whole_model_needs_no_server(whole, files, name, tmp_path):
     )
 
 
+def test_photos_may_stay_on_the_disk(whole, files):
+    common = ("evaluate", whole / "whole.tflite", "--data", files.photos)
+
+    kept = commands.run(*common, "--no-stream")
+    read = commands.run(*common, "--stream", "--batch-size", 5)
+
+    assert read.returncode == 0, read.stderr
+    assert read.stdout == kept.stdout
+
+
 def test_part_of_a_folder_is_what_train_holds_back(whole, files):
     result = commands.run(
         *("evaluate", whole / "whole.keras", "--data", files.photos),
