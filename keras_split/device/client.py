@@ -357,11 +357,8 @@ class Client(Described):
         """Brings back what `save_state` wrote, on both sides.
 
         The training goes on bit for bit as if it had not been interrupted.
-        Whatever fails, the phone's half is as it was.
-
-        Args:
-            path: Of the file.
-            body: Whether the server's half, which others may train, does.
+        Whatever fails, the phone's half is as it was. With `body=False` the
+        server's half, which others may train, stays as it is.
 
         Raises:
             DataError: If the file is missing, damaged or of another model.

@@ -12,7 +12,6 @@ from keras_split.evaluation import PROBABILITY
 from keras_split.evaluation import UNKNOWN
 from keras_split.evaluation import Tally
 from keras_split.evaluation.tally import check_labels
-from keras_split.protocol.data_spec import DataSpec
 
 _Array = NDArray[Any]
 
@@ -55,7 +54,7 @@ class DeviceScorer:
         self.meaning = UNKNOWN
         numbers = output.shape[0] if len(output.shape) == 1 else 1
         self.classes = numbers if numbers > 1 else None
-        self.data_spec = getattr(about, "data_spec", DataSpec())
+        self.data_spec = about.data_spec
         two = output.accuracy or len(self.data_spec.class_names) == 2
         if numbers == 1 and len(output.shape) == 1 and two:
             self.classes, self.meaning = 2, PROBABILITY

@@ -104,16 +104,8 @@ class WholeScorer:
 
     def predict(self, images: _Array) -> _Array:
         """Outputs of images of any size, shape `(images, ...)`."""
-        spec = self.data_spec
-
-        def scale(x: _Array) -> _Array:
-            if not spec.matrix:
-                return x
-            made: _Array = x @ np.asarray(spec.matrix, np.float32)
-            made += np.asarray(spec.offset, np.float32)
-            return made
-
         read = np.asarray(images)  # of photos that are still on the disk
+        scale = self.data_spec.scale_in_place
         x = datasets.to_model_input(read, self.shape, scale)
         try:
             return self._run(x)

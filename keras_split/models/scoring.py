@@ -175,15 +175,8 @@ class KerasScorer:
 
     def _prepare(self, images: _Array) -> _Array:
         read = np.asarray(images)  # of photos that are still on the disk
-        return datasets.to_model_input(read, self.shape, self._scale)
-
-    def _scale(self, x: _Array) -> _Array:
-        spec = self.data_spec
-        if not spec.matrix:
-            return x
-        made: _Array = x @ np.asarray(spec.matrix, np.float32)
-        made += np.asarray(spec.offset, np.float32)
-        return made
+        scale = self.data_spec.scale_in_place
+        return datasets.to_model_input(read, self.shape, scale)
 
     def _labels(self, labels: _Array) -> _Array:
         """Labels as the loss wants them."""
