@@ -26,6 +26,8 @@ from keras_split_cli.scorers import Scorer
 from keras_split_cli.scorers import class_names
 from keras_split_cli.scorers import load_state
 from keras_split_cli.scorers import opened
+from keras_split_cli.sections import CONNECTION
+from keras_split_cli.sections import SectionedCommand
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -83,8 +85,23 @@ def split_options(function: _F) -> _F:
     return function
 
 
-# All images, where a training would hold some back.
-@click.command(context_settings={"default_map": {"validation_split": 0.0}})
+_SECTIONS = {
+    "What matters first": ("server", "data", "output", "plot"),
+    "Which images": (
+        *("validation_split", "seed", "images", "skip_unreadable", "stream"),
+        *("class_names", "classes_from"),
+    ),
+    "The model": ("state", "batch_size", "modules"),
+    "Reaching the server": CONNECTION,
+}
+
+
+@click.command(
+    cls=SectionedCommand,
+    sections=_SECTIONS,
+    # All images, where a training would hold some back.
+    context_settings={"default_map": {"validation_split": 0.0}},
+)
 @click.argument("source", metavar="MODEL")
 @import_option
 @server_option(required=False, otherwise="A whole model needs none.")

@@ -34,6 +34,8 @@ from keras_split_cli.scorers import Scorer
 from keras_split_cli.scorers import class_names
 from keras_split_cli.scorers import load_state
 from keras_split_cli.scorers import opened
+from keras_split_cli.sections import CONNECTION
+from keras_split_cli.sections import SectionedCommand
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Array = np.ndarray[Any, Any]
@@ -164,7 +166,14 @@ def prediction_options(function: _F) -> _F:
     return function
 
 
-@click.command()
+_SECTIONS = {
+    "What matters first": ("server", "top", "form", "output"),
+    "The model": ("state", "names", "classes_from", "batch_size", "modules"),
+    "Reaching the server": CONNECTION,
+}
+
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="MODEL")
 @import_option
 @click.argument("images", nargs=-1, required=True)
