@@ -16,6 +16,11 @@ def tell(text: str) -> None:
     out.print(text, soft_wrap=True, markup=False)
 
 
+def note(text: str) -> None:
+    """Prints lines as they are beside the progress: what is being done."""
+    progress.print(text, soft_wrap=True, markup=False)
+
+
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Shows that something is being done; one plain line without a terminal."""
