@@ -6,15 +6,17 @@ file that is saved or exported stay what they were. They act before the values
 are scaled, where 0 is black and 255 is white.
 """
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
-import keras
 import numpy as np
 
 from keras_split.errors import DataError
 from keras_split_cli import name_values
+
+if TYPE_CHECKING:
+    import keras
 
 _OPTION = "--augment"
 # Class of the layer, and how much where nobody says.
@@ -29,6 +31,21 @@ _KINDS: dict[str, tuple[str, float | None]] = {
 _OF_VALUES = ("contrast", "brightness")
 
 
+class AugmentationType(click.ParamType):  # type: ignore[type-arg]
+    """Reads `flip,rotate=0.1`, before Keras is there and images are read."""
+
+    name = "changes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Kinds, each with its amount."""
+        if not isinstance(value, str):
+            return value
+        return [
+            (kind, _amount(kind, amount))
+            for kind, amount in name_values.parse(value)
+        ]
+
+
 class Augmentation:
     """Changes the images of a batch at random, each in its own way.
 
@@ -36,25 +53,25 @@ class Augmentation:
     that a resumed training sees the same images.
 
     Args:
-        text: Kinds between commas, each perhaps with `=AMOUNT`, in the order
-            in which they act.
+        kinds: What `AugmentationType` read, in the order in which they act.
         images: Of the training, to see whether white is 255 or 1.
         seed: Decides what changes.
 
     Raises:
-        click.BadParameter: If there is no such kind, or an amount is none.
         DataError: If values of images change, and they lie in neither range.
     """
 
     def __init__(
-        self, text: str, images: np.ndarray[Any, Any], seed: int
+        self,
+        kinds: list[tuple[str, float | None]],
+        images: np.ndarray[Any, Any],
+        seed: int,
     ) -> None:
+        import keras
+
         self._seed = abs(seed)
         self._generator = keras.random.SeedGenerator(0)
-        self._layers = [
-            _layer(kind, amount, images)
-            for kind, amount in name_values.parse(text, _OPTION)
-        ]
+        self._layers = [_layer(kind, amount, images) for kind, amount in kinds]
 
     def __call__(
         self, images: np.ndarray[Any, Any], epoch: int, batch: int
@@ -77,41 +94,40 @@ class Augmentation:
                 changed, training=True, seed=self._generator
             )
             changed = layer.transform_images(changed, chosen, training=True)
-        made: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(changed)
-        return made
+        return np.array(changed)
 
 
-def kinds() -> Sequence[str]:
-    """What there is to choose."""
-    return tuple(_KINDS)
+def _amount(kind: str, amount: float | None) -> float | None:
+    """How much, as a kind has it; None for one that has no amount."""
+    if kind not in _KINDS:
+        raise click.BadParameter(
+            f"Expected some of {', '.join(_KINDS)}, between commas. Received: "
+            f"{kind!r}."
+        )
+    _, usual = _KINDS[kind]
+    if amount is None or usual is None:
+        if amount is not None:
+            raise click.BadParameter(
+                f"Expected {kind} without an amount: half of the images are "
+                f"mirrored. Received: {kind}={amount:g}."
+            )
+        return usual
+    if not 0 < amount < 1:
+        raise click.BadParameter(
+            f"Expected a share above 0 and below 1 for {kind}, such as "
+            f"{usual:g}. Received: {amount:g}."
+        )
+    return amount
 
 
 def _layer(
     kind: str, amount: float | None, images: np.ndarray[Any, Any]
-) -> keras.layers.Layer:
-    if kind not in _KINDS:
-        raise click.BadParameter(
-            f"Expected some of {', '.join(_KINDS)}, between commas. Received: "
-            f"{kind!r}.",
-            param_hint=repr(_OPTION),
-        )
-    name, usual = _KINDS[kind]
-    make = getattr(keras.layers, name)
-    if usual is None:
-        if amount is not None:
-            raise click.BadParameter(
-                f"Expected {kind} without an amount: half of the images are "
-                f"mirrored. Received: {kind}={amount:g}.",
-                param_hint=repr(_OPTION),
-            )
+) -> "keras.layers.Layer":
+    import keras
+
+    make = getattr(keras.layers, _KINDS[kind][0])
+    if kind == "flip":
         return make("horizontal", dtype="float32")
-    amount = usual if amount is None else amount
-    if not 0 < amount < 1:
-        raise click.BadParameter(
-            f"Expected a share above 0 and below 1 for {kind}, such as "
-            f"{usual:g}. Received: {amount:g}.",
-            param_hint=repr(_OPTION),
-        )
     if kind == "translate":
         return make(amount, amount, dtype="float32")
     if kind in _OF_VALUES:
@@ -121,6 +137,8 @@ def _layer(
 
 def _value_range(images: np.ndarray[Any, Any]) -> tuple[float, float]:
     """From black to white."""
+    if np.issubdtype(images.dtype, np.integer):
+        return (0.0, 255.0)
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 255:
         raise DataError(
@@ -128,5 +146,4 @@ def _value_range(images: np.ndarray[Any, Any]) -> tuple[float, float]:
             f"{' and '.join(_OF_VALUES)}. Received: from {low:g} to {high:g}. "
             "Save them before they are scaled, or leave these two out."
         )
-    whole = np.issubdtype(images.dtype, np.integer)
-    return (0.0, 255.0) if whole or high > 1 else (0.0, 1.0)
+    return (0.0, 255.0 if high > 1 else 1.0)

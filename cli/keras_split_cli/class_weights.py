@@ -1,6 +1,7 @@
 """How much the images of each class count in a training."""
 
 import difflib
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,15 +16,41 @@ BALANCED = "balanced"
 _Array = np.ndarray[Any, Any]
 
 
+class ClassWeightsType(click.ParamType):  # type: ignore[type-arg]
+    """Reads `balanced` or `A=2,B=1`, before images are read."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """`"balanced"`, or a weight for each class that is named."""
+        if not isinstance(value, str):
+            return value
+        if value.strip() == BALANCED:
+            return BALANCED
+        found = name_values.parse(value)
+        for name, weight in found:
+            if weight is None or weight < 0:
+                what = name if weight is None else f"{name}={weight:g}"
+                self.fail(
+                    f"Expected {BALANCED}, or CLASS=WEIGHT with a weight of 0 "
+                    f"or more, between commas. Received: {what!r}.",
+                    param,
+                    ctx,
+                )
+        return dict(found)
+
+
 def sample_weights(
-    text: str, labels: _Array, class_names: Sequence[str]
+    weights: str | Mapping[str, float],
+    labels: _Array,
+    class_names: Sequence[str],
 ) -> _Array:
     """The weight of each image, as `fit(class_weight=...)` gives it.
 
     Args:
-        text: `"balanced"`, with which each class counts as much as any other
-            and an image 1 on average; or `"A=2,B=1"` with names or numbers of
-            classes, of which those that are not named count 1.
+        weights: What `ClassWeightsType` read: `"balanced"`, with which each
+            class counts as much as any other and an image 1 on average; or
+            weights by name or number, where the other classes count 1.
         labels: Class numbers, shape `(images,)`, or one-hot rows.
         class_names: In the order of the labels; empty if not known.
 
@@ -31,31 +58,23 @@ def sample_weights(
         Shape `(images,)`, float32.
 
     Raises:
-        click.BadParameter: If it is neither, or a weight is negative.
-        DataError: If there is no such class, or images have not one each.
+        DataError: If there is no such class, images have not one each, or
+            none counts.
     """
     numbers = _numbers(labels)
     present, counts = np.unique(numbers, return_counts=True)
-    weights = np.ones(int(max(present.max() + 1, len(class_names))))
-    if text == BALANCED:
-        weights[present] = len(numbers) / (len(present) * counts)
-        return weights[numbers].astype(np.float32)
-    for name, weight in name_values.parse(text, _OPTION):
-        if weight is None or weight < 0:
-            what = name if weight is None else f"{name}={weight:g}"
-            raise click.BadParameter(
-                f"Expected {BALANCED}, or CLASS=WEIGHT with a weight of 0 or "
-                f"more, between commas. Received: {what!r}.",
-                param_hint=repr(_OPTION),
-            )
-        weights[_number(name, len(weights), class_names)] = weight
-    if not weights[present].any():
+    each = np.ones(int(max(present.max() + 1, len(class_names))))
+    if isinstance(weights, str):
+        each[present] = len(numbers) / (len(present) * counts)
+        return each[numbers].astype(np.float32)
+    for name, weight in weights.items():
+        each[_number(name, len(each), class_names)] = weight
+    if not each[present].any():
         raise DataError(
-            "Expected a class with images to count. Received: "
-            f"{_OPTION} {text!r}, with which none does. Give one a weight "
-            "above 0."
+            "Expected a class with images to count. Received: weights of 0 "
+            f"for all of them in {_OPTION}. Give one a weight above 0."
         )
-    return weights[numbers].astype(np.float32)
+    return each[numbers].astype(np.float32)
 
 
 def _numbers(labels: _Array) -> _Array:

@@ -15,6 +15,7 @@ from keras_split import datasets
 from keras_split.datasets import class_list
 from keras_split.datasets.folder import IN_MEMORY_BYTES
 from keras_split.errors import DataError
+from keras_split_cli.console import note
 from keras_split_cli.console import progress
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
@@ -36,6 +37,17 @@ class Data(NamedTuple):
     train: Pair
     validation: Pair | None
     class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are, as far as the data says."""
+        if self.class_names:
+            return len(self.class_names)
+        pairs = [pair for pair in (self.train, self.validation) if pair]
+        return max(
+            y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else int(y.max()) + 1
+            for _, y in pairs
+        )
 
 
 def _split(
@@ -199,7 +211,7 @@ def read_data(
             class_names=names,
             skip_unreadable=bool(_kept("skip_unreadable")),
             stream=stream,
-            say=_note,
+            say=note,
         )
     held_back = folder.validation if len(folder.validation[0]) else None
     found = f"{len(folder.train[0]):,} training"
@@ -208,16 +220,11 @@ def read_data(
     tell(f"{found} images of {', '.join(folder.class_names)}")
     if isinstance(folder.train[0], datasets.Photos):
         nbytes = sum(math.prod(x.shape) for x, _ in folder[:2])
-        _note(
+        note(
             "They are read from the disk for each batch; in memory they would "
             f"take {size(nbytes)}"
         )
     return Data(folder.train, held_back, folder.class_names)
-
-
-def _note(text: str) -> None:
-    """Prints a line beside the progress, which is no result."""
-    progress.print(text, soft_wrap=True, markup=False)
 
 
 def _built_in(name: str, names: tuple[str, ...]) -> Data:

@@ -1,6 +1,8 @@
 """`keras-split device`: the phone's side with LiteRT alone."""
 
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -8,30 +10,60 @@ from typing import TypeVar
 
 import click
 import numpy as np
-from rich.progress import Progress
 
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
+from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
-from keras_split_cli.console import progress
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
+from keras_split_cli.data import Data
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
-from keras_split_cli.data import read_data
 from keras_split_cli.device_scoring import evaluate
 from keras_split_cli.device_scoring import predict
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
+from keras_split_cli.label_form import LabelForm
+from keras_split_cli.patience import Patience
+from keras_split_cli.progress_bar import ProgressBar
+from keras_split_cli.sections import CONNECTION
+from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import no_validation
+from keras_split_cli.training_options import read_all
+from keras_split_cli.training_options import tell_best
+from keras_split_cli.training_options import training_options
 
 if TYPE_CHECKING:
     from keras_split.device import Client
     from keras_split.device.arrays import Batches
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_SECTIONS = {
+    "What matters first": (
+        "server",
+        "data",
+        "epochs",
+        "learning_rate",
+        "state",
+    ),
+    "Data": (
+        "validation_data",
+        "validation_split",
+        "class_weights",
+        "class_names",
+        "classes_from",
+        "skip_unreadable",
+        "stream",
+        "images",
+        "seed",
+    ),
+    "Training": ("early_stopping", "threads"),
+    "Reaching the server": CONNECTION,
+}
 _STEP = ("head_forward", "tail_step", "head_backward", "server")
 
 
@@ -82,8 +114,13 @@ def _options(function: _F) -> _F:
     return function
 
 
-@device.command(short_help="Train the phone's half.")
+@device.command(
+    short_help="Train the phone's half.",
+    cls=SectionedCommand,
+    sections=_SECTIONS,
+)
 @_options
+@training_options
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -106,8 +143,11 @@ def train(
     source: str,
     server: str,
     data: str,
+    validation_data: str | None,
     validation_split: float,
     class_names: tuple[str, ...],
+    class_weights: Any,
+    early_stopping: int | None,
     seed: int,
     images: int | None,
     threads: int | None,
@@ -133,39 +173,65 @@ def train(
     from keras_split.device.averages import line
 
     client = _open(source, Connection.take(server, connection), threads)
-    pairs = _read(client, data, validation_split, seed, images, class_names)
+    found = _read(
+        client,
+        data,
+        validation_data,
+        validation_split,
+        seed,
+        images,
+        class_names,
+    )
     if not client.description.data_spec.matrix:
         tell(AS_THEY_ARE)
-    try:
-        batches = _batches(client, pairs[0], seed)
-        held_back = _batches(client, pairs[1], None) if pairs[1] else None
+    if early_stopping is not None and found.validation is None:
+        raise no_validation()
+    weights = None
+    if class_weights is not None:
+        names = found.class_names or tuple(client.class_names)
+        weights = sample_weights(class_weights, found.train[1], names)
+    with ExitStack() as stack:
+        stack.callback(client.close)
+        batches = _batches(client, found.train, seed, weights)
+        held_back = None
+        if found.validation is not None:
+            held_back = _batches(client, found.validation, None)
         if state is not None and Path(state).exists():
             client.load_state(state)
             tell(f"Going on from {state}, step {client.step}")
         # So that a training in two parts sees what one in one part sees.
         done = batches.epoch = client.step // len(batches)
         account = _Account(client)
+        stopping = None
+        if early_stopping is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stopping = _Stopping(client, early_stopping, folder)
         for epoch in range(done, done + epochs):
-            with account, _Bar(f"Epoch {epoch + 1}", len(batches)) as advance:
+            shown = ProgressBar(f"Epoch {epoch + 1}", len(batches))
+            with account, shown as bar:
                 history = client.fit(
                     batches,
                     learning_rate=learning_rate,
-                    on_batch=advance,
+                    on_batch=bar.advance,
                     verbose=False,
                 )
             logs = {name: values[-1] for name, values in history.items()}
             if held_back is not None:
-                with _Bar("Validation", len(held_back)) as advance:
-                    scores = client.evaluate(_counted(held_back, advance))
+                with ProgressBar("Validation", len(held_back)) as bar:
+                    scores = client.evaluate(_counted(held_back, bar.advance))
                 logs |= {f"val_{name}": v for name, v in scores.items()}
             tell(f"Epoch {epoch + 1}/{done + epochs}: {line(logs)}")
             if state is not None:
                 client.save_state(state)
-        account.print(batches.examples * epochs)
+            if stopping is not None and stopping.see(logs["val_loss"]):
+                break
+        account.print(batches.examples * (epoch + 1 - done))
+        if stopping is not None:
+            stopping.restore(done)
+            if state is not None:
+                client.save_state(state)
         if state is not None:
             tell(f"Saved the phone's half to {state}")
-    finally:
-        client.close()
 
 
 device.add_command(evaluate)
@@ -217,30 +283,33 @@ class _Account:
             tell(f"Peak memory {size(peak)}")
 
 
-class _Bar:
-    """A progress bar for a loop, which passes a listener on."""
+class _Stopping:
+    """Ends a training whose validation loss no longer falls."""
 
-    def __init__(self, text: str, total: int) -> None:
-        self._bar = Progress(
-            console=progress,
-            transient=True,
-            disable=not progress.is_terminal,
-        )
-        self._text = text
-        self._task = self._bar.add_task(text, total=total)
+    def __init__(self, client: "Client", epochs: int, folder: str) -> None:
+        self._client = client
+        self._patience = Patience(epochs)
+        self._best = Path(folder) / "best.npz"
+        self._seen = 0
 
-    def __enter__(self) -> Callable[..., None]:
-        self._bar.start()
-        return self._advance
+    def see(self, loss: float) -> bool:
+        """Takes the loss of an epoch; whether to stop."""
+        self._seen += 1
+        if self._patience.see(loss):
+            self._client.save_state(self._best)
+        return self._patience.over
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def restore(self, done: int) -> None:
+        """Brings the best epoch back, in both halves.
 
-    def _advance(self, number: int, logs: Any = None) -> None:
-        text = self._text
-        if logs:
-            text = f"{text}, loss {logs['loss']:.4f}"
-        self._bar.update(self._task, description=text, completed=number + 1)
+        Args:
+            done: Epochs that were done before.
+        """
+        best = self._patience.best_epoch
+        if best is not None and best + 1 < self._seen:
+            self._client.load_state(self._best)
+        stays = None if best is None else best + 1 + done
+        tell_best(stays, self._patience.over)
 
 
 def _counted(batches: "Batches", advance: Callable[..., None]) -> Any:
@@ -281,32 +350,58 @@ def _open(source: str, connection: Connection, threads: int | None) -> "Client":
 def _read(
     client: "Client",
     data: str,
+    validation_data: str | None,
     split: float,
     seed: int,
     images: int | None,
     class_names: tuple[str, ...],
-) -> tuple[Pair, Pair | None]:
-    """Images as they come, labels as the loss wants them."""
+) -> Data:
+    """Images and labels as they come, as many as are asked for."""
     shape = client.description.inputs[0].shape
     names = numbering(client.class_names, class_names)
-    found = read_data(data, shape, split, seed, names)
-    train, held_back = (
-        None if pair is None else (pair[0][:images], pair[1][:images])
-        for pair in found[:2]
-    )
-    assert train is not None
-    pairs = [pair for pair in (train, held_back) if pair is not None]
+    found = read_all(data, validation_data, shape, split, seed, names)
+    form = _form(client)
+    if form is not None and found.class_names:
+        client.class_names = names_of_all(data, found, form.classes)
+    x, y = found.train
+    found = found._replace(train=(x[:images], y[:images]))
+    if found.validation is not None:
+        x, y = found.validation
+        found = found._replace(validation=(x[:images], y[:images]))
+    return found
+
+
+def _form(client: "Client") -> LabelForm | None:
+    """The form in which the loss wants labels; None in a file without one."""
     output = client.description.outputs[0]
-    if output.label is not None and output.accuracy:
-        classes = max(output.shape[-1], 2)
-        client.class_names = names_of_all(data, found, classes)
-        if output.loss == "categorical_crossentropy":
-            rows = np.eye(classes, dtype=np.float32)
-            pairs = [(x, rows[y]) for x, y in pairs]
-    return pairs[0], pairs[1] if held_back is not None else None
+    if output.label is None:
+        return None
+    return LabelForm(
+        output.loss,
+        sparse=output.label.dtype == "int32",
+        shape=output.shape,
+        binary=output.loss.startswith("binary"),
+    )
 
 
-def _batches(client: "Client", pair: Pair, seed: int | None) -> "Batches":
+def _batches(
+    client: "Client",
+    pair: Pair,
+    seed: int | None,
+    weights: np.ndarray[Any, Any] | None = None,
+) -> "Batches":
+    """Batches, with labels in the form that the loss wants."""
     from keras_split.device import batches
 
-    return batches(*pair, client.batch_size, seed, preprocess=client.preprocess)
+    x, y = pair
+    form = _form(client)
+    if form is not None:
+        y = form.take(y)
+    return batches(
+        x,
+        y,
+        client.batch_size,
+        seed,
+        sample_weight=weights,
+        preprocess=client.preprocess,
+    )

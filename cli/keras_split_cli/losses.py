@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import keras
+import numpy as np
 
 from keras_split.errors import DataError
 from keras_split.utils import keras_private
@@ -73,9 +74,7 @@ def fitting(output: Any, labels: Any) -> keras.Loss:
         )
     kind, columns = activation(output), output.shape[-1]
     several = columns is not None and columns > 1
-    numbered = labels.dtype.kind in "buif" and bool(
-        (labels == labels.round()).all() and labels.min() >= 0
-    )
+    numbered = (labels == np.floor(labels)).all() and labels.min() >= 0
     rows = labels.ndim == len(output.shape) and labels.shape[-1] == columns
     if several and kind in (SOFTMAX, LINEAR) and numbered:
         if not rows:

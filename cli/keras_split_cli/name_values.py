@@ -5,20 +5,19 @@ import math
 import click
 
 
-def parse(text: str, option: str) -> list[tuple[str, float | None]]:
+def parse(text: str) -> list[tuple[str, float | None]]:
     """Takes `"A=2,B"` apart.
 
     Args:
         text: As the user wrote it. A name may have `=` in it: what is behind
             the last one is the number.
-        option: Name of the option, for the error.
 
     Raises:
         click.BadParameter: If a name is missing or stands there twice, or if
             what is behind `=` is no finite number.
 
     Example:
-    >>> parse("cats=2, dogs", "--class-weights")
+    >>> parse("cats=2, dogs")
     [('cats', 2.0), ('dogs', None)]
     """
     found: dict[str, float | None] = {}
@@ -31,8 +30,7 @@ def parse(text: str, option: str) -> list[tuple[str, float | None]]:
             what = f"{name!r} twice" if name else f"{part!r} without a name"
             raise click.BadParameter(
                 "Expected names between commas, each once, perhaps with "
-                f"=NUMBER. Received: {what}.",
-                param_hint=repr(option),
+                f"=NUMBER. Received: {what}."
             )
         try:
             found[name] = float(number) if sign else None
@@ -41,7 +39,6 @@ def parse(text: str, option: str) -> list[tuple[str, float | None]]:
         value = found[name]
         if value is not None and not math.isfinite(value):
             raise click.BadParameter(
-                f"Expected a number behind {name}=. Received: {number!r}.",
-                param_hint=repr(option),
+                f"Expected a number behind {name}=. Received: {number!r}."
             )
     return list(found.items())

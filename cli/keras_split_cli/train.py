@@ -1,23 +1,23 @@
 """`keras-split train`: the phone's side."""
 
-from collections.abc import Callable
+import warnings
 from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
-from keras_split import datasets
 from keras_split import zoo
 from keras_split.errors import DataError
+from keras_split.utils.counted import counted
+from keras_split_cli.augmentation import AugmentationType
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
 from keras_split_cli.console import load_keras
+from keras_split_cli.console import note
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
-from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
-from keras_split_cli.data import read_data
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
@@ -29,42 +29,130 @@ from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.sections import CONNECTION
+from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import read_all
+from keras_split_cli.training_options import training_options
 
 if TYPE_CHECKING:
+    from keras_split.client.strategy import SplitStrategy
     from keras_split.models import ClientModel
 
+_SECTIONS = {
+    "What matters first": (
+        "server",
+        "data",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "save",
+        "resume",
+    ),
+    "Data": (
+        "validation_data",
+        "validation_split",
+        "class_weights",
+        "augment",
+        "class_names",
+        "classes_from",
+        "skip_unreadable",
+        "stream",
+    ),
+    "Training": (
+        "early_stopping",
+        "freeze",
+        "optimizer",
+        "loss",
+        "metrics",
+        "log_dir",
+        "microbatches",
+    ),
+    "The network of a preset, as the server has it": (
+        "cut",
+        "input_size",
+        "classes",
+        "weights",
+        "seed",
+        "quantization",
+        "codec",
+        "bottleneck",
+        "batchnorm_momentum",
+        "fused_batchnorm",
+    ),
+    "Reaching the server": CONNECTION,
+}
 
-@click.command()
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
 @import_option
 @server_option(required=False)
 @data_options
+@training_options
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=3, show_default=True
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How often to go through the images.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Images in a step.",
 )
 @click.option(
     "--microbatches",
     type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
+    metavar="N",
     help="Send each batch in so many parts, so that phone, link and server "
     "work at the same time. Pays on a slow link.",
 )
 @click.option(
     "--optimizer",
-    default="adam",
-    show_default=True,
-    help="An optimizer of Keras; the server uses the same.",
+    metavar="NAME",
+    help="An optimizer of Keras, for the server as well; by default that of "
+    "CLIENT.KERAS, else adam.",
 )
 @click.option(
     "--learning-rate",
     type=LearningRatesType(),
     metavar="RATE|head=RATE,body=RATE,tail=RATE",
     help="Of all parts, or of each apart; the optimizer's own by default.",
+)
+@click.option(
+    "--loss",
+    metavar="NAME",
+    help="A loss of Keras; by default that of CLIENT.KERAS, else the one that "
+    "fits the output.",
+)
+@click.option(
+    "--metrics",
+    metavar="NAME,...",
+    help="Metrics of Keras; by default those of CLIENT.KERAS, else accuracy.",
+)
+@click.option(
+    "--augment",
+    type=AugmentationType(),
+    metavar="KIND[=AMOUNT],...",
+    help="Change the images at random, here and in training alone: flip, "
+    "rotate, zoom, translate, contrast, brightness.",
+)
+@click.option(
+    "--freeze",
+    metavar="head|tail|body|LAYER,...",
+    help="Leave parts as they are; the body only where it is trained here.",
+)
+@click.option(
+    "--log-dir",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Write what TensorBoard shows.",
 )
 @click.option(
     "--resume",
@@ -76,19 +164,28 @@ if TYPE_CHECKING:
 @click.option(
     "--save",
     type=click.Path(dir_okay=False),
-    help="Write the trained half to this .keras file.",
+    metavar="FILE.keras",
+    help="Write the trained half to this file.",
 )
 def train(
     source: str,
     server: str | None,
     data: str,
-    epochs: int,
-    batch_size: int,
-    microbatches: int,
-    optimizer: str,
-    learning_rate: LearningRates | None,
+    validation_data: str | None,
     validation_split: float,
     class_names: tuple[str, ...],
+    epochs: int,
+    batch_size: int,
+    microbatches: int | None,
+    optimizer: str | None,
+    learning_rate: LearningRates | None,
+    loss: str | None,
+    metrics: str | None,
+    class_weights: Any,
+    augment: Any,
+    freeze: str | None,
+    early_stopping: int | None,
+    log_dir: str | None,
     resume: str | None,
     save: str | None,
     **network: Any,
@@ -104,8 +201,10 @@ def train(
         --server 127.0.0.1:50051 --data photos/ --epochs 5
 
     Folders are laid out as photos/CLASS/IMAGE.jpg; the number of classes is
-    the number of folders. A client.keras that knows its classes numbers the
-    folders by them, and scales images as it was trained; --save keeps both.
+    the number of folders. A client.keras is trained with the optimizer, the
+    loss and the metrics that it was compiled with; if it knows its classes it
+    numbers the folders by them, and scales images as it was trained. --save
+    keeps all of it.
 
     A lost connection or a server that is started again is waited for. With
     --resume a training that was killed goes on with the next epoch, and ends
@@ -121,49 +220,60 @@ def train(
     if preset is None and not source.endswith(".keras"):
         zoo.get(source)  # says which presets there are
     shape: tuple[int, ...] | None = None
+    seed = network["seed"]
     if preset is not None:
         # The images first: what is wrong with them shows before Keras loads.
         shape = Network(source, **network).input_shape
-        images = read_data(
-            data, shape, validation_split, network["seed"], class_names
+        images = read_all(
+            data, validation_data, shape, validation_split, seed, class_names
         )
         if network["classes"] is None:
-            labels = int(images.train[1].max()) + 1
-            network["classes"] = len(images.class_names) or labels
-    with working(f"Loading {source}"):
+            network["classes"] = images.classes
+    with working(f"Loading {source}"), warnings.catch_warnings():
+        # Iterations and learning rate: it was saved before its first step.
+        warnings.filterwarnings("ignore", "Skipping .* optimizer has 2 var")
         load_keras()
-        client = load_half(source, network, CLIENT)
+        client: ClientModel = load_half(source, network, CLIENT)
+
+    from keras_split_cli.compilation import Compilation
+    from keras_split_cli.compilation import check_one_image
+    from keras_split_cli.fitting import Fitting
+
+    check_one_image(client)
     if shape is None:
         shape = tuple(client.head.inputs[0].shape[1:])
         names = numbering(client.data_spec.class_names, class_names)
-        images = read_data(
-            data, shape, validation_split, network["seed"], names
+        images = read_all(
+            data, validation_data, shape, validation_split, seed, names
         )
     scale = scaling(client, preset, kept=save is not None)
     if scale is None:
-        tell(AS_THEY_ARE)
-    if all_names := names_of_all(data, images, _classes(client)):
-        client.data_spec = client.data_spec.named(all_names)
-    trained = _fit(
-        client,
-        images[:2],
-        shape,
-        scale,
-        connection,
-        optimizer,
-        learning_rate,
-        epochs,
-        batch_size,
-        microbatches,
-        network["seed"],
-        resume,
+        note(AS_THEY_ARE)
+    form = Compilation(optimizer, learning_rate, loss, metrics).compile(
+        client, _strategy(client, connection, microbatches), images.train[1]
     )
+    if images.class_names:
+        names = names_of_all(data, images, form.classes)
+        client.data_spec = client.data_spec.named(names)
+    trained = Fitting(
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        resume=resume,
+        class_weights=class_weights,
+        augment=augment,
+        freeze=freeze,
+        early_stopping=early_stopping,
+        log_dir=log_dir,
+        learning_rate=learning_rate,
+    ).fit(client, images, form, shape, scale)
     strategy = client.strategy
-    samples = trained * len(images[0][0])
+    samples = counted(trained * len(images.train[0]), "training image")
+    validations = counted(trained, "validation")
     tell(
         f"Sent {size(strategy.uplink_bytes)} and received "
-        f"{size(strategy.downlink_bytes)} for {samples:,} training images"
-        + (f" and {trained} validations." if images[1] else ".")
+        f"{size(strategy.downlink_bytes)} for {samples}"
+        + (f" and {validations}." if images.validation else ".")
     )
     if save is not None:
         client.save(save)
@@ -171,74 +281,22 @@ def train(
     client.close()
 
 
-def _fit(
-    client: "ClientModel",
-    images: tuple[Pair, Pair | None],
-    shape: tuple[int, ...],
-    scale: Callable[[Any], Any] | None,
-    connection: Connection,
-    optimizer: str,
-    learning_rate: LearningRates | None,
-    epochs: int,
-    batch_size: int,
-    microbatches: int,
-    seed: int,
-    resume: str | None,
-) -> int:
-    """Trains; returns how many epochs, which may be fewer than asked for."""
-    import keras
-
+def _strategy(
+    client: "ClientModel", connection: Connection, microbatches: int | None
+) -> "SplitStrategy":
+    """How to reach the server; without --server as the client was saved."""
     from keras_split.client.strategy import SplitStrategy
-    from keras_split.models.resume import Resume
-    from keras_split_cli.batches import Batches
 
-    pairs = [
-        (datasets.to_model_input(x, shape, scale), y)
-        for x, y in (p for p in images if p is not None)
-    ]
-    try:
-        chosen = keras.optimizers.get(optimizer)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"Expected an optimizer of Keras. Received: {optimizer!r}.",
-            param_hint="'--optimizer'",
-        ) from error
-    multipliers = {}
-    if learning_rate is not None:
-        multipliers = learning_rate.given_to(
-            chosen, has_tail=client.tail is not None
+    saved = client.strategy
+    if connection.address is None and not saved.local:
+        if microbatches is None:
+            return saved
+        return type(saved).from_config(
+            saved.get_config() | {"microbatches": microbatches}
         )
-    client.compile(
-        chosen,
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        strategy=SplitStrategy(
-            connection.address,
-            microbatches=microbatches,
-            credentials=connection.credentials,
-            retry=connection.retry,
-        ),
-        learning_rate_multipliers=multipliers,
+    return SplitStrategy(
+        connection.address,
+        microbatches=microbatches or 1,
+        credentials=connection.credentials,
+        retry=connection.retry,
     )
-    batches = Batches(*pairs[0], batch_size, seed)
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=batches.shuffle)]
-    if resume is not None:
-        callbacks.append(Resume(resume))
-    history = client.fit(
-        batches,
-        epochs=epochs,
-        validation_data=datasets.batches(*pairs[1], batch_size)
-        if len(pairs) > 1
-        else None,
-        shuffle=False,  # Batches has an order of its own
-        callbacks=callbacks,
-    )
-    done = len(history.epoch)
-    if done < epochs:
-        tell(f"{epochs - done} of {epochs} epochs were done before.")
-    return done
-
-
-def _classes(client: "ClientModel") -> int | None:
-    last = client.tail.outputs[0] if client.tail is not None else None
-    return int(last.shape[-1]) if last is not None else None

@@ -2,12 +2,14 @@
 
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_split.errors import DataError
+from keras_split.errors import SplitError
 from keras_split.utils import keras_private
 
 _NAME = re.compile(r"epoch-(\d{6})\.weights\.h5")
@@ -32,7 +34,8 @@ class Resume(keras.callbacks.Callback):
         epoch: Number of the epoch that the training began with.
 
     Raises:
-        DataError: If a state is there that cannot be read.
+        DataError: If a state is there that cannot be read, or is of another
+            model or optimizer.
         RefusedError: If the server does not have the snapshot any more.
     """
 
@@ -41,6 +44,12 @@ class Resume(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.epoch = 0
         self._tag = ""
+
+    @property
+    def done(self) -> int:
+        """How many epochs the last state is of; 0 if there is none."""
+        found = self._found()
+        return found[-1][0] if found else 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Brings back the last state, if there is one."""
@@ -52,7 +61,19 @@ class Resume(keras.callbacks.Callback):
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         try:
-            model.load_weights(path)
+            with warnings.catch_warnings():
+                # All that Keras does where the optimizer is another one.
+                warnings.filterwarnings("error", "Skipping variable loading")
+                model.load_weights(path)
+        except SplitError:
+            raise
+        except (UserWarning, ValueError) as error:
+            raise DataError(
+                f"Expected the state in {path} to be of this model and of its "
+                f"optimizer. Received: {type(model.optimizer).__name__}, and "
+                f"from Keras: {' '.join(str(error).split())} Go on with what "
+                "it was written with, or start anew in another folder."
+            ) from error
         except (OSError, KeyError) as error:
             raise DataError(
                 f"Expected the state of a training in {path}. Received: a "

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import DataError
+from keras_split.models.server import ServerModel
 from keras_split.models.server_link import ServerLink
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
@@ -42,6 +43,11 @@ class SnapshotWeights(keras.Model):
     def strategy(self) -> SplitStrategy:
         """Speaks with the server."""
         return self._server_link.strategy
+
+    @property
+    def server(self) -> ServerModel | None:
+        """The other half, if it is in this process."""
+        return self._server_link.server
 
     @property
     def snapshot_tag(self) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint
 from unittest import mock
 
 import keras
+import numpy as np
 
 import keras_split
 from keras_split import zoo
@@ -96,8 +97,14 @@ def installed(monkeypatch):
     monkeypatch.setattr(zoo, "entry_points", entry_points)
 
 
-def halves():
-    """A tiny client for images of two classes, and its server."""
+def halves(activation="softmax", classes=2, compiled=None):
+    """A tiny client for images, and its server.
+
+    Args:
+        activation: Of the output.
+        classes: How many it has.
+        compiled: What the model is compiled with; None for nothing.
+    """
     keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential(
@@ -107,7 +114,26 @@ def halves():
             layers.Conv2D(4, 3, name="first"),
             layers.Conv2D(4, 3, activation="relu", name="second"),
             layers.GlobalAveragePooling2D(name="pool"),
-            layers.Dense(2, activation="softmax"),
+            layers.Dense(classes, activation=activation),
         ]
     )
+    if compiled is not None:
+        model.compile(**compiled)
     return keras_split.compile(model, ["first", "pool"])
+
+
+def archive(path, counts, wrong=False):
+    """Writes images, darker and brighter ones, so many of each class.
+
+    Args:
+        path: Of the .npz file.
+        counts: Images of each class.
+        wrong: Whether labels are those of others, so that a loss on them
+            rises while the network learns.
+    """
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(len(counts)), counts)
+    x = rng.integers(0, 80, (len(y), 12, 12, 3)) + 80 * y[:, None, None, None]
+    y = len(counts) - 1 - y if wrong else y
+    np.savez(path, x=x.clip(0, 255).astype(np.uint8), y=y)
+    return path

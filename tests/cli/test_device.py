@@ -90,6 +90,31 @@ def test_a_phone_trains_stops_goes_on_and_is_evaluated(served, tmp_path):
     assert f"4 images: loss {loss}" in scores.stdout
 
 
+def test_it_stops_early_with_classes_that_count_the_same(served, tmp_path):
+    folder, target = served
+    data = commands.archive(tmp_path / "data.npz", (24, 8))
+    test = commands.archive(tmp_path / "test.npz", (4, 4), wrong=True)
+    common = (folder / "client.tflite", "--server", target)
+    common = (*common, "--state", tmp_path / "state.npz")
+
+    result = commands.run(
+        *("device", "train", *common, "--data", data, "--epochs", 20),
+        *("--validation-data", test, "--class-weights", "0=1,1=3"),
+        *("--early-stopping", 2),
+    )
+    scores = commands.run(
+        *("device", "evaluate", *common, "--data", test),
+        *("--validation-split", 0),
+    )
+
+    assert result.returncode == 0, result.stderr
+    losses = re.findall(r"val_loss (\S+),", result.stdout)
+    assert 3 <= len(losses) < 20
+    stays = f"Both halves are those of epoch {len(losses) - 2}, the best"
+    assert f"Stopped early. {stays}" in result.stdout
+    assert f"8 images: loss {losses[-3]}," in scores.stdout
+
+
 def test_it_learns(served):
     folder, target = served
 

@@ -5,6 +5,8 @@ in this one.
 """
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_split
 from keras_split.datasets import folder
+from keras_split.errors import DataError
+from keras_split_cli.data import Data
 from keras_split_cli.options import Network
+from keras_split_cli.training_options import read_all
 from tests.cli import commands
 
 NAMES = ("client", "server")
@@ -191,6 +197,256 @@ def test_more_classes_than_the_network_has_are_named(tmp_path):
 
     assert result.returncode == 1
     assert "Expected labels from 0 to 3" in result.stderr
+
+
+def test_one_hot_rows_have_as_many_classes_as_columns():
+    x, rows = np.zeros((2, 4, 4, 3)), np.eye(3)[[0, 1]]
+    numbers = np.array([0, 1])
+
+    assert Data((x, rows), None, ()).classes == 3
+    assert Data((x, numbers), (x, numbers + 1), ()).classes == 3
+    assert Data((x, numbers), None, ("a", "b", "c", "d")).classes == 4
+
+
+ALL = (
+    *("--augment", "flip,rotate", "--class-weights", "balanced"),
+    *("--early-stopping", 1, "--freeze", "head"),
+)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_ends_as_one_that_was_not_stopped(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (16, 8))
+    test = commands.archive(tmp_path / "test.npz", (4, 4))
+    weights, results = [], []
+    for name, stops in (("whole", (4,)), ("parts", (2, 4))):
+        client, server = commands.halves()
+        client.save(tmp_path / "client.keras")
+        with server.serve(port=0) as running:
+            for epochs in stops:
+                result = commands.run(
+                    *("train", tmp_path / "client.keras", "--data", data),
+                    *("--server", running.target, "--epochs", epochs),
+                    *("--batch-size", 8, "--learning-rate", 0.05),
+                    *("--resume", tmp_path / name, *ALL),
+                    *("--validation-data", test),
+                    *("--save", tmp_path / f"{name}.keras"),
+                )
+                assert result.returncode == 0, result.stderr
+        results.append(result.stdout)
+        trained = keras_split.load_model(tmp_path / f"{name}.keras")
+        weights.append([*trained.get_weights(), *server.get_weights()])
+        assert len(trained.trainable_variables) == 4
+        assert len(trained.optimizer.variables) == 2 + 2 * 4
+        assert trained.contract == client.contract
+        about = trained.export(tmp_path / "client.tflite", batch_size=4)
+        assert about["mode"] == "train"
+
+    for whole, parts in zip(*weights, strict=True):
+        np.testing.assert_array_equal(whole, parts)
+    assert "2 of 4 epochs were done before." in results[1]
+    assert results[0].splitlines()[3:4] == results[1].splitlines()[1:2]
+
+
+def test_a_state_of_another_optimizer_or_rate_is_not_taken_in_silence(
+    halves, tmp_path
+):
+    data = commands.archive(tmp_path / "data.npz", (8, 8))
+    server = keras_split.load_model(halves / "server.keras")
+    results = []
+
+    with server.serve(port=0) as running:
+        for options in (
+            ("--epochs", 1),
+            ("--epochs", 2, "--optimizer", "sgd"),
+            ("--epochs", 2, "--learning-rate", 0.25),
+        ):
+            result = commands.run(
+                *("train", halves / "client.keras", "--data", data, *options),
+                *("--server", running.target, "--resume", tmp_path / "states"),
+                *("--save", tmp_path / "trained.keras"),
+            )
+            results.append(result)
+
+    first, other, third = results
+    assert first.returncode == third.returncode == 0, third.stderr
+    assert other.returncode == 1
+    assert "Received: SGD" in other.stderr
+    trained = keras_split.load_model(tmp_path / "trained.keras")
+    assert float(trained.optimizer.learning_rate) == 0.25
+
+
+def test_without_an_address_a_client_calls_the_server_it_knows(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8))
+    client, server = commands.halves()
+
+    with server.serve(port=0) as running:
+        client.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            strategy=keras_split.SplitStrategy(f"grpc://{running.target}"),
+        )
+        client.save(tmp_path / "client.keras")
+        result = commands.run(
+            *("train", tmp_path / "client.keras", "--data", data),
+            *("--epochs", 1, "--microbatches", 2),
+        )
+
+    assert result.returncode == 0, result.stderr
+    assert "Sent 0 B" not in result.stdout
+
+
+def test_early_stopping_brings_both_halves_back(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (16, 8))
+    test = commands.archive(tmp_path / "test.npz", (4, 4), wrong=True)
+    client, server = commands.halves()
+    client.save(tmp_path / "client.keras")
+    arguments = (
+        *("train", tmp_path / "client.keras", "--data", data),
+        *("--validation-data", test, "--batch-size", 8, "--epochs", 20),
+        *("--learning-rate", 0.1, "--early-stopping", 2),
+        *("--resume", tmp_path / "states"),
+        *("--save", tmp_path / "trained.keras"),
+    )
+
+    with server.serve(port=0) as running:
+        arguments = (*arguments, "--server", running.target)
+        first = commands.run(*arguments)
+        trained = keras_split.load_model(tmp_path / "trained.keras")
+        before = [half.get_weights() for half in (trained, server)]
+        again = commands.run(*arguments)
+        trained = keras_split.load_model(tmp_path / "trained.keras")
+        trained.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            strategy=keras_split.SplitStrategy(f"grpc://{running.target}"),
+        )
+        arrays = np.load(test)
+        loss, _ = trained.evaluate(arrays["x"], arrays["y"], 8, verbose=0)
+        trained.close()
+
+    for result in (first, again):
+        assert result.returncode == 0, result.stderr
+        assert "Stopped early. Both halves are those of epoch " in result.stdout
+    assert "Epoch 20/" not in first.stdout
+    assert "Epoch " not in again.stdout
+    losses = [float(x) for x in re.findall(r"val_loss (\S+),", first.stdout)]
+    best = min(losses)
+    assert losses.index(best) == len(losses) - 3
+    assert loss == pytest.approx(best, abs=1e-4)
+    for half, old in zip((trained, server), before, strict=True):
+        for a, b in zip(half.get_weights(), old, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_preset_that_is_trained_here_may_freeze_its_body(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (16, 8))
+    test = commands.archive(tmp_path / "test.npz", (4, 4), wrong=True)
+
+    result = commands.run(
+        *("train", "tiny", "--input-size", 32, "--data", data),
+        *("--validation-data", test, "--epochs", 9, "--batch-size", 8),
+        *("--freeze", "body,tail", "--early-stopping", 1, "--augment", "flip"),
+        *("--learning-rate", 0.01, "--save", tmp_path / "trained.keras"),
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "Both halves are those of epoch " in result.stdout
+    trained = keras_split.load_model(tmp_path / "trained.keras")
+    network = Network("tiny", "spliteasy", 32, 2, None, None, 0, "int8", None)
+    untrained, _ = network.load()
+    for half, same in (("head", False), ("tail", True)):
+        pairs = zip(
+            getattr(trained, half).get_weights(),
+            getattr(untrained, half).get_weights(),
+            strict=True,
+        )
+        assert all(np.array_equal(a, b) for a, b in pairs) is same
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(halves, tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8))
+    server = keras_split.load_model(halves / "server.keras")
+
+    with server.serve(port=0) as running:
+        result = commands.run(
+            *("train", halves / "client.keras", "--data", data, "--epochs", 1),
+            *("--server", running.target, "--log-dir", tmp_path / "logs"),
+        )
+
+    assert result.returncode == 0, result.stderr
+    (epoch, sent) = result.stdout.splitlines()
+    assert epoch.startswith("Epoch 1/1: loss ") and ", val_loss " in epoch
+    assert sent.endswith("for 15 training images and 1 validation.")
+    assert "Loading" in result.stderr and "Adam at a" in result.stderr
+    assert "Warning" not in result.stderr
+    assert {p.name for p in (tmp_path / "logs").iterdir()} == {
+        "train",
+        "validation",
+    }
+
+
+def test_a_log_for_tensorboard_asks_for_it(halves, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    data = commands.archive(tmp_path / "data.npz", (4, 4))
+
+    result = commands.run(
+        *("train", halves / "client.keras", "--server", "127.0.0.1:9"),
+        *("--data", data, "--log-dir", tmp_path / "logs"),
+    )
+
+    assert result.returncode == 1
+    assert "pip install tensorboard" in result.stderr
+
+
+def test_a_model_that_is_cut_once_gets_its_labels_in_form(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8))
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            keras.layers.Conv2D(2, 3, name="first"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    for loss, code in ((None, 1), ("categorical_crossentropy", 0)):
+        if loss is not None:
+            model.compile("sgd", loss, metrics=["accuracy"])
+        client, server = keras_split.compile(model, "first")
+        client.save(tmp_path / "client.keras")
+
+        with server.serve(port=0) as running:
+            result = commands.run(
+                *("train", tmp_path / "client.keras", "--epochs", 1),
+                *("--server", running.target, "--data", data),
+                *("--class-weights", "balanced"),
+            )
+
+        assert result.returncode == code, result.stderr
+    assert "Epoch 1/1: loss " in result.stdout
+
+
+def test_classes_to_validate_with_have_the_numbers_of_their_names(
+    tmp_path, photos
+):
+    shutil.copytree(photos / "dark", tmp_path / "test" / "dark")
+    (tmp_path / "test" / "bright").mkdir()
+    shutil.move(
+        photos / "bright" / "1.png", tmp_path / "test" / "bright" / "1.png"
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "test" / "bright" / "1.png")
+    shutil.rmtree(photos.parent / "photos" / "bright")
+    for name in ("aaa", "bright"):
+        shutil.copytree(photos / "dark", photos / name)
+
+    found = read_all(str(photos), str(tmp_path / "test"), (8, 8, 3), 0.1, 0)
+
+    assert found.class_names == ("aaa", "bright", "dark")
+    assert len(found.train[0]) == 60
+    assert sorted(found.validation[1].tolist()) == [1] + [2] * 20
+    with pytest.raises(DataError, match="Received: 'aaa'"):
+        read_all(str(tmp_path / "test"), str(photos), (8, 8, 3), 0.1, 0)
 
 
 @pytest.mark.slow
