@@ -14,6 +14,7 @@ from keras_split.utils import keras_private
 from keras_split_cli import losses
 from keras_split_cli.console import note
 from keras_split_cli.label_form import LabelForm
+from keras_split_cli.learning_rates import LearningRates
 
 if TYPE_CHECKING:
     from keras_split.client.strategy import SplitStrategy
@@ -28,13 +29,13 @@ class Compilation:
 
     Attributes:
         optimizer: Name of an optimizer of Keras.
-        learning_rate: Of the optimizer.
+        learning_rate: Of the optimizer, or of each part.
         loss: Name of a loss of Keras.
         metrics: Names of metrics of Keras, between commas.
     """
 
     optimizer: str | None = None
-    learning_rate: float | None = None
+    learning_rate: LearningRates | None = None
     loss: str | None = None
     metrics: str | None = None
 
@@ -83,9 +84,16 @@ class Compilation:
             if isinstance(metric, keras.Metric):
                 metric.reset_state()
         saved = getattr(client, "optimizer", None)
-        given["optimizer"] = self._optimizer(saved)
+        chosen = given["optimizer"] = self._optimizer(saved)
+        rates: Any = client.learning_rate_multipliers
+        if self.learning_rate is not None:
+            rates = self.learning_rate.given_to(
+                chosen, has_tail=client.tail is not None
+            )
         given.pop("jit_compile", None)
-        client.compile(**given, strategy=strategy)
+        client.compile(
+            **given, strategy=strategy, learning_rate_multipliers=rates
+        )
         form = losses.form(loss, output)
         changed = {
             "optimizer": self.optimizer and saved is not None,
@@ -95,9 +103,12 @@ class Compilation:
         }
         others = ", ".join(what for what, other in changed.items() if other)
         rate = float(client.optimizer.learning_rate)
+        multiples = client.learning_rate_multipliers.get_config()
+        parts = [f"{k} {v * rate:g}" for k, v in multiples.items() if v != 1]
         note(
-            f"{type(client.optimizer).__name__} at a learning rate of "
-            f"{rate:g}, {form.loss}"
+            f"{type(client.optimizer).__name__} at a learning rate of {rate:g}"
+            + (f" ({', '.join(parts)})" if parts else "")
+            + f", {form.loss}"
             + (f"; not as in the file: {others}" if others else "")
         )
         return form
@@ -113,16 +124,14 @@ class Compilation:
                     f"Expected an optimizer of Keras. Received: {name!r}.",
                     param_hint="'--optimizer'",
                 ) from error
-        if self.learning_rate is not None:
-            if has_schedule(chosen):
-                raise click.BadParameter(
-                    "Expected an optimizer whose learning rate can be set. "
-                    f"Received: the {type(chosen).__name__} of the file, "
-                    "whose learning rate follows a schedule. Leave it out, "
-                    "or pass --optimizer for a new one.",
-                    param_hint="'--learning-rate'",
-                )
-            chosen.learning_rate = self.learning_rate
+        if self.learning_rate is not None and has_schedule(chosen):
+            raise click.BadParameter(
+                "Expected an optimizer whose learning rate can be set. "
+                f"Received: the {type(chosen).__name__} of the file, whose "
+                "learning rate follows a schedule. Leave it out, or pass "
+                "--optimizer for a new one.",
+                param_hint="'--learning-rate'",
+            )
         return chosen
 
 

@@ -255,6 +255,9 @@ def train(
     if images.class_names:
         names = names_of_all(data, images, form.classes)
         client.data_spec = client.data_spec.named(names)
+    rate = None
+    if learning_rate is not None:
+        rate = float(client.optimizer.learning_rate)
     trained = Fitting(
         epochs=epochs,
         batch_size=batch_size,
@@ -265,7 +268,7 @@ def train(
         freeze=freeze,
         early_stopping=early_stopping,
         log_dir=log_dir,
-        learning_rate=learning_rate,
+        learning_rate=rate,
     ).fit(client, images, form, shape, scale)
     strategy = client.strategy
     samples = counted(trained * len(images.train[0]), "training image")

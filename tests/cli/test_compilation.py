@@ -174,3 +174,24 @@ def test_several_outputs_are_refused_in_words(data, tmp_path):
 
     assert result.returncode == 1
     assert "one output" in result.stderr and "a, b" in result.stderr
+
+
+def test_parts_learn_at_rates_of_their_own_and_go_on_so(data, tmp_path):
+    with write(tmp_path, None, 3, compiled()) as running:
+        first = train(
+            *(tmp_path, running, "--learning-rate", "head=0.001,tail=0.1"),
+            *("--save", tmp_path / "client.keras"),
+        )
+        again = train(
+            *(tmp_path, running, "--save", tmp_path / "trained.keras")
+        )
+
+    assert first.returncode == again.returncode == 0, first.stderr
+    for result in (first, again):
+        assert "SGD at a learning rate of 0.05 (head 0.001, tail 0.1)" in (
+            result.stderr
+        )
+    trained = keras_split.load_model(tmp_path / "trained.keras")
+    multiples = trained.learning_rate_multipliers
+    assert multiples.head == pytest.approx(0.02)
+    assert multiples.tail == pytest.approx(2)
