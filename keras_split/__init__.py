@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_split.compression.rules import Rule as Rule
     from keras_split.models import ClientModel as ClientModel
     from keras_split.models import ServerModel as ServerModel
+    from keras_split.models.join import join as join
     from keras_split.models.resume import Resume as Resume
     from keras_split.partition.bottleneck import (
         add_bottlenecks as add_bottlenecks,
@@ -57,6 +58,7 @@ _HOMES = {
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
+    "join": "models.join",
 }
 _LIGHT = {
     "client.retry",

@@ -105,6 +105,11 @@ def compile(
         outputs=partition.output_structure,
         output_names=partition.output_names,
         structure=partition.input_structure,
+        unread={
+            tensor.name: keras_private.made_by(tensor.spec).get_config()
+            for tensor in raw
+            if tensor not in head.inputs + partition.raw_skips
+        },
     )
     client = ClientModel(
         head.model,

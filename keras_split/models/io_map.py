@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import keras
@@ -24,6 +25,8 @@ class Wiring:
         output_names: Their names.
         structure: The names of the inputs, in the structure that the whole
             model was made of; None for one of a file from before 0.2.
+        unread: Inputs that no layer reads, by name: what `keras.Input` made
+            them of.
     """
 
     inputs: list[str]
@@ -33,10 +36,14 @@ class Wiring:
     outputs: Any
     output_names: list[str]
     structure: Any = None
+    unread: dict[str, Any] = field(default_factory=dict)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return asdict(self)
+        config = asdict(self)
+        if not self.unread:
+            del config["unread"]
+        return config
 
     @classmethod
     def get(cls, identifier: "Wiring | dict[str, Any]") -> "Wiring":

@@ -18,6 +18,8 @@ from keras_split.compression.presets import width
 from keras_split.partition.graph import Tensor
 from keras_split.partition.partition import Partition
 
+_ENDINGS = ("_code", "_decoder")
+
 
 def add_bottlenecks(
     model: keras.Model, cut: Any, ratio: int
@@ -97,6 +99,18 @@ def add_bottlenecks(
     return slim, codes
 
 
+def is_wrapped(segment: keras.Model, nested: keras.Model) -> bool:
+    """Whether a nested model is what a segment was before `add_bottlenecks`.
+
+    Args:
+        segment: Head, body or tail.
+        nested: A model in it.
+    """
+    return nested.name == segment.name and any(
+        layer.name.endswith(_ENDINGS) for layer in segment.layers
+    )
+
+
 class _Narrow:
     """Encoder and decoder for one tensor.
 
@@ -109,9 +123,9 @@ class _Narrow:
         label = re.sub(r"[/:#]", "_", tensor.label)
         channels = tensor.shape[-1] or 1
         self.tensor = tensor
-        self.name = f"{label}_code"
+        self.name, decoder = (label + ending for ending in _ENDINGS)
         self._encode = self._mix(width(channels, ratio), self.name, 2 * number)
-        self._decode = self._mix(channels, f"{label}_decoder", 2 * number + 1)
+        self._decode = self._mix(channels, decoder, 2 * number + 1)
 
     def __call__(self, x: Any) -> Any:
         return self._decode(self._encode(x))

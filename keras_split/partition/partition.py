@@ -26,6 +26,7 @@ from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
 from keras_split.partition.own_code import check_own_code
+from keras_split.partition.replay import replay
 from keras_split.partition.rows import rows_per_batch
 from keras_split.protocol.contract import Contract
 from keras_split.utils import keras_private
@@ -303,7 +304,12 @@ class Partition:
                 name=label if tensor.call is None else f"{label}_cut",
                 optional=tensor.optional,
             )
-        self._replay(self.graph.members, name, made)
+        replay(
+            self.graph.members,
+            made,
+            lambda nested: len(self._segments_of(nested)) == 1,
+            lambda m: m.operation if self._segments_of(m) == {name} else None,
+        )
         try:
             model = keras.Model(
                 [made[t] for t in inputs], [made[t] for t in outputs], name=name
@@ -315,30 +321,10 @@ class Partition:
             ) from error
         return Segment(name, model, inputs, outputs)
 
-    def _replay(
-        self,
-        members: Sequence[Call | Nested],
-        segment: str,
-        made: dict[Tensor, Any],
-    ) -> None:
-        """Runs the members of `segment`; whole nested models stay whole."""
-        for member in members:
-            if isinstance(member, Nested):
-                inside = {self.segment_of[call] for call in member.calls()}
-                if inside != {segment}:
-                    self._replay(member.members, segment, made)
-                    continue
-            elif self.segment_of[member] != segment:
-                continue
-
-            def fill(value: Any) -> Any:
-                return made[value] if isinstance(value, Tensor) else value
-
-            args, kwargs = keras.tree.map_structure(
-                fill, (member.args, member.kwargs)
-            )
-            results = keras.tree.flatten(member.operation(*args, **kwargs))
-            made.update(zip(member.outputs, results, strict=True))
+    def _segments_of(self, member: Call | Nested) -> set[str]:
+        """The segments that run a call, or the calls of a nested model."""
+        calls = member.calls() if isinstance(member, Nested) else [member]
+        return {self.segment_of[call] for call in calls}
 
 
 def _is_layer(entry: Any) -> bool:
