@@ -1,0 +1,47 @@
+"""`keras-split show`: what a file is, as people read it."""
+
+import json
+
+import keras_split
+from keras_split.protocol.moment import Moment
+from tests import nets
+from tests.cli import commands
+
+
+def test_a_half_is_described_for_people_and_for_programs(tmp_path):
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    client.moment = Moment("0123456789abcdef" * 2, 1234)
+    client.save(tmp_path / "client.keras")
+
+    told = commands.run("show", tmp_path / "client.keras")
+    plain = commands.run("show", tmp_path / "client.keras", "--json")
+
+    for word in ("a, b", "int8", "1,234", "phone to server", "46 (head 25"):
+        assert word in told.stdout
+    assert json.loads(plain.stdout)["step"] == 1234
+    assert told.returncode == plain.returncode == 0
+
+
+def test_a_tflite_lists_signatures_and_what_describes_it(tmp_path):
+    model = nets.built(nets.dense)
+    from keras_split.litert import export_whole
+
+    export_whole(model, tmp_path / "whole.tflite")
+
+    told = commands.run("show", tmp_path / "whole.tflite").stdout
+    (tmp_path / "whole.json").write_text("{}")
+    other = commands.run("show", tmp_path / "whole.tflite").stdout
+
+    for word in ("a whole model", "serving_default", "FULLY_CONNECTED"):
+        assert word in told
+    assert "whole.json cannot be read" in other
+    assert "serving_default" in other
+
+
+def test_what_it_does_not_know_is_an_error(tmp_path):
+    (tmp_path / "note.txt").write_text("hello")
+
+    result = commands.run("show", tmp_path / "note.txt")
+
+    assert result.returncode == 1
+    assert "Expected one of: .keras" in result.stderr
