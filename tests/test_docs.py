@@ -33,7 +33,7 @@ COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
     *(("device", "train"), ("device", "evaluate"), ("device", "predict")),
     *(("evaluate",), ("predict",), ("export",), ("status",)),
-    *(("certs",), ("certs", "add")),
+    *(("join",), ("show",), ("certs",), ("certs", "add")),
 )
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

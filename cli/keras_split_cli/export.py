@@ -14,6 +14,8 @@ from rich.table import Table
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.errors import ExportError
+from keras_split_cli.connection import Connection
+from keras_split_cli.connection import server_option
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
@@ -39,7 +41,7 @@ LOSS = "sparse_categorical_crossentropy"
 CALIBRATION = 128
 _ONLY = {
     "train": ("optimizer", "learning_rate"),
-    "infer": ("precision", "calibration"),
+    "infer": ("precision", "calibration", "server"),
 }
 
 
@@ -111,6 +113,18 @@ _SECTIONS = {
     metavar="FOLDER|FILE.npz|NAME",
     help="Images that int8 takes its ranges from, with --precision int8.",
 )
+@click.option(
+    "--device-state",
+    type=click.Path(dir_okay=False),
+    metavar="STATE.NPZ",
+    help="Take what a LiteRT-only device has learned: what device train "
+    "--state wrote.",
+)
+@server_option(
+    required=False,
+    otherwise="Of a client.keras, --precision int8 asks it for the features "
+    "that the tail takes its ranges from.",
+)
 def export(
     source: str,
     output: str,
@@ -121,6 +135,8 @@ def export(
     learning_rate: LearningRates | None,
     precision: str,
     calibration: str,
+    device_state: str | None,
+    server: str | None,
     **network: Any,
 ) -> None:
     """Write the phone's half as a LiteRT file.
@@ -135,8 +151,11 @@ def export(
     keras-split serve halves/server.keras
     keras-split device train halves/client.tflite \\
         --server 127.0.0.1:50051 --data photos/
+    keras-split export halves/client.keras --device-state state.npz \\
+        --mode infer -o app/
     """  # noqa: D301 (\b is click's, for lines as they are)
     _check_options(mode)
+    connection = Connection.take(server, network)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
@@ -145,7 +164,9 @@ def export(
         load_keras()
         if class_names and network["classes"] is None:
             network["classes"] = len(class_names)
-        client, server = _halves(source, preset, network)
+        client, body = _halves(source, preset, network)
+        if device_state is not None:
+            client.load_device_state(device_state)
     names = numbering(client.data_spec.class_names, class_names)
     client.data_spec = client.data_spec.named(names)
     scale = scaling(client, preset, kept=True)
@@ -157,12 +178,13 @@ def export(
     else:
         options["precision"] = precision
         if precision == "int8":
+            _reach(client, connection)
             options["calibration"] = _images(client, scale, calibration)
     with working("Converting to LiteRT"), quietly():
         about = client.export(folder / "client.tflite", **options)
-    if server is not None:
+    if body is not None:
         client.save(folder / "client.keras")
-        server.save(folder / "server.keras")
+        body.save(folder / "server.keras")
     _report(folder, about)
 
 
@@ -187,6 +209,32 @@ def _halves(
     if preset is not None:
         return Network(source, **network).load()
     return load_half(source, network, "client"), None
+
+
+def _reach(client: "ClientModel", connection: Connection) -> None:
+    """Lets the client ask a server, which the command names or it knows."""
+    from keras_split.client.strategy import SplitStrategy
+    from keras_split.utils.keras_private import compile_config
+
+    if connection.address is not None:
+        given = compile_config(client) or {"optimizer": None}
+        client.compile(
+            **given
+            | {
+                "strategy": SplitStrategy(
+                    connection.address,
+                    credentials=connection.credentials,
+                    retry=connection.retry,
+                )
+            }
+        )
+    elif not client._server_link.reachable:
+        raise ExportError(
+            "Expected a server, whose features the tail's int8 ranges are "
+            "taken from. Received: a client that knows none. Pass --server "
+            "HOST:PORT of the keras-split serve that it trained with, or take "
+            "--precision dynamic."
+        )
 
 
 def _optimizer(

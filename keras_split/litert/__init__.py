@@ -10,10 +10,12 @@ if TYPE_CHECKING:
         export_inference as export_inference,
     )
     from keras_split.litert.qat import quantize_aware as quantize_aware
+    from keras_split.litert.whole import export_whole as export_whole
 
 _HOMES = {
     "export_inference": "inference",
     "export_training": "export",
+    "export_whole": "whole",
     "quantize_aware": "qat",
 }
 

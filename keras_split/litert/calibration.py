@@ -50,7 +50,9 @@ def observe(
     client.connect()
     try:
         for start in range(0, len(flat[0]), batch_size):
-            x = [_fill(a[start : start + batch_size], batch_size) for a in flat]
+            x = [
+                filled(a[start : start + batch_size], batch_size) for a in flat
+            ]
             head_x = {f"x_{i}": x[i] for i in boundary.head_inputs}
             made = keras.tree.flatten(
                 client.head(list(head_x.values()), training=False)
@@ -121,6 +123,7 @@ def flat_inputs(client: PhoneHalf, data: Any) -> list[np.ndarray[Any, Any]]:
     return arrays
 
 
-def _fill(rows: np.ndarray[Any, Any], batch_size: int) -> np.ndarray[Any, Any]:
+def filled(rows: np.ndarray[Any, Any], batch_size: int) -> np.ndarray[Any, Any]:
+    """A batch of that many rows; copies of the first fill it up."""
     missing = batch_size - len(rows)
     return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from keras_split.defenses.chain import INFERENCE
-from keras_split.errors import ExportError
 from keras_split.litert import silent
 from keras_split.litert.calibration import observe
 from keras_split.litert.convert import convert
@@ -19,7 +18,7 @@ from keras_split.litert.export import layers
 from keras_split.litert.export import write
 from keras_split.litert.half import PhoneHalf
 from keras_split.litert.precision import CUT_SCOPE
-from keras_split.litert.precision import PRECISIONS
+from keras_split.litert.precision import check_precision
 from keras_split.litert.precision import reduce_precision
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
@@ -66,17 +65,7 @@ def export_inference(
     """
     target = check(client, path, batch_size)
     spec = data_spec(client, preprocess)
-    if precision not in PRECISIONS:
-        raise ExportError(
-            f"Expected a precision: {', '.join(PRECISIONS)}. Received: "
-            f"{precision!r}. Take 'int8' for the smallest file."
-        )
-    if precision == "int8" and calibration is None:
-        raise ExportError(
-            "Expected calibration examples, because int8 needs the range of "
-            "each tensor. Received: calibration=None. Pass about 100 inputs "
-            "(calibration=x[:100]), or take precision='dynamic'."
-        )
+    check_precision(precision, calibration)
     observed = None
     if precision == "int8":
         observed = observe(client, calibration, batch_size)

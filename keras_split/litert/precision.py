@@ -31,6 +31,25 @@ CUT_SCOPE = "keras_split_cut"
 _CUT = f"(^|[/;]){CUT_SCOPE}/"
 
 
+def check_precision(precision: str, calibration: Any) -> None:
+    """Refuses a precision that there is not, or that lacks examples.
+
+    Raises:
+        ExportError: If so.
+    """
+    if precision not in PRECISIONS:
+        raise ExportError(
+            f"Expected a precision: {', '.join(PRECISIONS)}. Received: "
+            f"{precision!r}. Take 'int8' for the smallest file."
+        )
+    if precision == "int8" and calibration is None:
+        raise ExportError(
+            "Expected calibration examples, because int8 needs the range of "
+            "each tensor. Received: calibration=None. Pass about 100 inputs "
+            "(calibration=x[:100]), or take precision='dynamic'."
+        )
+
+
 def reduce_precision(
     content: bytes, precision: str, observed: Observed | None = None
 ) -> bytes:

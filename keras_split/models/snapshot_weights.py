@@ -67,6 +67,35 @@ class SnapshotWeights(keras.Model):
         """Opens a session with the server, unless one is open."""
         raise NotImplementedError
 
+    def load_device_state(self, path: Any) -> list[str]:
+        """Takes what a LiteRT-only device has learned with this half.
+
+        Weights, BatchNormalization's statistics and the moment of the state;
+        and the optimizer's slots and number of steps, if this client is
+        compiled with an optimizer that has as many slots (SGD with momentum
+        has one, Adam and AdamW two). Seeds stay: a device draws by the number
+        of the step. The server's half stays, too; `restore_body` has it go
+        back to the snapshot that the state names, if it names one.
+
+        Args:
+            path: What `save_state` of the device wrote, or
+                `keras-split device train --state`.
+
+        Returns:
+            Names of the slots that had no place here.
+
+        Raises:
+            DataError: If it is missing, damaged, or of another model; nothing
+                was changed.
+        """
+        from keras_split.models.device_state import DeviceState
+
+        state = DeviceState(path)
+        left = state.put(self)
+        self.moment = state.moment
+        self._server_link.tag = state.tag
+        return left
+
     def get_weights(self) -> list[Any]:
         """Weights of this half; the server keeps a snapshot of the other.
 

@@ -25,6 +25,7 @@ from keras_split.server.body import odd_variables
 from keras_split.server.callbacks import label
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
+from keras_split.server.storage.checkpoints import PRIVATE
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.snapshots import Snapshots
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
 
 _LOG = logging.getLogger("keras_split.server")
-# Beside the checkpoints of a shared body.
-_PRIVATE = "bodies"
 
 
 class Bodies(abc.ABC):
@@ -100,7 +99,7 @@ class SharedBody(Bodies):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         kept = self._kept
-        if kept is not None and (kept.folder / _PRIVATE).exists():
+        if kept is not None and (kept.folder / PRIVATE).exists():
             raise _other_bodies(kept.folder, "shared", "private")
         self._body = Body(
             self._half, self._optimizer, self._options, self._snapshots, kept
@@ -157,7 +156,7 @@ class PrivateBodies(Bodies):
             return []
         if self._kept.numbers:
             raise _other_bodies(self._kept.folder, "private", "shared")
-        inside = Checkpoints(self._kept.folder / _PRIVATE)
+        inside = Checkpoints(self._kept.folder / PRIVATE)
         fingerprint = self._half.contract.fingerprint
         odd = odd_variables(self._half)
         sessions: list[Session] = []
@@ -233,7 +232,7 @@ class PrivateBodies(Bodies):
             if client:
                 snapshots = snapshots.inside(owner)
             if self._kept is not None:
-                kept = Checkpoints(self._kept.folder / _PRIVATE / owner)
+                kept = Checkpoints(self._kept.folder / PRIVATE / owner)
         except (DataError, OSError) as error:
             _LOG.error("a client's body cannot be kept: %s", error)
             raise ProtocolError(

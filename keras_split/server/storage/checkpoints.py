@@ -35,6 +35,7 @@ except ImportError:
 _LOG = logging.getLogger("keras_split.server")
 _NAME = re.compile(r"checkpoint-(\d{8})\.npz")
 _FORMAT = 1
+PRIVATE = "bodies"  # folder of those of each client, where each has its own
 _Arrays = Sequence[np.ndarray[Any, Any]]
 
 
@@ -158,35 +159,8 @@ class Checkpoints:
             DataError: If all of them are damaged, or the last one that is not
                 is of another model or of a newer keras_split.
         """
-        found = self._found()
-        for _, path in reversed(found):
-            try:
-                state = _from_arrays(npz.read(path), path)
-                state.check_finite(odd)
-            except _NewerError:
-                raise
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                _LOG.error(
-                    "checkpoint %s is damaged (%s); the one before is used",
-                    path,
-                    error,
-                )
-                continue
-            if state.fingerprint != fingerprint:
-                raise DataError(
-                    f"Expected checkpoints of this model in {self.folder}, "
-                    f"with fingerprint {fingerprint[:12]}. Received: "
-                    f"{state.fingerprint[:12]} in {path.name}. Choose another "
-                    "folder, or serve the model that it was."
-                )
-            return state, path
-        if found:
-            raise DataError(
-                f"Expected a checkpoint that is whole in {self.folder}. "
-                f"Received: {len(found)}, all damaged. Choose another folder "
-                "to start anew, or put a copy of one there."
-            )
-        return None
+        paths = [path for _, path in self._found()]
+        return _last(paths, self.folder, fingerprint, odd) if paths else None
 
     @property
     def numbers(self) -> list[int]:
@@ -222,6 +196,85 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
                     "choose another folder."
                 ) from error
         yield
+
+
+def read_last(
+    path: str | os.PathLike[str],
+    fingerprint: str,
+    odd: Collection[int] = (),
+) -> tuple[HostState, Path]:
+    """Reads a checkpoint, and changes nothing where it lies.
+
+    Args:
+        path: One file, or a folder with some, of which the last is read.
+        fingerprint: Of the model.
+        odd: As in `HostState.check_finite`.
+
+    Raises:
+        DataError: If there is none, or as `Checkpoints.load`.
+    """
+    path = Path(path)
+    paths, folder = [path], path.parent
+    if path.is_dir():
+        names = sorted(
+            p.name for p in path.iterdir() if _NAME.fullmatch(p.name)
+        )
+        paths, folder = [path / name for name in names], path
+    if not paths or not paths[0].is_file():
+        inside = sorted((path / PRIVATE).glob("*/")) if path.is_dir() else []
+        advice = "Look at the path."
+        if inside:
+            advice = (
+                "Each client trained a body of its own; name the folder of "
+                f"one, such as {str(inside[0])!r}."
+            )
+        raise DataError(
+            "Expected a checkpoint, or a folder of serve --checkpoints. "
+            f"Received: {str(path)!r}, which has none. {advice}"
+        )
+    return _last(paths, folder, fingerprint, odd)
+
+
+def _last(
+    paths: Sequence[Path],
+    folder: Path,
+    fingerprint: str,
+    odd: Collection[int],
+) -> tuple[HostState, Path]:
+    """The last of some files that is whole.
+
+    Args:
+        paths: The files, oldest first.
+        folder: Where they lie, for messages.
+        fingerprint: Of the model.
+        odd: As in `HostState.check_finite`.
+    """
+    for path in reversed(paths):
+        try:
+            state = _from_arrays(npz.read(path), path)
+            state.check_finite(odd)
+        except _NewerError:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            _LOG.error(
+                "checkpoint %s is damaged (%s); the one before is used",
+                path,
+                error,
+            )
+            continue
+        if state.fingerprint != fingerprint:
+            raise DataError(
+                f"Expected checkpoints of this model in {folder}, "
+                f"with fingerprint {fingerprint[:12]}. Received: "
+                f"{state.fingerprint[:12]} in {path.name}. Choose another "
+                "folder, or serve the model that it was."
+            )
+        return state, path
+    raise DataError(
+        f"Expected a checkpoint that is whole in {folder}. "
+        f"Received: {len(paths)}, all damaged. Choose another folder "
+        "to start anew, or put a copy of one there."
+    )
 
 
 def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
