@@ -6,7 +6,6 @@ layers, and so their weights, with the model they were cut from.
 """
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -6,6 +6,8 @@ import pytest
 import keras_split
 from keras_split.errors import DataError
 from keras_split.models.checkpoint import load_checkpoint
+from keras_split.protocol.moment import Moment
+from keras_split.protocol.timeline import Timeline
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
 from tests import nets
@@ -18,7 +20,10 @@ def a_server():
 def kept(server, folder, value):
     """A checkpoint in which each weight is a number."""
     body = [np.full(v.shape, value, "float32") for v in server.body.variables]
-    state = HostState(server.contract.fingerprint, body, [], [])
+    timeline = Timeline(Moment("0123456789abcdef" * 2, int(value)))
+    state = HostState(
+        server.contract.fingerprint, body, [], [], timeline=timeline
+    )
     return Checkpoints(folder).save(state)
 
 
@@ -34,6 +39,7 @@ def test_a_body_gets_the_weights_of_the_last_checkpoint_or_of_one(
 
     assert found == (last if whole else first)
     expected = 2.0 if whole else 1.0
+    assert server.moment.steps == expected
     assert all((v.numpy() == expected).all() for v in server.body.variables)
 
 

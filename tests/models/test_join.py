@@ -361,6 +361,21 @@ def test_halves_of_two_moments_are_refused_unless_they_are_wanted(
     assert says.split(".*")[0] in caplog.text
 
 
+def test_a_body_that_was_saved_before_the_last_epoch_is_refused(tmp_path):
+    x, y = nets.vectors()
+    client, server = split(nets.dense, ["a", "b"])
+    client.compile("sgd", "sparse_categorical_crossentropy")
+    client.fit(x, y, **OPTIONS)
+    server.save(tmp_path / "server.keras")
+    early = keras_split.load_model(tmp_path / "server.keras")
+    assert keras_split.join(client, early)
+
+    client.fit(x, y, **OPTIONS)
+
+    with pytest.raises(DataError, match="The server is 4 steps behind"):
+        keras_split.join(client, early)
+
+
 def test_halves_of_one_moment_are_joined():
     client, server = split(nets.dense, ["a", "b"])
     client.moment = Moment(RUN, 9)
