@@ -270,13 +270,7 @@ def _images(data: str, whole: Any, spec: DataSpec) -> Any:
     shape = tuple(whole.inputs[0].shape[1:])
     (x, _), *_ = read_data(data, shape, 0.0, 0)
     order = np.random.default_rng(0).permutation(len(x))[:CALIBRATION]
-
-    def scale(images: Any) -> Any:
-        return images @ np.array(spec.matrix) + np.array(spec.offset)
-
-    return datasets.to_model_input(
-        x[order], shape, scale if spec.matrix else None
-    )
+    return datasets.to_model_input(x[order], shape, spec.scale)
 
 
 def _save(whole: Any, target: Path, client: Any) -> None:
