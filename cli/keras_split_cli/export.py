@@ -32,6 +32,7 @@ from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ _ONLY = {
 _SECTIONS = {
     "Options": (
         *("output", "mode", "batch_size", "optimizer", "learning_rate"),
-        *("precision", "calibration", "server", "modules"),
+        *("precision", "calibration", "device_state", "server", "modules"),
     ),
+    "How the server is reached": CONNECTION,
     "The network of a preset, as the server has it": (
         *("cut", "input_size", "classes", "weights", "seed", "quantization"),
         *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
