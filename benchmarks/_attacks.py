@@ -1,16 +1,20 @@
-"""What a client with a token may try, for attacked.py and its test.
+"""What a client with a token may try, and a stranger, for attacked.py.
 
 Each attack is a class whose `run` goes on until it is told to stop. They use
 gRPC and the messages of the protocol, and keep no rule of a client.
 """
 
 import contextlib
+import os
+import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2_grpc
 
 from keras_split.compression import codecs
 from keras_split.compression.tensors import CutTensor
@@ -223,17 +227,48 @@ class ManySnapshots(Attack):
         self.ask(Goodbye(session))
 
 
+class StrangersMessages(Attack):
+    """Has no token, and sends what could be a step."""
+
+    def once(self) -> None:
+        """One message of 2 MiB."""
+        self._exchange(bytes(2 << 20), timeout=20)
+
+
+class StrangersProbes(Attack):
+    """Has no token, and asks for the health of services of its own making."""
+
+    def once(self) -> None:
+        """Eight questions, and as many that wait for an answer to change."""
+        stub = health_pb2_grpc.HealthStub(self._channel)
+        names = [secrets.token_hex(512) for _ in range(8)]
+        asked = [health_pb2.HealthCheckRequest(service=name) for name in names]
+        watches = [stub.Watch(request, timeout=5) for request in asked]
+        for request in asked:
+            with contextlib.suppress(grpc.RpcError):
+                stub.Check(request, timeout=5)
+        for watch in watches:
+            watch.cancel()
+
+
 ATTACKS: dict[str, type[Attack]] = {
     attack.__name__: attack
     for attack in (
         *(ManyHellos, RacingGoodbyes, AbandonedForwards, UnfinishedSteps),
         *(LongDescriptions, SlowWriters, DeafReaders, ManySnapshots),
+        *(StrangersMessages, StrangersProbes),
     )
 }
 
 
 def run(name: str, means: Means, threads: int) -> None:
-    """Attacks in so many threads until it is told to stop."""
+    """Attacks in so many threads until it is told to stop.
+
+    In a process of its own that takes only what the server and its honest
+    client leave of the cores: a stranger has cores of their own, and what is
+    to be measured is what they do to the server.
+    """
+    os.nice(19)
     running = [
         threading.Thread(target=ATTACKS[name](means).run)
         for _ in range(threads)

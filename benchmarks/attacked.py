@@ -6,8 +6,8 @@ The server is a process of its own. The honest client has no model, and sends
 the same batch again and again. It trains alone and under attack in turns, so
 what else the machine does is in both. The attacker has a token of its own; its
 attacks are those of _attacks.py, several threads of each. Every half second a
-probe asks for the server's health. Cores that the attacker itself takes are
-missing in the ratio: with few of them it is too small.
+probe asks for the server's health. The attacker has the lowest priority, so
+that the cores that its own work takes are not missing in the ratio.
 """
 
 import argparse
