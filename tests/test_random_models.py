@@ -61,6 +61,8 @@ def compare(seed):
         expected, names = run(whole, whole, seed, eager)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError):
         return False  # Keras itself takes no such model
+    if not all(np.isfinite(values).all() for values in expected):
+        return False  # it diverges: what overflows first is up to rounding
     tolerance = BFLOAT16 if is_rough(whole) else FLOAT32
     for cut in random_models.cuts(whole, seed, TRIES):
         model = random_models.build(seed)
