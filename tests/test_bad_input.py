@@ -138,7 +138,9 @@ def test_the_server_of_another_model_refuses(server):
         f"Expected fingerprint {server.contract.fingerprint}. Received: "
         f"{client.contract.fingerprint}. The two halves come from different "
         "models or cuts; export both from one keras_split.compile, or name "
-        "the same preset, input size, classes and cut on both sides."
+        "the same preset, --cut, --input-size, --classes, "
+        "--batchnorm-momentum and --bottleneck on both sides, and the same "
+        "--quantization: small and tiny bring a bottleneck."
     )
 
 

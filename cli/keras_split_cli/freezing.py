@@ -53,7 +53,7 @@ def frozen(client: "ClientModel", parts: str | None) -> Iterator[None]:
 
 
 def _find(client: "ClientModel", name: str) -> list[keras.layers.Layer]:
-    server = client.server
+    server = client.local_server()
     parts: dict[str, Any] = {
         "head": client.head,
         "tail": client.tail,

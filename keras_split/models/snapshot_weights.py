@@ -44,9 +44,12 @@ class SnapshotWeights(keras.Model):
         """Speaks with the server."""
         return self._server_link.strategy
 
-    @property
-    def server(self) -> ServerModel | None:
-        """The other half, if it is in this process."""
+    def local_server(self) -> ServerModel | None:
+        """The other half, if it is in this process.
+
+        No property: Keras would take it for a part of this half, and write
+        its weights into the files of this one.
+        """
         return self._server_link.server
 
     @property

@@ -36,7 +36,7 @@ def client():
 
 def trained_by(client):
     """Names of the layers that a step of both halves moves."""
-    parts = (client.head, client.server.body, client.tail)
+    parts = (client.head, client.local_server().body, client.tail)
     layers = [
         layer
         for part in parts
@@ -81,7 +81,7 @@ def test_parts_and_layers_are_called_by_name(client, parts, names):
     with frozen(client, parts):
         still = {
             layer.name
-            for part in (client.head, client.server.body, client.tail)
+            for part in (client.head, client.local_server().body, client.tail)
             for layer in part._flatten_layers(include_self=False)
             if layer.weights and not layer.trainable
         }
