@@ -84,8 +84,13 @@ class Wiring:
         )
 
     def pack(self, outputs: list[Any]) -> Any:
-        """Outputs in the structure of the whole model's."""
-        return _unflatten(self.outputs, outputs)
+        """Outputs in the structure of what the whole model returns.
+
+        As Keras does: a list of one output is that output.
+        """
+        packed = _unflatten(self.outputs, outputs)
+        alone = isinstance(packed, list | tuple) and len(packed) == 1
+        return packed[0] if alone else packed
 
     def by_output(self, values: Any, missing: Any = None) -> Any:
         """What was given by name, as a list in the order of the outputs."""

@@ -238,3 +238,17 @@ def test_gradients_of_the_tail_alone_are_those_of_the_whole_model(pair, called):
 
     for one, two in zip(*grads, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_one_output_in_a_list_is_that_output(kind):
+    given = keras.Input((4,))
+    first = layers.Dense(3, name="first")(given)
+    second = layers.Dense(3, name="second")(first)
+    model = keras.Model(given, kind([layers.Dense(1)(second)]))
+
+    client, server = keras_split.compile(model, ["first", "second"])
+
+    whole = keras_split.join(client, server)
+    for one in (model, client, whole):
+        assert one.predict(ONE, verbose=0).shape == (16, 1)
