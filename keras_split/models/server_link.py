@@ -129,8 +129,10 @@ def describe_loss(client: Any) -> str:
     return json.dumps(
         keras.saving.serialize_keras_object(
             {
-                "loss": wiring.by_output(given["loss"]),
-                "loss_weights": wiring.by_output(given["loss_weights"], 1.0),
+                "loss": wiring.by_output(given.get("loss")),
+                "loss_weights": wiring.by_output(
+                    given.get("loss_weights"), 1.0
+                ),
             }
         )
     )

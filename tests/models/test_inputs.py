@@ -252,3 +252,15 @@ def test_one_output_in_a_list_is_that_output(kind):
     whole = keras_split.join(client, server)
     for one in (model, client, whole):
         assert one.predict(ONE, verbose=0).shape == (16, 1)
+
+
+def test_a_client_that_is_cut_once_predicts_before_it_is_compiled():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a")])
+    model.add(layers.Dense(1))
+    client, _ = keras_split.compile(model, ["a"], quantization="float32")
+
+    expected = model.predict(ONE, verbose=0)
+
+    np.testing.assert_allclose(
+        client.predict(ONE, verbose=0), expected, rtol=1e-5
+    )
