@@ -192,10 +192,13 @@ def test_int8_is_calibrated_at_the_scale_of_the_client(
         lambda client, path, **options: seen.append(options) or 1 / 0,
     )
 
-    commands.run(
-        *("export", halves / "client.keras", "-o", tmp_path / "out"),
-        *("--mode", "infer", "--precision", "int8"),
-    )
+    server = keras_split.load_model(halves / "server.keras")
+    with server.serve(port=0) as running:
+        commands.run(
+            *("export", halves / "client.keras", "-o", tmp_path / "out"),
+            *("--mode", "infer", "--precision", "int8"),
+            *("--server", running.target),
+        )
 
     (options,) = seen
     assert options["calibration"].min() == -1
