@@ -1,5 +1,6 @@
 """The phone's end of a gRPC connection."""
 
+import contextlib
 import os
 import queue
 import threading
@@ -179,9 +180,10 @@ class Stream:
     """Bytes leave through a queue and are read as they come.
 
     They are read in a thread of its own, so that a wait can have an end. It
-    is gone before the interpreter is, even if nobody closes the stream:
-    gRPC's call takes its lock once more when it is freed, and would wait for
-    ever if the exit had killed a thread that held it.
+    and the thread in which gRPC takes what leaves are gone before the
+    interpreter is, even if nobody closes the stream: gRPC's call takes its
+    lock once more when it is freed, and would wait for ever if the exit had
+    killed a thread that held it.
 
     Args:
         channel: The connection, which is closed with the stream.
@@ -200,8 +202,9 @@ class Stream:
         self._timeout_s = timeout_s
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        sender: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
         call = channel.stream_stream(method)(  # bytes, as they are
-            iter(self._outgoing.get, None), metadata=metadata
+            _taken(self._outgoing, sender), metadata=metadata
         )
         reader = threading.Thread(
             target=_read,
@@ -211,7 +214,8 @@ class Stream:
         )
         reader.start()
         self._end = weakref.finalize(
-            self, _end, self._outgoing, call, channel, reader, os.getpid()
+            *(self, _end, self._outgoing, call, channel),
+            *(reader, sender, os.getpid()),
         )
 
     def send(self, raw: bytes) -> None:
@@ -271,11 +275,21 @@ def _read(call: Any, arrived: "queue.SimpleQueue[Any]") -> None:
         arrived.put(error)
 
 
+def _taken(
+    outgoing: "queue.SimpleQueue[bytes | None]",
+    sender: "queue.SimpleQueue[threading.Thread]",
+) -> Iterator[bytes]:
+    """What leaves, as gRPC takes it; tells of the thread that does so."""
+    sender.put(threading.current_thread())
+    yield from iter(outgoing.get, None)
+
+
 def _end(
     outgoing: "queue.SimpleQueue[bytes | None]",
     call: Any,
     channel: grpc.Channel,
     reader: threading.Thread,
+    sender: "queue.SimpleQueue[threading.Thread]",
     owner: int,
 ) -> None:
     if os.getpid() != owner:
@@ -283,8 +297,12 @@ def _end(
     outgoing.put(None)
     call.cancel()
     channel.close()
-    if reader is not threading.current_thread():
-        reader.join(_LAST_S)
+    threads = [reader]
+    with contextlib.suppress(queue.Empty):  # one that never came to send
+        threads.append(sender.get(timeout=_LAST_S))
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(_LAST_S)
 
 
 def _batch_size(message: Message) -> int:

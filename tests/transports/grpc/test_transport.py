@@ -347,6 +347,18 @@ def test_nothing_of_a_closed_stream_is_left(target):
     assert call() is None
 
 
+def test_the_thread_that_sends_is_gone_with_its_stream(target):
+    stream = Stream(grpc.insecure_channel(target), TRAIN, (), 20)
+    told = stream._end.peek()[2][4]
+    thread = told.get(timeout=20)
+    told.put(thread)
+    assert thread.is_alive()
+
+    stream.close()
+
+    assert not thread.is_alive()
+
+
 def test_a_stream_that_nobody_has_any_more_is_closed(target):
     before = len(readers())
     stream = Stream(grpc.insecure_channel(target), TRAIN, (), 20)
