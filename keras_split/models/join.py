@@ -49,6 +49,7 @@ def join(
             different moments, or have a layer that Keras cannot copy.
 
     Example:
+    >>> import keras_split
     >>> keras.utils.clear_session()
     >>> model = keras.Sequential([keras.Input((4,))])
     >>> for name in ("first", "second", "last"):
