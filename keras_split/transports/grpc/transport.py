@@ -214,8 +214,14 @@ class Stream:
         )
         reader.start()
         self._end = weakref.finalize(
-            *(self, _end, self._outgoing, call, channel),
-            *(reader, sender, os.getpid()),
+            self,
+            _end,
+            self._outgoing,
+            call,
+            channel,
+            reader,
+            sender,
+            os.getpid(),
         )
 
     def send(self, raw: bytes) -> None:
