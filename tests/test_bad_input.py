@@ -680,6 +680,7 @@ def test_training_goes_on_when_the_server_is_back(tmp_path):
     assert np.isfinite(history.history["loss"][0])
 
 
+@pytest.mark.slow
 def test_one_thread_for_client_and_server_is_an_error_and_no_deadlock():
     process = python(
         """
@@ -808,6 +809,7 @@ OVER_GRPC = """running = server.serve(port=0)
     session = answer(links.hello(server.contract)).session"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setup", [IN_PROCESS, OVER_GRPC], ids=["in_process", "grpc"]
 )

@@ -118,6 +118,7 @@ def test_what_an_optimizer_knows_reaches_all_three_parts(name):
         assert nets.largest_difference(whole, found) < 1e-6, how
 
 
+@pytest.mark.slow
 def test_variables_that_do_not_decay_reach_the_body():
     def train(split):
         model = nets.built(nets.dense)

@@ -174,6 +174,7 @@ def test_the_command_line_knows_the_codec_of_an_installed_package(installed):
     assert "--codec [raw|zstd|deflate]" in helped.stdout
 
 
+@pytest.mark.slow
 def test_schemes_of_an_installed_package_are_known_without_an_import(installed):
     result = run(
         "-c",
@@ -190,6 +191,7 @@ def test_schemes_of_an_installed_package_are_known_without_an_import(installed):
 # -- codec --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_codec_changes_bytes_and_no_number(extras, plain):
     raw, plain_bytes = plain
 
@@ -216,6 +218,7 @@ def test_a_codec_refuses_another_size(nbytes, extras):
 # -- defense ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_defense_trains_to_the_same_bits_in_process_and_over_grpc(
     extras, plain
 ):
@@ -242,6 +245,7 @@ class Sent(keras_split.SessionTap):
             self.codes += [tensor.codes for tensor in message.tensors]
 
 
+@pytest.mark.slow
 def test_a_defense_hides_the_same_on_the_phone(extras, tmp_path):
     """With a head of one product a value, so that its last bits agree."""
     layers = keras.layers

@@ -78,6 +78,7 @@ def fit_over_grpc(optimizer, cut, quantization, codec="raw"):
     return weights, logs
 
 
+@pytest.mark.slow
 def test_microbatches_over_grpc_give_the_same_bits(serve):
     def in_microbatches(strategy):
         return SplitStrategy(strategy.address, microbatches=3)
@@ -154,6 +155,7 @@ def test_over_grpc_the_weights_are_the_same_bits(quantization, codec):
     assert logs == expected_logs
 
 
+@pytest.mark.slow
 def test_with_one_cut_the_weights_are_the_same_bits_too():
     expected, expected_logs = fit_in_process(adam, ONE_CUT, "int8")
 
@@ -212,6 +214,7 @@ def serve_elsewhere(tmp_path):
         process.stdout.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [TWO_CUTS, ONE_CUT], ids=["two", "one"])
 def test_a_private_body_ends_with_the_same_bits(cut):
     expected, expected_logs = fit_in_process(sgd, cut, "int8")
@@ -238,6 +241,7 @@ def as_bits(values):
     return sorted(v.tobytes() for v in values if v.dtype.kind == "f")
 
 
+@pytest.mark.slow
 def test_a_second_process_gives_the_same_bits(serve_elsewhere):
     start, stop = serve_elsewhere
     expected, expected_logs = fit_in_process(sgd, TWO_CUTS, "int8")

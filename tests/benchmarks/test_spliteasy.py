@@ -45,6 +45,7 @@ def peer():
     thread.join()
 
 
+@pytest.mark.slow
 def test_json_carries_float32_without_loss(peer):
     running, served = peer
     x, y = nets.images(24)

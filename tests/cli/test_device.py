@@ -145,6 +145,7 @@ def test_photos_are_read_for_each_batch(served, tmp_path):
     assert " images: loss " in results[0].stdout
 
 
+@pytest.mark.slow
 def test_it_evaluates_and_predicts_where_training_is_refused(halves, tmp_path):
     folder, server = halves
     client = folder / "client.tflite"
@@ -192,6 +193,7 @@ def test_the_help_has_an_example(command):
     assert f"keras-split device {command} client.tflite" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named(halves):
     folder, _ = halves
 

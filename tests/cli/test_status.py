@@ -180,6 +180,7 @@ def test_json_has_every_field(running):
     assert found["moment"]["steps"] == 1 and len(found["moment"]["run"]) == 32
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_our_error(running):
     result = invoke("127.0.0.1:1", "--once")
 
@@ -210,6 +211,7 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(running):
     assert "Traceback" not in watching.text
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_is_waited_for():
     _, server = links.halves()
     with server.serve(port=0) as running:

@@ -148,6 +148,7 @@ def test_a_server_of_another_cut_is_refused(photos):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named(halves, photos):
     client = halves / "client.keras"
 
@@ -458,6 +459,7 @@ def test_the_demo_prints_its_table():
         assert text in result.stdout
 
 
+@pytest.mark.slow
 def test_photos_are_streamed_to_the_same_weights(photos, tmp_path):
     outcomes = []
     for name in ("stream", "no-stream"):

@@ -106,6 +106,7 @@ def test_messages_one_graph_and_grpc_train_to_the_same_bits(quantization):
         assert one.codes.tobytes() == other.codes.tobytes()
 
 
+@pytest.mark.slow
 def test_microbatches_draw_what_their_batch_does():
     whole, parts = Recorded(), Recorded(microbatches=3)
     trained(*halves("float32"), whole, size=8)

@@ -54,6 +54,7 @@ def unmoved(before, phone):
 # -- the same as Keras -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["float32", "int8", "small"])
 def test_fit_logs_and_learns_what_the_keras_client_does(phone, quantization):
     """21 examples in batches of 8: the last batch has 5.
@@ -183,6 +184,7 @@ def test_every_kind_of_model_takes_the_step_of_the_keras_client(
         )
 
 
+@pytest.mark.slow
 def test_the_loss_of_evaluate_has_the_penalties_of_all_three_parts(
     phone, tmp_path
 ):

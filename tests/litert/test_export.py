@@ -105,6 +105,7 @@ def test_a_client_keeps_training_after_its_export(client):
     assert np.isfinite(history.history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_optimizer_and_loss_may_be_given(tmp_path):
     client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
 

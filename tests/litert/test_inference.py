@@ -130,6 +130,7 @@ def computed(client, tmp_path_factory):
     return compute
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "rule"),
     [

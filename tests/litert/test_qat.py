@@ -42,6 +42,7 @@ def _mobile():
     return keras.Model(image, layers.Dense(3, name="out")(x))
 
 
+@pytest.mark.slow
 def test_trained_weights_return_and_err_less():
     client = _client(_mobile, ("deep_relu", "pool"))
     before = nets.values_of(client)

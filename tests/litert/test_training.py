@@ -342,6 +342,7 @@ def frozen_stem():
     return client, stem
 
 
+@pytest.mark.slow
 def test_frozen_weights_are_constants_and_stored_once(tmp_path):
     """Three signatures use them, and each was traced with a copy."""
     client, stem = frozen_stem()

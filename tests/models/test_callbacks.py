@@ -154,6 +154,7 @@ def test_early_stopping_restores_the_best_epoch_of_both_halves(link):
     assert_both(both(client, server), diary.epochs[best])
 
 
+@pytest.mark.slow
 def test_early_stopping_leaves_one_snapshot_at_the_server(tmp_path):
     with links.served(snapshots=tmp_path) as (client, _, address):
         links.compile(client, address=address)
@@ -167,6 +168,7 @@ def test_early_stopping_leaves_one_snapshot_at_the_server(tmp_path):
         assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best_only", [True, False])
 @pytest.mark.parametrize("name", ["saved.weights.h5", "saved.keras"])
 def test_a_model_checkpoint_brings_back_both_halves(
@@ -301,6 +303,7 @@ def momentum(rate=0.05):
     return keras.optimizers.SGD(rate, momentum=0.9)
 
 
+@pytest.mark.slow
 def test_reduce_lr_on_plateau_steers_both_halves():
     rates = steer(
         momentum,
@@ -327,6 +330,7 @@ def test_a_learning_rate_scheduler_steers_both_halves():
     np.testing.assert_allclose(rates, [0.05, 0.1, 0.0, 0.02, 0.01])
 
 
+@pytest.mark.slow
 def test_a_learning_rate_schedule_steers_both_halves():
     steer(
         lambda: momentum(
@@ -372,6 +376,7 @@ def test_tensorboard_writes_its_files(link, tmp_path):
     assert not links.same(links.state(server), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 def test_backup_and_restore_goes_on_as_if_nothing_had_happened(
     tmp_path, double
@@ -476,6 +481,7 @@ def test_terminate_on_nan_stops_before_labels_that_are_broken(broken):
         assert all(finite(half) for half in both(client, server))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e2, 1e3])
 def test_terminate_on_nan_stops_a_divergence(diverging, rate):
     client, server = diverging(rate)
@@ -486,6 +492,7 @@ def test_terminate_on_nan_stops_a_divergence(diverging, rate):
     assert len(history.epoch) < 20 or np.isfinite(history.history["loss"][-1])
 
 
+@pytest.mark.slow
 def test_without_terminate_on_nan_a_broken_batch_is_left_out(link):
     client, server = link
     x, y = links.batch(32)

@@ -206,6 +206,7 @@ def test_run_eagerly(cut):
     assert_fits_alike(pair, nets.images, batch_size=13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
 @pytest.mark.parametrize(
     "optimizer",
@@ -279,10 +280,12 @@ def two_by_two_pair(build=nets.two_by_two, cut=("a", "b")):
     )
 
 
+@pytest.mark.slow
 def test_several_inputs_outputs_and_losses_by_name():
     assert_fits_alike(two_by_two_pair(), two_by_two_data, batch_size=8)
 
 
+@pytest.mark.slow
 def test_several_inputs_as_a_list():
     x, y = two_by_two_data()
 
@@ -291,6 +294,7 @@ def test_several_inputs_as_a_list():
     )
 
 
+@pytest.mark.slow
 def test_several_outputs_with_sample_weights_of_their_own():
     weights = {"kind": np.linspace(0, 1, 20), "size": np.linspace(2, 0, 20)}
 
@@ -315,6 +319,7 @@ def two_lists_data():
     return x, [rng.integers(0, 3, 20), rng.normal(size=(20, 1))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
 def test_several_outputs_and_losses_as_lists(cut):
     pair = Pair(two_lists, list(cut)).compile(
@@ -326,6 +331,7 @@ def test_several_outputs_and_losses_as_lists(cut):
     assert_fits_alike(pair, two_lists_data, batch_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
 def test_several_outputs_of_a_list_are_known_by_name(cut):
     x, (kind, size) = two_lists_data()
@@ -376,6 +382,7 @@ def freeze(*names):
     return prepare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frozen",
     [
@@ -418,6 +425,7 @@ def small_scale():
     return keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=64.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "optimizer", "cut"),
     [
@@ -436,6 +444,7 @@ def test_mixed_precision(policy, optimizer, cut):
     assert_same_logs(actual, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
 def test_an_overflow_in_float16_skips_steps_until_the_scale_fits(cut):
     keras.config.set_dtype_policy("mixed_float16")
@@ -467,6 +476,7 @@ def targets():
     return rng.normal(size=(20, 4)), rng.normal(size=(20, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
 def test_the_loss_holds_the_regularizers_of_every_half(cut):
     pair = Pair(regularized, cut).compile(loss="mse")

@@ -37,6 +37,7 @@ class Refusing(keras_split.SplitStrategy):
         raise ProtocolError("Expected peace. Received: none.", "peace")
 
 
+@pytest.mark.slow
 def test_compiling_again_and_again_warns_of_no_retracing(client):
     messages = []
     handler = logging.Handler()

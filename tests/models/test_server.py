@@ -63,6 +63,7 @@ def test_a_model_cut_once_trains_with_an_optimizer_of_the_server(grpc):
     assert nets.largest_difference(expected, found) < 1e-6
 
 
+@pytest.mark.slow
 def test_sessions_of_other_losses_share_the_slots_of_the_server():
     client, server = halves(("a",))
     other, _ = halves(("a",))

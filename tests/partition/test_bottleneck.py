@@ -79,6 +79,7 @@ def test_both_sides_start_with_the_same_weights():
     assert nets.largest_difference(weights(), weights()) == 0
 
 
+@pytest.mark.slow
 def test_split_equals_whole_with_bottlenecks():
     x, y = nets.images()
     slim, cut = add_bottlenecks(nets.built(nets.plain), ["a_relu", "b_drop"], 2)

@@ -461,6 +461,7 @@ def in_one_process():
     return trained()
 
 
+@pytest.mark.slow
 def test_a_fit_is_the_fit_in_one_process(listen):
     history, weights, predictions = trained(
         lambda far, _: listen(far.endpoint())

@@ -111,6 +111,7 @@ def counted(strategy, quantization, codec, cut=("head", "body"), serve=False):
     return (strategy.uplink_bytes, strategy.downlink_bytes), in_graph
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("quantization", "codec"),
     [
@@ -139,6 +140,7 @@ def test_bytes_with_labels_on_the_server_are_those_over_grpc():
     assert messages == over_grpc
 
 
+@pytest.mark.slow
 def test_early_gradients_are_counted_as_over_grpc():
     def overlapping(address=None):
         return SplitStrategy(address, overlap=True)

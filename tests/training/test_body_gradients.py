@@ -96,6 +96,7 @@ def fitted_whole(*trained):
     return nets.values_of(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_it_trains_to_the_bits_of_one_whose_gradients_come(way, monkeypatch):
     values, logs, few = fitted_by(way, "b", "out")

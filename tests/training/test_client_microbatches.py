@@ -100,6 +100,7 @@ def test_the_phone_asks_in_the_order_in_which_it_waits(count):
     assert most == min(count, 4)
 
 
+@pytest.mark.slow
 def test_codes_do_not_depend_on_the_microbatch():
     weights, _ = fitted(3, quantization="int8")
     expected, _ = fitted(1, quantization="int8")
@@ -107,6 +108,7 @@ def test_codes_do_not_depend_on_the_microbatch():
     assert nets.largest_difference(weights, expected) < 1e-3
 
 
+@pytest.mark.slow
 def test_skips_stay_with_their_microbatch():
     options = {"data": nets.vectors(), "build": skipping}
 
@@ -117,6 +119,7 @@ def test_skips_stay_with_their_microbatch():
     np.testing.assert_allclose(logs["loss"], expected_logs["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_several_inputs_outputs_losses_and_sample_weights():
     x, y = nets.images(channels=1)
     extra = np.linspace(-1, 1, len(x) * 3).reshape(-1, 3).astype("float32")
@@ -144,6 +147,7 @@ def test_several_inputs_outputs_losses_and_sample_weights():
         np.testing.assert_allclose(values, expected_logs[name], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sum_is_not_weighted():
     loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
 
@@ -162,6 +166,7 @@ def test_a_sum_is_not_weighted():
     np.testing.assert_allclose(logs["loss"], expected_logs["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_works_without_a_graph_too():
     short = STEPS_20 | {"epochs": 1}
     options = {"data": nets.vectors(), "build": nets.dense, "fit": short}
@@ -172,6 +177,7 @@ def test_it_works_without_a_graph_too():
     assert nets.largest_difference(weights, expected) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_loss_scale_is_taken_out_again():
     def fit(microbatches):
         optimizer = keras.optimizers.LossScaleOptimizer(
@@ -187,6 +193,7 @@ def test_a_loss_scale_is_taken_out_again():
     assert nets.largest_difference(fit(3)[0], fit(1)[0]) < 1e-5
 
 
+@pytest.mark.slow
 def test_batchnorm_sees_each_microbatch_and_moves_once():
     """Each is normalized by itself; the moving mean is that of the batch."""
 

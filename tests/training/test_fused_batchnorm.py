@@ -188,6 +188,7 @@ def test_where_numbers_are_to_be_those_of_keras_it_is_left_out(
         assert loaded.contract.fused_batchnorm is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cut", "microbatches"),
     [(["a_relu", "b_drop"], 1), (["a_relu", "b_drop"], 2), (["a_relu"], 1)],

@@ -86,6 +86,7 @@ def test_it_does_what_messages_do_bit_for_bit(
         )
 
 
+@pytest.mark.slow
 def test_batches_of_which_the_size_is_known_are_the_same_bits_too():
     apart, joint = trained(Called()), trained(SplitStrategy())
 
@@ -96,6 +97,7 @@ def test_batches_of_which_the_size_is_known_are_the_same_bits_too():
     assert links.same(state(*joint), state(*apart))
 
 
+@pytest.mark.slow
 def test_batches_of_which_the_size_is_known_first_are_the_same_bits_too():
     strategies = (Called(), SplitStrategy())
     pairs = [links.halves("int8") for _ in strategies]
@@ -110,6 +112,7 @@ def test_batches_of_which_the_size_is_known_first_are_the_same_bits_too():
     assert links.same(state(*pairs[0]), state(*pairs[1]))
 
 
+@pytest.mark.slow
 def test_mixed_precision_is_the_same_bits_too():
     keras.config.set_dtype_policy("mixed_float16")
     apart = trained(Called(), "float16")
@@ -186,6 +189,7 @@ def test_a_learning_rate_that_is_none_is_refused():
     assert links.same(weights(client, server), before)
 
 
+@pytest.mark.slow
 def test_it_takes_turns_with_a_client_over_grpc():
     ends = []
     for strategy in (Called(), SplitStrategy()):
@@ -238,6 +242,7 @@ def test_a_new_session_goes_on_in_the_same_graph():
     assert client.strategy.next_step == 2
 
 
+@pytest.mark.slow
 def test_a_session_that_the_server_forgot_is_an_error():
     client, _ = trained(SplitStrategy())
     host = client._server_link.host()
@@ -252,6 +257,7 @@ def test_a_session_that_the_server_forgot_is_an_error():
     assert not client.strategy.connected
 
 
+@pytest.mark.slow
 def test_what_outlives_the_server_counts_as_it_does_in_messages(
     tmp_path, monkeypatch
 ):

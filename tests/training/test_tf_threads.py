@@ -19,6 +19,7 @@ from keras_split.training import tf_threads
 from tests import links
 
 
+@pytest.mark.slow
 def test_many_clients_train_at_the_same_time():
     clients = 9  # more than TensorFlow has threads
     _, server = links.halves()
@@ -102,6 +103,7 @@ for step in range(2):
 """
 
 
+@pytest.mark.slow
 def test_a_server_needs_one_thread():
     result = subprocess.run(
         [sys.executable, "-c", ALONE],
