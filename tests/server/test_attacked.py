@@ -28,7 +28,7 @@ def test_probes_answer_and_memory_stays_while_a_client_attacks():
         for line in done.stdout.splitlines()
         if line.startswith("|")
     ][2:]
-    assert len(rows) == 8
+    assert len(rows) == 10
     for attack, speed, slowest_s, growth in rows:
         assert float(speed) > 0, attack
         assert float(slowest_s) < 1, attack
