@@ -13,7 +13,7 @@ INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check
 # TensorFlow has no wheels for Python 3.14 yet.
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help demo test mutants check docs bench clean
+.PHONY: help demo test web mutants check docs bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed-demo ## train a split network on real images, then on w
 
 test: $(VENV)/.installed-dev ## run the tests; those marked slow only with CI=true
 	$(RUN) scripts/test $(if $(filter true,$(CI)),,-m "not slow") $(ARGS)
+
+web: ## build the page of serve --web, and check it with ARGS=--check; needs Node
+	scripts/web $(ARGS)
 
 mutants: $(VENV)/.installed-mutants ## change the code here and there: do the tests notice?
 	$(RUN) scripts/mutants $(ARGS)
@@ -42,7 +45,9 @@ bench: $(VENV)/.installed-dev ## run every benchmark, write tables and plots int
 	done
 
 clean: ## remove .venv and what was built
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache \
+	    web/node_modules web/*/node_modules web/*/dist \
+	    keras_split/server/web/page
 
 # One stamp a set of extras: newer than each pyproject.toml means installed.
 $(VENV)/.installed-demo: EXTRAS := tensorflow,device

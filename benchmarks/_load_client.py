@@ -23,6 +23,7 @@ from keras_split.compression.tensors import TensorSpec
 from keras_split.protocol.contract import Contract
 from keras_split.transports import Route
 
+BATCH = 8
 OPTIMIZER = json.dumps(
     {"class_name": "SGD", "config": {"learning_rate": 1e-6, "momentum": 0.9}}
 )

@@ -1,9 +1,10 @@
 """A server of a small model, and what its clients send.
 
-    python benchmarks/_load_server.py FOLDER SESSIONS [TOKENS]
+    python benchmarks/_load_server.py FOLDER SESSIONS [TOKENS [PHONES]]
 
 Writes FOLDER/contract.json and FOLDER/tensors.npz, prints the address, serves
-until SIGTERM, and prints as JSON how long steps waited and took.
+until SIGTERM, and prints as JSON how long steps waited and took. With PHONES it
+merges their steps; TOKENS may be empty.
 """
 
 import json
@@ -17,17 +18,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _load_client import BATCH
 
 import keras_split
 from keras_split.compression.quantize import quantize
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
 from keras_split.server.security import Security
 from keras_split.utils import malloc
 
-BATCH = 8
 QUANTILES = (0.5, 0.95, 0.99)
 _KEPT = 200_000
 
@@ -93,7 +95,11 @@ def write(
 def main() -> None:
     """Serves until it is told to stop."""
     folder, sessions = Path(sys.argv[1]), int(sys.argv[2])
-    tokens = sys.argv[3] if sys.argv[3:] else None
+    tokens, phones = (*sys.argv[3:], "", "")[:2]
+    cohort = None
+    if phones:
+        count = int(phones)
+        cohort = CohortConfig("merged", phones=count, batch=BATCH * count)
     malloc.keep()
     model = server_half()
     contract = model.contract
@@ -105,7 +111,9 @@ def main() -> None:
         server = model.serve(
             port=0,
             max_sessions=sessions,
-            security=Security(tokens=tokens),
+            hello_burst=max(200, sessions),  # all come from one host
+            security=Security(tokens=tokens or None),
+            cohort=cohort,
             checkpoints=folder / "checkpoints",
             listeners=[audit, Log(), times],
         )

@@ -41,13 +41,16 @@ class Report:
         name: Of its place in the docs.
         write: Whether `close` puts it there.
         docs: The folder of the docs.
+
+    Attributes:
+        writes: Whether it does, so that plots are worth drawing.
     """
 
     def __init__(
         self, name: str, *, write: bool = False, docs: Path = DOCS
     ) -> None:
         self._name = name
-        self._write = write
+        self.writes = write
         self._docs = docs
         self._lines: list[str] = []
         if write:
@@ -79,7 +82,7 @@ class Report:
             alt: What is to be seen, for who cannot see it.
             name: Of the file, without `.png`; that of the report by default.
         """
-        if self._write:
+        if self.writes:
             name = name or self._name
             path = self._docs / "assets" / f"{name}.png"
             figure.savefig(path, dpi=100, metadata={"Software": None})
@@ -87,7 +90,7 @@ class Report:
 
     def close(self) -> None:
         """Writes the report to its place."""
-        if self._write:
+        if self.writes:
             page = _page(self._name, self._docs)
             text = "\n".join(self._lines).strip()
             text = re.sub(r"\n{3,}", "\n\n", text)

@@ -122,10 +122,10 @@ class Reference:
 class Phone:
     """LiteRT in a process of its own."""
 
-    def __init__(self, path: Path, data: Path) -> None:
+    def __init__(self, path: Path, data: Path, threads: int = THREADS) -> None:
         script = Path(__file__).with_name("_phone_process.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script), str(path), str(data), str(THREADS)],
+            [sys.executable, str(script), str(path), str(data), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -44,6 +44,7 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.pid = self._process.pid
         # Read all the time, so that a full pipe does not stop the process.
         self._said: collections.deque[str] = collections.deque(maxlen=20)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -58,10 +59,10 @@ class Child:
             raise RuntimeError(f"a process ended:\n{''.join(self._said)}")
         return line.strip()
 
-    def tell(self) -> None:
-        """Sends an empty line: go on."""
+    def tell(self, line: str = "") -> None:
+        """Sends a line; an empty one says: go on."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
     def terminate(self) -> None:

@@ -30,14 +30,22 @@ if TYPE_CHECKING:
     from keras_split.compression.layers import CutQuantizer as CutQuantizer
     from keras_split.compression.rules import Quantization as Quantization
     from keras_split.compression.rules import Rule as Rule
+    from keras_split.federation.averaging import (
+        FederatedAveraging as FederatedAveraging,
+    )
     from keras_split.models import ClientModel as ClientModel
     from keras_split.models import ServerModel as ServerModel
+    from keras_split.models.hijack_detector import (
+        HijackDetector as HijackDetector,
+    )
     from keras_split.models.join import join as join
     from keras_split.models.resume import Resume as Resume
     from keras_split.partition.bottleneck import (
         add_bottlenecks as add_bottlenecks,
     )
+    from keras_split.partition.length import fix_length as fix_length
     from keras_split.partition.partition import Partition as Partition
+    from keras_split.planner.plan import plan as plan
     from keras_split.protocol.credentials import Credentials as Credentials
     from keras_split.protocol.data_spec import DataSpec as DataSpec
     from keras_split.server.config import ServerConfig as ServerConfig
@@ -47,6 +55,8 @@ _HOMES = {
     "Credentials": "protocol.credentials",
     "CutQuantizer": "compression.layers",
     "DataSpec": "protocol.data_spec",
+    "FederatedAveraging": "federation.averaging",
+    "HijackDetector": "models.hijack_detector",
     "Partition": "partition",
     "Quantization": "compression.rules",
     "Resume": "models.resume",
@@ -58,29 +68,37 @@ _HOMES = {
     "SplitStrategy": "client.strategy",
     "add_bottlenecks": "partition.bottleneck",
     "compile": "compiler",
+    "fix_length": "partition.length",
     "join": "models.join",
+    "plan": "planner.plan",
 }
 _LIGHT = {
     "client.retry",
     "client.tap",
     "compression.rules",
+    "planner.plan",
     "protocol.credentials",
     "protocol.data_spec",
     "server.config",
 }
 # Rooms and modules that programs use by name.
 _ROOMS = {
+    "audit": "audit",
     "codecs": "compression.codecs",
     "compression_presets": "compression.presets",
     "datasets": "datasets",
     "defenses": "defenses",
+    "detection": "detection",
     "device": "device",
     "errors": "errors",
     "evaluation": "evaluation",
+    "federation": "federation",
     "formats": "compression.formats",
     "litert": "litert",
     "messages": "protocol.messages",
     "observe": "server.observe",
+    "planner": "planner",
+    "ray": "ray",
     "server": "server",
     "transports": "transports",
     "zoo": "zoo",

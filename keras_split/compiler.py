@@ -1,5 +1,6 @@
 """One call that splits a Keras model."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,22 @@ from keras_split.compression import codecs
 from keras_split.compression import presets
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
+from keras_split.compression.shared import Share
 from keras_split.defenses.chain import Chain
+from keras_split.errors import OptionError
 from keras_split.models import ClientModel
 from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
 from keras_split.partition.bottleneck import add_bottlenecks
 from keras_split.partition.partition import Partition
+from keras_split.planner.plan import Plan
+from keras_split.planner.plan import plan as make_plan
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.utils import keras_private
+
+_LOG = logging.getLogger("keras_split")
 
 
 def compile(
@@ -31,6 +38,8 @@ def compile(
     fused_batchnorm: bool | None = None,
     defenses: Sequence[Any] | Chain = (),
     data_spec: DataSpec | dict[str, Any] | None = None,
+    plan: Plan | None = None,
+    share: Share = (),
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -42,10 +51,16 @@ def compile(
     process trains `model`. If `model` is compiled, the client takes over its
     optimizer (a fresh copy), its loss and its metrics (the same objects).
 
+    Weights stay as they are. Who builds the same model with the same seed
+    knows those of the phone's half, and a server that knows its initial head
+    reads far more out of what is sent: where both build the model from a
+    seed, call `client.reinitialize()` on the phone before the first step.
+
     Args:
         model: A functional or Sequential Keras model, built.
         cut: One or two cuts: layers, names, paths of layers in nested models,
-            or lists of those; see `keras_split.Partition`.
+            or lists of those; see `keras_split.Partition`. `"auto"` for the
+            best of a plan; the log of `keras_split` says which, and why.
         quantization: How cut-layer tensors lose precision: a name such as
             `"int8"`, a preset (`"balanced"`, `"small"`, `"tiny"`) or a
             `Quantization`.
@@ -69,6 +84,13 @@ def compile(
         data_spec: The names of the classes and how images are scaled, which
             lie in the client's files from then on. The server gets a hash of
             each, and refuses a client that says otherwise.
+        plan: With `cut="auto"`: what `keras_split.plan` made of this model.
+            By default one without profiles, which knows bytes alone.
+        share: Names of inputs of the model that go to the server as they
+            are, because a layer there reads them: `["padding_mask"]`. Or how
+            each is packed, by name: `{"segment_ids": "bits"}`; without loss,
+            and checked. No defense is applied to them. Without it inputs
+            stay on the phone, and a cut that needs one is refused.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
@@ -81,15 +103,30 @@ def compile(
         DefenseError: If there is no such defense.
         DataError: If the data spec does not fit the model.
         OptionError: If the model is compiled with an optimizer that has
-            several learning rates, or averages weights.
+            several learning rates, or averages weights; or if there is a plan
+            without `cut="auto"`; or if an input cannot be shared as `share`
+            says, or is to be with `cut="auto"`.
     """
+    if isinstance(cut, str) and cut == "auto" and share:
+        raise OptionError(
+            "Expected cut layers beside share, for a plan looks for cuts that "
+            f"need no input. Received: cut='auto', share={share!r}. Name the "
+            "layers, or leave share out."
+        )
+    if isinstance(cut, str) and cut == "auto":
+        cut = _planned(model, plan, quantization)
+    elif plan is not None:
+        raise OptionError(
+            f"Expected cut='auto' beside a plan. Received: cut={cut!r}. Leave "
+            "the plan out, or have it choose."
+        )
     chain = Chain.get(defenses)
     coding = presets.get(quantization, codec, bottleneck)
     packer = codecs.adopt(coding.codec)
     narrow = model
     if coding.bottleneck > 1:
-        narrow, cut = add_bottlenecks(model, cut, coding.bottleneck)
-    partition = Partition(narrow, cut)
+        narrow, cut = add_bottlenecks(model, cut, coding.bottleneck, share)
+    partition = Partition(narrow, cut, share)
     if fused_batchnorm is None:
         fused_batchnorm = not coding.quantization.is_identity
     contract = partition.contract(
@@ -110,6 +147,7 @@ def compile(
             for tensor in raw
             if tensor not in head.inputs + partition.raw_skips
         },
+        shared=[head.inputs.index(t) for t in partition.shared],
     )
     client = ClientModel(
         head.model,
@@ -124,11 +162,26 @@ def compile(
     )
     client._server_link.server = server
     if model.compiled:
-        _hand_on(model, client)
+        hand_on(model, client)
     return client, server
 
 
-def _hand_on(model: keras.Model, client: ClientModel) -> None:
+def _planned(
+    model: keras.Model, plan: Plan | None, quantization: str | Quantization
+) -> list[Any]:
+    """The cut that a plan recommends, and a line in the log why."""
+    if plan is None:
+        plan = make_plan(model, quantization=quantization)
+    if not isinstance(plan, Plan):
+        raise OptionError(
+            "Expected a plan of keras_split.plan. Received: "
+            f"{type(plan).__name__}. Call keras_split.plan(model, ...)."
+        )
+    _LOG.info("cut=%r. %s", plan.cut, plan.reason)
+    return plan.cut
+
+
+def hand_on(model: keras.Model, client: ClientModel) -> None:
     """Compiles the client as the model was.
 
     Loss and metrics are the same objects, for not all have a config that

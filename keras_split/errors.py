@@ -12,7 +12,8 @@
     ├── OptionError (TypeError, ValueError)  no such option, or not that value
     ├── ProtocolError (ValueError)      a message the other party must not send
     │   ├── RefusedError                the server refused a message of ours
-    │   └── PartialCommitError          the body took a step, head and tail not
+    │   ├── PartialCommitError          the body took a step, head and tail not
+    │   └── HijackError                 gradients that are not of the features
     └── TransportError (ConnectionError)  the other party cannot be reached
 
 Every message says what was expected, what came, and what to do next. A
@@ -79,6 +80,10 @@ class RefusedError(ProtocolError):
 
 class PartialCommitError(ProtocolError):
     """The body took a step that head and tail could not."""
+
+
+class HijackError(ProtocolError):
+    """The server's gradients are not those of the features that it sent."""
 
 
 class TransportError(SplitError, ConnectionError):

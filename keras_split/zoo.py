@@ -6,13 +6,15 @@ yours can bring its own. Listing them loads neither Keras nor TensorFlow.
 """
 
 import importlib
+import importlib.resources
+import json
 import logging
 import os
-import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,9 @@ from keras_split.compression import presets
 from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import DataError
+from keras_split.errors import OptionError
 from keras_split.errors import ZooError
+from keras_split.planner.candidates import Candidates
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_spec import DataSpec
 
@@ -111,6 +115,9 @@ class Preset:
         classes: The class count that the facts are for.
         quantization: The quantization that `load` uses by default.
         paper: Where the network was published.
+        candidates_file: What `keras_split.plan` knows of its cuts, as
+            `"package:path in it"`: what `scripts/make_candidates.py` writes;
+            empty if there is none, so that the network is built instead.
     """
 
     name: str
@@ -123,6 +130,7 @@ class Preset:
     classes: int = 10
     quantization: Quantization = field(default_factory=Quantization)
     paper: str = ""
+    candidates_file: str = ""
 
     def cut(self, name: str = DEFAULT_CUT) -> Cut:
         """A split by its name.
@@ -132,10 +140,28 @@ class Preset:
         """
         if name not in self.cuts:
             raise ZooError(
-                f"Expected a cut of {self.name}: {', '.join(self.cuts)}. "
-                f"Received: {name!r}."
+                f"Expected a cut of {self.name}: {', '.join(self.cuts)}; or "
+                f"two layers, as in 'A,B'. Received: {name!r}. keras-split "
+                f"plan {self.name} says which layers would do."
             )
         return self.cuts[name]
+
+    def layers(self, cut: str | Sequence[Any] = DEFAULT_CUT) -> list[Any]:
+        """What to name as `cut` in `keras_split.compile`.
+
+        Args:
+            cut: The name of a split; or layers, as in `compile` or as text:
+                `"A,B"`, with `+` between several at one cut.
+
+        Raises:
+            ZooError: If there is no split of that name.
+        """
+        if not isinstance(cut, str):
+            return list(cut)
+        if "," not in cut:
+            return list(self.cut(cut).layers)
+        ends = [end.strip().split("+") for end in cut.split(",")]
+        return [end[0] if len(end) == 1 else end for end in ends]
 
     def build(
         self,
@@ -158,8 +184,8 @@ class Preset:
             batchnorm_momentum: Momentum of moving statistics in every
                 BatchNormalization. Keras' MobileNetV2 keeps 0.999, which a
                 short training never catches up with; 0.9 does.
-            seed: Makes random initial weights repeatable, so that phone and
-                server can build the same model.
+            seed: Makes random initial weights repeatable. What a phone and
+                a server build of one seed they both know, see `load`.
 
         Raises:
             ZooError: If size, classes or weights do not fit the network.
@@ -178,13 +204,7 @@ class Preset:
             raise ZooError(
                 f"Expected 1 class or more. Received: classes={classes}."
             )
-        if weights not in (None, "imagenet") and not Path(weights).is_file():
-            raise ZooError(
-                "Expected weights=None, 'imagenet' or the path of a "
-                ".weights.h5, .h5 or .keras file. Received: "
-                f"{str(weights)!r}, which is no "
-                "file."
-            )
+        _check_weights(weights)
         if batchnorm_momentum is not None and not 0 <= batchnorm_momentum < 1:
             raise ZooError(
                 "Expected a batchnorm_momentum of 0 or more and below 1. "
@@ -198,30 +218,78 @@ class Preset:
             for layer in model.layers:
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.momentum = batchnorm_momentum
-        if weights == "imagenet":
-            _load_imagenet(builder, model, shape, classes)
-        elif weights is not None:
-            _load_file(model, weights)
+        self._load_weights(model, weights)
         return model
+
+    def candidates(
+        self,
+        input_shape: tuple[int, int, int] | None = None,
+        classes: int | None = None,
+    ) -> Candidates:
+        """The cuts that are worth a thought, for `keras_split.plan`.
+
+        At the preset's own size and classes they are stored, and neither
+        Keras nor TensorFlow is loaded. Its named cuts are among them.
+
+        Args:
+            input_shape: As in `build`.
+            classes: As in `build`.
+
+        Raises:
+            ZooError: If size or classes do not fit the network.
+            DataError: If the stored ones cannot be read.
+        """
+        own = tuple(input_shape or self.input_shape) == self.input_shape
+        if self.candidates_file and own and classes in (None, self.classes):
+            package, _, path = self.candidates_file.partition(":")
+            file = importlib.resources.files(package) / path
+            try:
+                config = json.loads(file.read_text("utf-8"))
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    f"Expected the candidates of {self.name} in {file}. "
+                    f"Received: {error}. Install the package again."
+                ) from error
+            return Candidates.from_config(config)
+        model = self.build(input_shape=input_shape, classes=classes)
+        return self.search(model)
+
+    def search(self, model: "keras.Model") -> Candidates:
+        """The same, of a model that `build` made."""
+        from keras_split.planner.search import candidates_of
+
+        named = {name: list(cut.layers) for name, cut in self.cuts.items()}
+        found = candidates_of(model, named)
+        return replace(found, model=self.name)
 
     def load(
         self,
-        cut: str = DEFAULT_CUT,
+        cut: str | Sequence[Any] = DEFAULT_CUT,
         *,
         quantization: str | Quantization | None = None,
         codec: str | None = None,
         bottleneck: int | None = None,
         fused_batchnorm: bool = True,
         class_names: Sequence[str] = (),
+        secret: bytes | None = None,
+        defenses: Sequence[Any] = (),
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.
+
+        Random initial weights of the body follow from `seed`, which server
+        and phone may know both. Those of head and tail follow from `secret`
+        instead, for a server that knows them reconstructs inputs far better;
+        see `ClientModel.reinitialize`. With `weights` that is what the file
+        does not have, such as a classifier for other classes; the rest knows
+        who has the file.
 
         The client's `data_spec` says how the network wants images scaled, if
         that is `x @ matrix + offset`.
 
         Args:
-            cut: Name of a split: `"spliteasy"`, `"deep"` or `"light"`.
+            cut: Name of a split: `"spliteasy"`, `"deep"` or `"light"`; or
+                layers, as in `layers`.
             quantization: Overrides the preset's.
             codec: As in `keras_split.compile`.
             bottleneck: As in `keras_split.compile`.
@@ -229,24 +297,59 @@ class Preset:
             class_names: Names of the classes in the order of their labels,
                 for the client's `data_spec`; as many as `classes`, which may
                 be left out then.
+            secret: Of the phone: 16 bytes or more, for the same head and
+                tail each time; by default 128 bits of the system's
+                randomness.
+            defenses: As in `keras_split.compile`.
             **options: As in `build`.
 
         Returns:
             `(client, server)`, as `keras_split.compile` returns them.
+
+        Raises:
+            OptionError: If the secret is too short; or if one is given, and
+                the preset's network cannot be drawn from it. Without one the
+                log warns of that.
         """
         from keras_split.compiler import compile
 
         if class_names and options.get("classes") is None:
             options["classes"] = len(class_names)
-        return compile(
-            self.build(**options),
-            list(self.cut(cut).layers),
+        weights = options.pop("weights", None)
+        _check_weights(weights)
+        model = self.build(**options)
+        client, server = compile(
+            model,
+            self.layers(cut),
             quantization=quantization or self.quantization,
             codec=codec,
             bottleneck=bottleneck,
             fused_batchnorm=fused_batchnorm,
             data_spec=self.data_spec(class_names),
+            defenses=defenses,
         )
+        try:
+            client.reinitialize(secret)
+        except OptionError as error:
+            if secret is not None:
+                raise
+            _LOG.warning(
+                "head and tail have the initial weights that %s builds, which "
+                "a server that builds it knows: %s",
+                self.name,
+                error,
+            )
+        self._load_weights(model, weights)
+        return client, server
+
+    def _load_weights(
+        self, model: "keras.Model", weights: str | os.PathLike[str] | None
+    ) -> None:
+        """Loads what fits into the model, and the halves cut from it."""
+        if weights is not None:
+            from keras_split.models import initial_weights
+
+            initial_weights.load(model, weights, resolve(self.model))
 
     def data_spec(self, class_names: Sequence[str] = ()) -> DataSpec:
         """What its client says of its data; without a matrix if it has none.
@@ -300,68 +403,24 @@ def compute_facts(model: "keras.Model", cut: Any) -> Facts:
     from keras_split.partition.partition import Partition
 
     partition = Partition(model, cut)
-    phone = [s for s in (partition.head, partition.tail) if s is not None]
+    halves = (partition.head, partition.tail)
+    phone = [half.model for half in halves if half is not None]
     body = partition.body.model
     contract = partition.contract(Quantization())
     return Facts(
-        phone_parameters=sum(s.model.count_params() for s in phone),
+        phone_parameters=costs.parameters(phone),
         server_parameters=body.count_params(),
-        phone_multiply_adds=sum(costs.multiply_adds(s.model) for s in phone),
+        phone_multiply_adds=sum(map(costs.multiply_adds, phone)),
         server_multiply_adds=costs.multiply_adds(body),
         smashed=tuple(s.shape for s in contract.smashed),
         features=tuple(s.shape for s in contract.features),
     )
 
 
-def _load_imagenet(
-    builder: Any, model: Any, shape: tuple[int, ...], classes: int
-) -> None:
-    """Copies ImageNet weights layer by layer, where shapes fit."""
-    whole = classes == 1000
-    try:
-        donor = builder(
-            include_top=whole,
-            weights="imagenet",
-            input_shape=None if whole else shape,
+def _check_weights(weights: str | os.PathLike[str] | None) -> None:
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise ZooError(
+            "Expected weights=None, 'imagenet' or the path of a "
+            ".weights.h5, .h5 or .keras file. Received: "
+            f"{str(weights)!r}, which is no file."
         )
-    except Exception as error:  # Keras raises a bare one
-        raise ZooError(_not_downloaded(error)) from error
-    # Layers correspond in order; the classifier has no donor.
-    for source, target in zip(donor.layers, model.layers, strict=False):
-        values = source.get_weights()
-        fits = [v.shape for v in values] == [
-            tuple(v.shape) for v in target.weights
-        ]
-        if values and fits and type(source) is type(target):
-            target.set_weights(values)
-
-
-def _load_file(model: Any, path: str | os.PathLike[str]) -> None:
-    """Loads what fits of a file, and logs what does not."""
-    from keras_split.models.weight_files import load_weights
-
-    try:
-        loaded = load_weights(model, path)
-    except DataError as error:
-        raise ZooError(str(error)) from error
-    level = logging.WARNING if loaded.skipped else logging.INFO
-    _LOG.log(level, "%s", loaded)
-
-
-def _not_downloaded(error: Exception) -> str:
-    """Says how to have the ImageNet weights without a download."""
-    expected = "Expected to download the ImageNet weights of Keras. Received: "
-    found = re.search(r"URL fetch failure on (\S+): ", str(error))
-    if found is None:
-        return (
-            f"{expected}{error} Look at the connection, or give the path of a "
-            ".weights.h5, .h5 or .keras file."
-        )
-    url = found[1]
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    place = Path(home) / "models" / url.rpartition("/")[2]
-    return (
-        f"{expected}{str(error).rpartition(' -- ')[2] or 'no answer'}. Fetch "
-        f"{url} where there is a connection, and put it to {place}; or pass "
-        "the file as weights."
-    )

@@ -8,7 +8,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
 
-from keras_split.client import session
+from keras_split.client import open_sessions
 from tests.certificates import pki as pki
 
 # A package of its own, whose import registers things that other tests then
@@ -34,8 +34,7 @@ def fresh():
 
     keras.utils.set_random_seed(0)
     yield
-    for strategy in list(session._OPEN):
-        strategy.close()
+    open_sessions.close_all()
     keras.config.set_dtype_policy("float32")
 
 
@@ -63,7 +62,6 @@ def serve():
         return SplitStrategy(f"grpc://{servers[-1].target}", retry=None)
 
     yield start
-    for strategy in list(session._OPEN):
-        strategy.close()
+    open_sessions.close_all()
     for server in servers:
         server.stop(0)

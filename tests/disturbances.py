@@ -75,10 +75,13 @@ class Proxy:
         port: Of the server.
         plan: Pairs of a number of bytes, of both directions together, and
             what to do when so many have passed: a function, or `"cut"`.
+
+    Attributes:
+        port: Of the server; 0 while there is none.
     """
 
     def __init__(self, port, plan=()):
-        self._port = port
+        self.port = port
         self._plan = sorted(plan, key=lambda item: item[0])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -106,7 +109,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._port))
+                server = socket.create_connection(("127.0.0.1", self.port))
             except OSError:  # it is dead
                 phone.close()
                 continue

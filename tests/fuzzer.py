@@ -63,11 +63,15 @@ class Fuzzer:
         self._hanging = []
         self._closed = threading.Event()
         self._channel = grpc.insecure_channel(target)
-        self._exchange = self._channel.unary_unary(SERVICE + "Exchange")
         self._train = self._channel.stream_stream(SERVICE + "Train")
+        self._reach()
         self._contract = contract
         self._victim = victim
         self._greet()
+
+    def _reach(self):
+        """Makes what carries one message."""
+        self._exchange = self._channel.unary_unary(SERVICE + "Exchange")
 
     def mutate(self, count):
         """Sends damaged messages, one by one."""

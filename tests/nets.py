@@ -28,12 +28,41 @@ def plain():
     return keras.Model(image, x)
 
 
+def smooth():
+    """`plain` without a kink, where a last bit of a CPU decides on much.
+
+    Nor with the step that BatchNormalization makes of a batch of two.
+    """
+
+    def smoothed(layer):
+        if isinstance(layer, layers.ReLU):
+            return layers.Activation("softplus", name=layer.name)
+        config = layer.get_config()
+        if isinstance(layer, layers.BatchNormalization):
+            config["epsilon"] = 0.1
+        return type(layer).from_config(config)
+
+    return keras.models.clone_model(plain(), clone_function=smoothed)
+
+
 def dense():
     """Three dense layers `a`, `b` and `c`: the smallest U shape."""
     x = values = keras.Input((4,), name="values")
     x = layers.Dense(5, activation="tanh", name="a")(x)
     x = layers.Dense(6, activation="tanh", name="b")(x)
     x = layers.Dense(3, activation="softmax", name="c")(x)
+    return keras.Model(values, x)
+
+
+def tied():
+    """`twice` is in head and tail, as the embeddings of a language model."""
+    twice = layers.Dense(
+        4, activation="tanh", kernel_regularizer="l2", name="twice"
+    )
+    x = values = keras.Input((4,), name="values")
+    x = layers.Dense(5, activation="tanh", name="a")(twice(x))
+    x = layers.Dense(4, activation="tanh", name="b")(x)
+    x = layers.Dense(3, activation="softmax", name="c")(twice(x))
     return keras.Model(values, x)
 
 
@@ -102,6 +131,30 @@ def two_by_two():
     kind = layers.Dense(3, activation="softmax", name="kind")(x)
     size = layers.Dense(1, name="size")(x)
     return keras.Model([image, extra], {"kind": kind, "size": size})
+
+
+def masked(length=10):
+    """Attention between `a` and `b` that reads the input `padding_mask`."""
+    ids = keras.Input((length,), dtype="int32", name="token_ids")
+    mask = keras.Input((length,), dtype="int32", name="padding_mask")
+    x = layers.Embedding(12, 4, name="embed")(ids)
+    x = layers.Dense(4, activation="tanh", name="a")(x)
+    keep = keras.ops.cast(mask, "bool")
+    attend = layers.MultiHeadAttention(1, 4, name="attend")
+    y = attend(x, x, attention_mask=keras.ops.expand_dims(keep, 1))
+    x = layers.Dense(4, activation="tanh", name="b")(x + y)
+    x = layers.GlobalAveragePooling1D(name="pool")(x)
+    x = layers.Dense(3, activation="softmax", name="c")(x)
+    return keras.Model({"token_ids": ids, "padding_mask": mask}, x)
+
+
+def texts(count=14, length=10, classes=3):
+    """Tokens of uneven lengths, their padding masks, and classes."""
+    rng = np.random.default_rng(0)
+    mask = np.arange(length) < rng.integers(1, length + 1, (count, 1))
+    ids = rng.integers(1, 12, (count, length)) * mask
+    x = {"token_ids": ids.astype("int32"), "padding_mask": mask.astype("int32")}
+    return x, rng.integers(0, classes, count)
 
 
 def built(build, seed=0):

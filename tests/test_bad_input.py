@@ -518,7 +518,7 @@ def test_a_server_that_is_not_there_is_an_error_after_a_bounded_wait():
     with pytest.raises(TransportError) as info:
         client.fit(*links.batch(8), verbose=0)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert str(info.value) == (
         f"Expected a keras_split server at 127.0.0.1:{port}. Received: no "
         "connection within 0.5 s. Start it with keras-split serve, and look "
@@ -635,6 +635,7 @@ def test_a_server_killed_in_mid_step_is_an_error_and_moves_nothing(
     assert links.same([np.array(v) for v in client.optimizer.variables], slots)
 
 
+@pytest.mark.slow
 def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
     other_process,
 ):

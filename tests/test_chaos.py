@@ -98,8 +98,7 @@ def moments(total, count, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overlap", [False, True])
-def test_five_deaths_and_ten_cuts_change_nothing(tmp_path, overlap):
+def test_five_deaths_and_ten_cuts_change_nothing(tmp_path):
     losses, weights, steps, quiet, _ = run(tmp_path, "quiet")
     points = moments(quiet.passed, 15, seed=4)
 
@@ -109,7 +108,7 @@ def test_five_deaths_and_ten_cuts_change_nothing(tmp_path, overlap):
         ]
 
     again, others, taken, proxy, server = run(
-        tmp_path, "chaos", plan, retry=NARROW, overlap=overlap
+        tmp_path, "chaos", plan, retry=NARROW, overlap=True
     )
 
     assert (len(proxy.done), server.deaths) == (15, 5)
@@ -151,9 +150,8 @@ def test_with_private_bodies_a_death_and_two_cuts_change_nothing(tmp_path):
     assert list(taken.values()) == [[*range(20)]] * 2
 
 
-@pytest.mark.parametrize(
-    "overlap", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("overlap", [False, True])
 def test_a_death_and_two_cuts_change_nothing(tmp_path, overlap):
     short = {"steps": 20, "epochs": 2}
     losses, weights, quiet = run_here(tmp_path, **short)

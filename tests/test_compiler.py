@@ -100,12 +100,11 @@ def trained(make, how):
 @pytest.mark.parametrize(
     "name",
     [
-        "an expression",
-        "a schedule",
         "scaled",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("excluded names", "a subclass", "Lamb", "Muon")
+            for name in OPTIMIZERS
+            if name != "scaled"
         ),
     ],
 )
@@ -137,7 +136,7 @@ def test_variables_that_do_not_decay_reach_the_body():
 @pytest.mark.parametrize(
     ("name", "own"),
     [
-        ("excluded names", None),
+        pytest.param("excluded names", None, marks=pytest.mark.slow),
         ("a subclass", None),
         pytest.param("a subclass", excluding_names, marks=pytest.mark.slow),
     ],

@@ -28,12 +28,19 @@ from keras_split_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# They export MobileNetV2, in all its forms: a minute.
+LONG = (
+    *("docs/on-the-phone.md", "docs/quickstart.md"),
+    *("docs/auditing.md", "docs/text-and-transformers.md"),
+)
 ADDRESS = "127.0.0.1:50051"  # the server's, on every page
 COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
     *(("device", "train"), ("device", "evaluate"), ("device", "predict")),
+    *(("device", "probe"), ("plan",)),
     *(("evaluate",), ("predict",), ("export",), ("status",)),
-    *(("join",), ("show",), ("certs",), ("certs", "add")),
+    *(("join",), ("show",), ("simulate",), ("audit",)),
+    *(("certs",), ("certs", "add")),
 )
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -107,7 +114,13 @@ def named(pages):
 
 
 def with_python():
-    return [p for p in PAGES if any(kind == "python" for kind, *_ in blocks(p))]
+    """The pages that show programs; those that take long are slow."""
+    return [
+        pytest.param(page, id=name, marks=[pytest.mark.slow] * (name in LONG))
+        for page in PAGES
+        if any(kind == "python" for kind, *_ in blocks(page))
+        for name in [str(page.relative_to(ROOT))]
+    ]
 
 
 @pytest.fixture
@@ -147,12 +160,14 @@ def served():
         server.stop(0)
 
 
-@pytest.mark.parametrize("page", named(with_python()))
+@pytest.mark.parametrize("page", with_python())
 def test_the_python_of_a_page_runs(page, little, served):
     namespace = {"__name__": "docs"}
     for kind, code, line, output in blocks(page):
         if kind != "python" or _SNIPPET.match(code):
             continue  # a file that is shown is run by tests of its own
+        if "import keras_hub" in code:
+            pytest.importorskip("keras_hub")
         if ADDRESS in code:
             code = code.replace(ADDRESS, served())
         program = compile("\n" * (line - 1) + code, page.name, "exec")

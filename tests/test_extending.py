@@ -290,12 +290,19 @@ def test_a_transport_is_chosen_by_its_scheme(extras, far):
     expected, counted = far
 
     found, found_counted = trained_far("delayed")
+
+    assert links.same(found, expected)
+    assert found_counted == counted
+
+
+@pytest.mark.slow
+def test_a_transport_carries_parts_of_batches_and_early_replies(extras, far):
+    expected, _ = far
+
     parts, _ = trained_far("delayed", {"microbatches": 2})
     parts_expected, _ = trained_far("grpc", {"microbatches": 2})
     early, _ = trained_far("delayed", {"overlap": True})
 
-    assert links.same(found, expected)
-    assert found_counted == counted
     assert links.same(parts, parts_expected)
     assert links.same(early, expected)
 

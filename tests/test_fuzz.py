@@ -16,6 +16,7 @@ from tests import links
 from tests.fuzzer import Fuzzer
 
 ROOT = Path(__file__).parent.parent
+COUNT = 20_000  # messages
 ALICE, MALLORY = "token-of-alice-0123", "token-of-mallory-45"
 
 # Without limits on the rate, which would keep most of it from the parsers.
@@ -113,10 +114,8 @@ def outcome(good):
     return [*values, np.array(good.losses), good.client.predict(x, verbose=0)]
 
 
-@pytest.mark.parametrize(
-    "count", [1_000, pytest.param(20_000, marks=pytest.mark.slow)]
-)
-def test_nonsense_moves_no_weight_and_disturbs_nobody(process, count):
+@pytest.mark.slow
+def test_nonsense_moves_no_weight_and_disturbs_nobody(process):
     server, target, folder = process
     good = good_client(target, folder / "alice")
     good.step()
@@ -126,9 +125,9 @@ def test_nonsense_moves_no_weight_and_disturbs_nobody(process, count):
 
     good.start()
     fuzzer.hang(20)
-    _hail(fuzzer, count // 4)  # warms caches of TensorFlow and of malloc
+    _hail(fuzzer, COUNT // 4)  # warms caches of TensorFlow and of malloc
     before = resident(server)
-    _hail(fuzzer, count - count // 4)
+    _hail(fuzzer, COUNT - COUNT // 4)
     after = resident(server)
     fuzzer.close()
     good.enough.set()
@@ -136,7 +135,7 @@ def test_nonsense_moves_no_weight_and_disturbs_nobody(process, count):
     received = outcome(good)
     good.client.close()
 
-    assert fuzzer.sent >= count
+    assert fuzzer.sent >= COUNT
     assert fuzzer.surprises == []
     assert good.error is None
     assert server.poll() is None

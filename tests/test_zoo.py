@@ -3,6 +3,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.error
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_split
 from keras_split import zoo
 from keras_split.compression.rules import Quantization
+from keras_split.errors import OptionError
 from keras_split.errors import ZooError
 from keras_split.partition import costs
 from keras_split.partition.partition import Partition
@@ -133,6 +136,21 @@ def test_the_facts_are_what_is_computed(name):
 
     for cut in preset.cuts.values():
         assert zoo.compute_facts(model, list(cut.layers)) == cut.facts
+
+
+def test_a_layer_that_head_and_tail_call_is_a_parameter_of_the_phone_once():
+    x = values = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    x = keras.layers.Dense(3, name="body")(shared(x))
+    x = keras.layers.Dense(4, name="last")(x)
+    model = keras.Model(values, shared(x))
+
+    facts = zoo.compute_facts(model, ["shared#1", "body"])
+
+    assert facts.phone_parameters == (4 * 4 + 4) + (3 * 4 + 4)
+    assert facts.server_parameters == 4 * 3 + 3
+    # Both calls of it take their time.
+    assert facts.phone_multiply_adds == 2 * 4 * 4 + 3 * 4
 
 
 def first_cuts(name):
@@ -482,6 +500,84 @@ def test_quantization_and_codec_can_be_chosen():
 
     assert client.contract.quantization == Quantization("float16")
     assert client.contract.codec == "zstd"
+
+
+def test_the_body_comes_from_the_seed_and_the_ends_from_a_secret():
+    layers = list(TINY.cut().layers)
+    _, known = keras_split.compile(TINY.build(seed=3), layers)
+    secret = b"a secret of tests"
+    (one, body), (again, _), (other, _) = (
+        TINY.load(seed=3, secret=secret) for secret in (secret, secret, None)
+    )
+
+    assert known.variables
+    assert all(map(np.array_equal, known.variables, body.variables))
+    drawn = 0
+    for variable, a, b in zip(
+        *(client.variables for client in (one, again, other)), strict=True
+    ):
+        assert np.array_equal(variable, a)
+        if variable.path.endswith(("kernel", "seed_generator_state")):
+            drawn += 1
+            assert not np.array_equal(variable, b), variable.path
+    assert drawn > 1
+
+
+@quick_presets
+def test_head_and_tail_of_each_network_can_be_drawn(name):
+    size = zoo.get(name).min_size
+
+    # With a secret it is refused if not.
+    client, _ = zoo.load(
+        name, "deep", input_shape=(size, size, 3), secret=b"a secret of tests"
+    )
+
+    assert client.contract.cut == zoo.get(name).cut("deep").layers
+
+
+def test_what_a_file_does_not_have_comes_from_the_secret(tmp_path):
+    trained, built = TINY.build(seed=1), TINY.build(classes=3, seed=2)
+    path = tmp_path / "trained.weights.h5"
+    trained.save_weights(path)
+
+    client, _ = TINY.load(weights=path, classes=3, seed=2)
+
+    first = weights_of(client.head, "conv")[0]
+    assert np.array_equal(first, weights_of(trained, "conv")[0])
+    last = weights_of(client.tail, "out")[0]
+    assert last.shape == (4, 3)
+    assert not np.isin(last, weights_of(built, "out")[0]).any()
+
+
+def trained_network(**options):
+    model = tiny_network(**options)
+    model.get_layer("out").bias.assign_add(np.ones(3))
+    return model
+
+
+def test_a_network_that_cannot_be_drawn_says_so(caplog):
+    preset = replace(TINY, model="tests.test_zoo:trained_network")
+    known = weights_of(preset.build(classes=3, seed=2), "conv")[0]
+
+    client, _ = preset.load(classes=3, seed=2)
+
+    assert np.array_equal(weights_of(client.head, "conv")[0], known)
+    assert "which a server that builds it knows" in caplog.text
+    with pytest.raises(OptionError, match="was trained or loaded"):
+        preset.load(classes=3, seed=2, secret=b"a secret of tests")
+
+
+@pytest.mark.parametrize(
+    "cut, layers",
+    [
+        ("light", ["Conv1_relu", "GlobalAveragePooling2D#1"]),
+        ("a,b", ["a", "b"]),
+        ("a+b, c/d#2", [["a", "b"], "c/d#2"]),
+        (["a", ["b", "c"]], ["a", ["b", "c"]]),
+    ],
+)
+def test_a_cut_is_a_name_or_layers(cut, layers):
+    assert zoo.get("mobilenet_v2").layers(cut) == layers
 
 
 def test_an_unknown_cut_cannot_be_loaded():

@@ -61,14 +61,14 @@ def sample_weights(
         DataError: If there is no such class, images have not one each, or
             none counts.
     """
-    numbers = _numbers(labels)
+    numbers = numbers_of(labels)
     present, counts = np.unique(numbers, return_counts=True)
     each = np.ones(int(max(present.max() + 1, len(class_names))))
     if isinstance(weights, str):
         each[present] = len(numbers) / (len(present) * counts)
         return each[numbers].astype(np.float32)
     for name, weight in weights.items():
-        each[_number(name, len(each), class_names)] = weight
+        each[number_of(name, len(each), class_names)] = weight
     if not each[present].any():
         raise DataError(
             "Expected a class with images to count. Received: weights of 0 "
@@ -77,8 +77,16 @@ def sample_weights(
     return each[numbers].astype(np.float32)
 
 
-def _numbers(labels: _Array) -> _Array:
-    """Class numbers, shape `(images,)`."""
+def numbers_of(labels: _Array, option: str = _OPTION) -> _Array:
+    """Class numbers, shape `(images,)`.
+
+    Args:
+        labels: Class numbers, or one-hot rows.
+        option: What they are for.
+
+    Raises:
+        DataError: If images have not one class each.
+    """
     rows: _Array = labels.reshape(len(labels), -1)
     if rows.shape[1] > 1 and set(np.unique(rows)) == {0, 1}:
         if (rows.sum(axis=1) == 1).all():
@@ -86,15 +94,27 @@ def _numbers(labels: _Array) -> _Array:
     whole = rows.shape[1] == 1 and (rows == np.floor(rows)).all()
     if not whole or rows.min() < 0:
         raise DataError(
-            f"Expected one class an image for {_OPTION}. Received: labels "
+            f"Expected one class an image for {option}. Received: labels "
             f"{labels.dtype} of shape {labels.shape}. Leave it out."
         )
     numbers: _Array = rows[:, 0].astype(np.int64)
     return numbers
 
 
-def _number(name: str, classes: int, class_names: Sequence[str]) -> int:
-    """The number of a class that is called by its name or its number."""
+def number_of(
+    name: str, classes: int, class_names: Sequence[str], option: str = _OPTION
+) -> int:
+    """The number of a class that is called by its name or its number.
+
+    Args:
+        name: As the user gave it.
+        classes: How many there are.
+        class_names: In the order of the labels; empty if not known.
+        option: Where the user gave it.
+
+    Raises:
+        DataError: If there is no such class.
+    """
     if name in class_names:
         return list(class_names).index(name)
     if name.isdecimal() and int(name) < classes:
@@ -102,6 +122,6 @@ def _number(name: str, classes: int, class_names: Sequence[str]) -> int:
     known = list(class_names) or [str(n) for n in range(classes)]
     near = difflib.get_close_matches(name, known, 1, 0.0)[0]
     raise DataError(
-        f"Expected one of the {len(known)} classes in {_OPTION}. Received: "
+        f"Expected one of the {len(known)} classes in {option}. Received: "
         f"{name!r}. The nearest is {near!r}."
     )

@@ -74,12 +74,13 @@ def _read_names(
     context.params["class_names"] = class_list.read_class_names(path)
 
 
-def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
-    """Keeps how to read for `read_data`; no command does more with it."""
+def keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """Keeps an option for who reads data; no command does more with it."""
     context.meta[f"{__name__}.{option.name}"] = value
 
 
-def _kept(name: str) -> Any:
+def kept(name: str) -> Any:
+    """What `keep` has of an option; None outside of a command."""
     context = click.get_current_context(silent=True)
     return context.meta.get(f"{__name__}.{name}") if context else None
 
@@ -147,14 +148,14 @@ def data_options(function: _F) -> _F:
             click.option(
                 "--skip-unreadable",
                 is_flag=True,
-                callback=_keep,
+                callback=keep,
                 expose_value=False,
                 help="Leave out files that cannot be read, and list them.",
             ),
             click.option(
                 "--stream/--no-stream",
                 default=None,
-                callback=_keep,
+                callback=keep,
                 expose_value=False,
                 help="Read images from the disk for each batch, or keep them "
                 "in memory. By default they are kept if they take "
@@ -188,7 +189,7 @@ def read_data(
             not among `class_names`.
     """
     names = class_list.check_class_names(class_names)
-    stream = _kept("stream")
+    stream = kept("stream")
     if stream and (data in datasets.names() or data.endswith(".npz")):
         raise click.UsageError(
             f"Expected a folder for --stream. Received: --data {data}, which "
@@ -209,7 +210,7 @@ def read_data(
             validation_split,
             lambda done, total: bar.update(task, completed=done, total=total),
             class_names=names,
-            skip_unreadable=bool(_kept("skip_unreadable")),
+            skip_unreadable=bool(kept("skip_unreadable")),
             stream=stream,
             say=note,
         )

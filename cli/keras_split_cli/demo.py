@@ -110,7 +110,9 @@ def demo(epochs: int, images: int, quantization: str) -> None:
         both.continue_on_phone()
     out.print(
         "\nNext: keras-split zoo list, and keras-split train --help for "
-        "images of your own.",
+        "images of your own. With a browser as the phone:\n"
+        "keras-split serve mobilenet_v2 --input-size 64 --web 8443, and open "
+        "http://127.0.0.1:8443/ here.",
         soft_wrap=True,
     )
 
@@ -121,11 +123,17 @@ class _Demo:
     def __init__(self, network: Network, target: str) -> None:
         with working("Loading Keras and building the network"):
             load_keras()
-            self.client, _ = network.load()
+            self.client, server = network.load()
             self.whole = network.build()
         import keras
 
         from keras_split.client.strategy import SplitStrategy
+        from keras_split.models.join import join
+
+        joined = join(self.client, server)
+        for layer in self.whole.layers:  # the same weights to begin with
+            if layer.weights:
+                layer.set_weights(joined.get_layer(layer.name).get_weights())
 
         self.client.compile(
             keras.optimizers.Adam(1e-3),

@@ -12,29 +12,31 @@ import click
 import numpy as np
 
 from keras_split.errors import DataError
-from keras_split.utils.counted import counted
 from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
 from keras_split_cli.console import quietly
-from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
+from keras_split_cli.device_fitting import DeviceFitting
+from keras_split_cli.device_fitting import Stopping
+from keras_split_cli.device_probe import probe
 from keras_split_cli.device_scoring import evaluate
 from keras_split_cli.device_scoring import predict
+from keras_split_cli.federation_options import NAMES as FEDERATION
+from keras_split_cli.federation_options import Federation
+from keras_split_cli.federation_options import federation_options
+from keras_split_cli.federation_options import no_early_stopping
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
 from keras_split_cli.label_form import LabelForm
-from keras_split_cli.patience import Patience
-from keras_split_cli.progress_bar import ProgressBar
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
 from keras_split_cli.training_options import no_validation
 from keras_split_cli.training_options import read_all
-from keras_split_cli.training_options import tell_best
 from keras_split_cli.training_options import training_options
 
 if TYPE_CHECKING:
@@ -60,11 +62,13 @@ _SECTIONS = {
         "stream",
         "images",
         "seed",
+        "part",
+        "only_classes",
     ),
-    "Training": ("early_stopping", "threads"),
+    "Training": ("early_stopping", "detect_hijack", "threads"),
+    "With other phones, for one model": FEDERATION,
     "Reaching the server": CONNECTION,
 }
-_STEP = ("head_forward", "tail_step", "head_backward", "server")
 
 
 @click.group()
@@ -121,6 +125,7 @@ def _options(function: _F) -> _F:
 )
 @_options
 @training_options
+@federation_options
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -147,6 +152,7 @@ def train(
     validation_split: float,
     class_names: tuple[str, ...],
     class_weights: Any,
+    detect_hijack: bool,
     early_stopping: int | None,
     seed: int,
     images: int | None,
@@ -170,9 +176,11 @@ def train(
     that the copy outlives it. A lost connection, or a server that is started
     again, is waited for.
     """  # noqa: D301 (\b is click's, for lines as they are)
-    from keras_split.device.averages import line
-
-    client = _open(source, Connection.take(server, connection), threads)
+    reach = Connection.take(server, connection)
+    federation = Federation.take(connection)
+    if federation is not None and early_stopping is not None:
+        raise no_early_stopping()
+    client = _open(source, reach, threads)
     found = _read(
         client,
         data,
@@ -197,125 +205,28 @@ def train(
         if found.validation is not None:
             held_back = _batches(client, found.validation, None)
         if state is not None and Path(state).exists():
-            client.load_state(state)
+            # In a cohort the body is everybody's.
+            client.load_state(state, body=federation is None)
             tell(f"Going on from {state}, step {client.step}")
         # So that a training in two parts sees what one in one part sees.
         done = batches.epoch = client.step // len(batches)
-        account = _Account(client)
+        if federation is not None:
+            done = 0  # how many steps an epoch has is the server's affair
         stopping = None
         if early_stopping is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            stopping = _Stopping(client, early_stopping, folder)
-        for epoch in range(done, done + epochs):
-            shown = ProgressBar(f"Epoch {epoch + 1}", len(batches))
-            with account, shown as bar:
-                history = client.fit(
-                    batches,
-                    learning_rate=learning_rate,
-                    on_batch=bar.advance,
-                    verbose=False,
-                )
-            logs = {name: values[-1] for name, values in history.items()}
-            if held_back is not None:
-                with ProgressBar("Validation", len(held_back)) as bar:
-                    scores = client.evaluate(_counted(held_back, bar.advance))
-                logs |= {f"val_{name}": v for name, v in scores.items()}
-            tell(f"Epoch {epoch + 1}/{done + epochs}: {line(logs)}")
-            if state is not None:
-                client.save_state(state)
-            if stopping is not None and stopping.see(logs["val_loss"]):
-                break
-        account.print(batches.examples * (epoch + 1 - done))
-        if stopping is not None:
-            stopping.restore(done)
-            if state is not None:
-                client.save_state(state)
+            stopping = Stopping(client, early_stopping, folder)
+        fitting = DeviceFitting(
+            client, batches, held_back, done, epochs, state, stopping
+        )
+        fitting.fit(learning_rate, federation, detect_hijack=detect_hijack)
         if state is not None:
             tell(f"Saved the phone's half to {state}")
 
 
 device.add_command(evaluate)
 device.add_command(predict)
-
-
-class _Account:
-    """Adds up time and bytes of the training alone, while it is entered."""
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        self._uplink = self._downlink = self._calls = 0
-        self._seconds = dict.fromkeys(_STEP, 0.0)
-
-    def __enter__(self) -> None:
-        self._add(-1)
-
-    def __exit__(self, *_: object) -> None:
-        self._add(1)
-
-    def _add(self, sign: int) -> None:
-        self._uplink += sign * self._client.uplink_bytes
-        self._downlink += sign * self._client.downlink_bytes
-        laps = self._client.laps
-        for name in set(_STEP) & set(laps):
-            self._seconds[name] += sign * laps[name].seconds
-        if "head_forward" in laps:
-            self._calls += sign * laps["head_forward"].calls
-
-    def print(self, images: int) -> None:
-        """Prints what a step and an image cost.
-
-        Args:
-            images: That were trained on.
-        """
-        from keras_split.device.memory import peak_bytes
-
-        each = {n: s * 1000 / self._calls for n, s in self._seconds.items()}
-        parts = ", ".join(f"{n} {ms:.1f}" for n, ms in each.items())
-        tell(
-            f"A step of {counted(self._client.batch_size, 'image')} took "
-            f"{sum(each.values()):.1f} ms on average: {parts} (with the "
-            "network)\n"
-            f"An image took {size(self._uplink / images)} up and "
-            f"{size(self._downlink / images)} down"
-        )
-        peak = peak_bytes()
-        if peak:
-            tell(f"Peak memory {size(peak)}")
-
-
-class _Stopping:
-    """Ends a training whose validation loss no longer falls."""
-
-    def __init__(self, client: "Client", epochs: int, folder: str) -> None:
-        self._client = client
-        self._patience = Patience(epochs)
-        self._best = Path(folder) / "best.npz"
-        self._seen = 0
-
-    def see(self, loss: float) -> bool:
-        """Takes the loss of an epoch; whether to stop."""
-        self._seen += 1
-        if self._patience.see(loss):
-            self._client.save_state(self._best)
-        return self._patience.over
-
-    def restore(self, done: int) -> None:
-        """Brings the best epoch back, in both halves.
-
-        Args:
-            done: Epochs that were done before.
-        """
-        best = self._patience.best_epoch
-        if best is not None and best + 1 < self._seen:
-            self._client.load_state(self._best)
-        stays = None if best is None else best + 1 + done
-        tell_best(stays, self._patience.over)
-
-
-def _counted(batches: "Batches", advance: Callable[..., None]) -> Any:
-    for number, batch in enumerate(batches):
-        yield batch
-        advance(number)
+device.add_command(probe)
 
 
 def _open(source: str, connection: Connection, threads: int | None) -> "Client":

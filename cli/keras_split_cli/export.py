@@ -14,6 +14,7 @@ from rich.table import Table
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.errors import ExportError
+from keras_split_cli import secret_file as secret_files
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
 from keras_split_cli.console import load_keras
@@ -24,6 +25,8 @@ from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import class_options
 from keras_split_cli.data import read_data
+from keras_split_cli.defense_option import defense_option
+from keras_split_cli.defense_option import defenses_of
 from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
@@ -32,6 +35,7 @@ from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.secret_file import secret_option
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
 
@@ -49,12 +53,19 @@ _ONLY = {
 _SECTIONS = {
     "Options": (
         *("output", "mode", "batch_size", "optimizer", "learning_rate"),
-        *("precision", "calibration", "device_state", "server", "modules"),
+        *("precision", "calibration", "device_state", "defenses"),
+        *("server", "modules"),
     ),
     "How the server is reached": CONNECTION,
     "The network of a preset, as the server has it": (
-        *("cut", "input_size", "classes", "weights", "seed", "quantization"),
-        *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
+        *("cut", "input_size", "classes", "weights", "seed", "secret_file"),
+        *(
+            "quantization",
+            "codec",
+            "bottleneck",
+            "batchnorm_momentum",
+            "fused_batchnorm",
+        ),
     ),
 }
 
@@ -62,6 +73,7 @@ _SECTIONS = {
 @click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
+@secret_option
 @import_option
 @class_options(
     "All classes in the order of their labels, which the files will say. By "
@@ -122,6 +134,7 @@ _SECTIONS = {
     help="Take what a LiteRT-only device has learned: what device train "
     "--state wrote.",
 )
+@defense_option
 @server_option(
     required=False,
     otherwise="Of a client.keras, --precision int8 asks it for the features "
@@ -139,6 +152,8 @@ def export(
     calibration: str,
     device_state: str | None,
     server: str | None,
+    secret_file: str | None,
+    defenses: tuple[str, ...],
     **network: Any,
 ) -> None:
     """Write the phone's half as a LiteRT file.
@@ -157,6 +172,7 @@ def export(
         --mode infer -o app/
     """  # noqa: D301 (\b is click's, for lines as they are)
     _check_options(mode)
+    secret = secret_files.take(secret_file, source)
     connection = Connection.take(server, network)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
@@ -166,7 +182,8 @@ def export(
         load_keras()
         if class_names and network["classes"] is None:
             network["classes"] = len(class_names)
-        client, body = _halves(source, preset, network)
+        chain = defenses_of(defenses, preset)
+        client, body = _halves(source, preset, network, secret, chain)
         if device_state is not None:
             client.load_device_state(device_state)
     names = numbering(client.data_spec.class_names, class_names)
@@ -188,6 +205,11 @@ def export(
         client.save(folder / "client.keras")
         body.save(folder / "server.keras")
     _report(folder, about)
+    if body is not None:
+        tell(
+            "Keep client.* from the server: who has them knows the initial "
+            "weights of head and tail, and reads more out of what is sent."
+        )
 
 
 def _check_options(mode: str) -> None:
@@ -206,10 +228,14 @@ def _check_options(mode: str) -> None:
 
 
 def _halves(
-    source: str, preset: str | None, network: dict[str, Any]
+    source: str,
+    preset: str | None,
+    network: dict[str, Any],
+    secret: bytes | None,
+    defenses: Any,
 ) -> tuple[Any, Any]:
     if preset is not None:
-        return Network(source, **network).load()
+        return Network(source, **network).load(secret, defenses)
     return load_half(source, network, "client"), None
 
 

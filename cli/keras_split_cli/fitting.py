@@ -14,7 +14,11 @@ import keras
 import numpy as np
 
 from keras_split import datasets
+from keras_split.defenses.epsilon import epsilons
+from keras_split.defenses.epsilon import sentences
 from keras_split.errors import BackendError
+from keras_split.federation.averaging import FederatedAveraging
+from keras_split.models.hijack_detector import HijackDetector
 from keras_split.models.resume import Resume
 from keras_split.utils.counted import counted
 from keras_split_cli.augmentation import Augmentation
@@ -23,6 +27,7 @@ from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
 from keras_split_cli.early_stopping import EarlyStopping
+from keras_split_cli.federation_options import Federation
 from keras_split_cli.freezing import frozen
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.narration import Narration
@@ -52,6 +57,8 @@ class Fitting:
         log_dir: Folder for TensorBoard.
         learning_rate: What the user asks for, where that of a state is
             another.
+        federation: How it trains one model with other phones, if it does.
+        detect_hijack: Whether the server's gradients are checked.
     """
 
     epochs: int
@@ -64,6 +71,8 @@ class Fitting:
     early_stopping: int | None = None
     log_dir: str | None = None
     learning_rate: float | None = None
+    federation: Federation | None = None
+    detect_hijack: bool = False
 
     def fit(
         self,
@@ -97,7 +106,7 @@ class Fitting:
         with ExitStack() as stack:
             resume = Resume(self.resume) if self.resume is not None else None
             done = resume.done if resume is not None else 0
-            narration = Narration()
+            narration = Narration(self.federation)
             stack.callback(narration.stop)
             callbacks: list[keras.callbacks.Callback] = [
                 keras.callbacks.LambdaCallback(on_epoch_begin=batches.shuffle)
@@ -118,6 +127,12 @@ class Fitting:
             if self.log_dir is not None:
                 callbacks.append(_tensor_board(self.log_dir))
             callbacks.append(narration)
+            if self.detect_hijack:  # before the callback that takes its steps
+                callbacks.append(HijackDetector())
+            if self.federation is not None:
+                callbacks.append(
+                    _averaging(self.federation, len(data.train[0]))
+                )
             stack.enter_context(frozen(client, self.freeze))
             over = stopping is not None and stopping.over
             history = client.fit(
@@ -136,7 +151,25 @@ class Fitting:
             )
         if stopping is not None:
             tell_best(stopping.best_epoch, stopping.over)
+        if client.defenses:
+            self._tell_epsilon(client, done + len(history.epoch), held_back)
         return len(history.epoch)
+
+    def _tell_epsilon(
+        self, client: "ClientModel", epochs: int, held_back: Batches | None
+    ) -> None:
+        """Prints what differential privacy says of the images."""
+        if self.federation is not None:
+            tell(
+                "No epsilon is said of a training with other phones: what "
+                "their averages tell of an image is not counted."
+            )
+            return
+        found = epsilons(client, epochs)
+        for line in sentences(found):
+            tell(line)
+        if held_back is not None and any(one.value for one in found):
+            tell("Images that were validated with have no epsilon.")
 
     def _batches(
         self,
@@ -190,6 +223,18 @@ class Fitting:
             None,
             pack=client.wiring.pack,
         )
+
+
+def _averaging(federation: Federation, examples: int) -> FederatedAveraging:
+    """The callback that averages with other phones."""
+    return FederatedAveraging(
+        federation.every or "epoch",
+        federation.optimizer or None,
+        federation.batchnorm,
+        federation.what,
+        federation.require_secure,
+        examples,
+    )
 
 
 def _rate_setter(

@@ -13,15 +13,18 @@ from keras_split.utils.plain import plain
 from keras_split_cli import extensions
 
 COMMANDS = {
+    "audit": "Attack your own split: what could its server find out?",
     "certs": "Make certificates and tokens for a server and its clients.",
     "demo": "Train a split network on real images, in two processes.",
     "device": "Train with LiteRT alone, where TensorFlow cannot be installed.",
     "evaluate": "Say how good a model is: loss, metrics, each class.",
     "export": "Write the phone's half as a LiteRT file.",
     "join": "Join two halves: one ordinary model again, to deploy.",
+    "plan": "Say where to cut a network: time, bytes, memory.",
     "predict": "Say what a model takes images for.",
     "serve": "Serve the body of a network to phones.",
     "show": "Say what a file is: a half, a model, a state, a checkpoint.",
+    "simulate": "Train one network with many phones, in one process.",
     "status": "Watch what a server is doing.",
     "train": "Train as the phone: head and tail here, the body elsewhere.",
     "zoo": "List the networks that come with splits.",
@@ -30,8 +33,9 @@ COMMANDS = {
 
 # As a person comes to them; what is not here stands behind these.
 _WAY = (
-    *("demo", "zoo", "data", "serve", "train", "evaluate", "predict"),
-    *("join", "show", "export", "device", "status", "certs"),
+    *("demo", "zoo", "plan", "data", "serve", "train", "evaluate", "predict"),
+    *("join", "show", "export", "device", "simulate", "audit", "status"),
+    "certs",
 )
 
 
@@ -75,8 +79,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
     server trains the middle; only quantized cut-layer tensors travel.
 
     \b
-    On the server   keras-split serve mobilenet_v2 --seed 1
-    On the phone    keras-split train mobilenet_v2 --seed 1 \\
+    On the server   keras-split serve mobilenet_v2
+    On the phone    keras-split train mobilenet_v2 \\
                         --server HOST:50051 --data photos/
     """  # noqa: D301 (\b is click's, for lines as they are)
     ctx.obj = {"debug": debug}

@@ -1,6 +1,7 @@
 """Options that `serve` and `train` must agree on, and what they build."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,14 +54,24 @@ class Network:
         """The whole network, unsplit."""
         return zoo.get(self.preset).build(**self._options())
 
-    def load(self) -> "tuple[ClientModel, ServerModel]":
-        """Client and server."""
+    def load(
+        self, secret: bytes | None = None, defenses: Sequence[Any] = ()
+    ) -> "tuple[ClientModel, ServerModel]":
+        """Client and server.
+
+        Args:
+            secret: What random initial weights of the client come from; by
+                default the system's randomness.
+            defenses: What the client does to what it sends.
+        """
         return zoo.get(self.preset).load(
             self.cut,
             quantization=self.quantization,
             codec=self.codec,
             bottleneck=self.bottleneck,
             fused_batchnorm=self.fused_batchnorm,
+            secret=secret,
+            defenses=defenses,
             **self._options(),
         )
 
@@ -85,13 +96,21 @@ class Network:
         }
 
 
-def load_half(source: str, network: dict[str, Any], which: str) -> Any:
+def load_half(
+    source: str,
+    network: dict[str, Any],
+    which: str,
+    secret: bytes | None = None,
+    defenses: Sequence[Any] = (),
+) -> Any:
     """One half of a model: of a preset, or from the file it was saved to.
 
     Args:
         source: A preset, or a .keras file.
         network: The values of the options of a `Network`.
         which: `CLIENT` or `SERVER`.
+        secret: As in `Network.load`.
+        defenses: As in `Network.load`.
 
     Raises:
         DataError: If the file is not there, cannot be loaded, or is not that
@@ -99,7 +118,7 @@ def load_half(source: str, network: dict[str, Any], which: str) -> Any:
         ZooError: If there is no such preset.
     """
     if source in zoo.names():
-        client, server = Network(source, **network).load()
+        client, server = Network(source, **network).load(secret, defenses)
         return client if which == CLIENT else server
     if not source.endswith(".keras"):
         zoo.get(source)  # says which presets there are
@@ -118,17 +137,43 @@ def load_half(source: str, network: dict[str, Any], which: str) -> Any:
     return model
 
 
+class CutType(click.ParamType):  # type: ignore[type-arg]
+    """Takes the name of a split or `A,B`, before a network is built."""
+
+    name = "cut"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The text as it is."""
+        names = [name for end in value.split(",") for name in end.split("+")]
+        if value not in zoo.CUT_NAMES and (len(names) < 2 or "" in names):
+            self.fail(
+                f"Expected {', '.join(zoo.CUT_NAMES)}, or two layers, as in "
+                f"A,B. Received: {value!r}. keras-split plan PRESET says "
+                "which would do.",
+                param,
+                ctx,
+            )
+        return value
+
+
+def cut_option(function: _F) -> _F:
+    """Adds `--cut`."""
+    return click.option(
+        "--cut",
+        type=CutType(),
+        metavar="NAME|LAYER,LAYER",
+        default=zoo.DEFAULT_CUT,
+        show_default=True,
+        help=f"Where the network is cut: {', '.join(zoo.CUT_NAMES)}, or two "
+        "layers that keras-split plan names, with + between several at one.",
+    )(function)
+
+
 def network_options(function: _F) -> _F:
     """Adds the options of a `Network`; they must agree on both sides."""
     for option in reversed(
         [
-            click.option(
-                "--cut",
-                type=click.Choice(zoo.CUT_NAMES),
-                default=zoo.DEFAULT_CUT,
-                show_default=True,
-                help="Where the network is cut.",
-            ),
+            cut_option,
             click.option(
                 "--input-size",
                 type=click.IntRange(min=1),
@@ -162,7 +207,9 @@ def network_options(function: _F) -> _F:
                 type=int,
                 default=0,
                 show_default=True,
-                help="Seed of the random initial weights.",
+                help="Seed of the body's random initial weights, and in train "
+                "of the order of the images. Head and tail come from a secret "
+                "of the phone instead.",
             ),
             click.option(
                 "--quantization",

@@ -13,6 +13,9 @@ class ProgressBar:
     Args:
         text: What is being done.
         total: How many batches.
+
+    Attributes:
+        text: The same; shown with the next batch.
     """
 
     def __init__(self, text: str, total: int | None) -> None:
@@ -21,7 +24,7 @@ class ProgressBar:
             transient=True,
             disable=not progress.is_terminal,
         )
-        self._text = text
+        self.text = text
         self._task = self._bar.add_task(text, total=total)
 
     def __enter__(self) -> "ProgressBar":
@@ -38,7 +41,7 @@ class ProgressBar:
             number: Of the batch, from 0.
             logs: Of the epoch so far.
         """
-        text = self._text
+        text = self.text
         if logs and "loss" in logs:
             text = f"{text}, loss {logs['loss']:.4f}"
         self._bar.update(self._task, description=text, completed=number + 1)

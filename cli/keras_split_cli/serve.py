@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from keras_split.errors import DataError
+from keras_split.server.cohorts import who_sees_what
 from keras_split.utils import malloc
+from keras_split_cli import cohort_options
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
@@ -18,12 +20,18 @@ from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.replicas import NAMES as REPLICAS
+from keras_split_cli.replicas import Replicas
+from keras_split_cli.replicas import replicas_options
 from keras_split_cli.sections import SectionedCommand
 from keras_split_cli.server_options import listening
 from keras_split_cli.server_options import server_options
 from keras_split_cli.server_options import serving
+from keras_split_cli.web import Web
+from keras_split_cli.web import web_options
 
 if TYPE_CHECKING:
+    from keras_split.ray import ReplicatedServer
     from keras_split.server.grpc.server import Server
 
 _GRACE_S = 30.0  # for steps in flight; a phone may be slow
@@ -34,8 +42,11 @@ _SECTIONS = {
     "Options": ("save", "optimizer", "inference_only", "modules"),
     "Where it listens, and for whom": (
         *("host", "port", "tls_cert", "tls_key", "client_ca", "tokens"),
-        *("insecure", "bodies"),
+        *("operator_token", "insecure", "bodies"),
     ),
+    "Browsers": ("web_port", "web_client", "web_name"),
+    "Many phones, one model": cohort_options.NAMES,
+    "Several processes": REPLICAS,
     "What it keeps": (
         *("checkpoints", "checkpoint_every", "checkpoint_every_mib"),
         *("snapshots",),
@@ -57,6 +68,8 @@ _SECTIONS = {
 @network_options
 @import_option
 @server_options
+@web_options
+@replicas_options
 @click.option(
     "--optimizer",
     help="Update the body with this optimizer of Keras (sgd, adam, ...) "
@@ -87,15 +100,20 @@ def serve(
     """Serve the body of a network to phones.
 
     Takes a preset of the zoo, or a server.keras that was saved with
-    server.save. Phone and server must name the same preset, cut, input size,
-    classes and seed; the server refuses a phone that does not fit.
+    server.save. Phone and server must name the same preset, cut, input size
+    and classes; the server refuses a phone that does not fit.
 
     \b
-    keras-split serve mobilenet_v2 --input-size 96 --seed 1
+    keras-split serve mobilenet_v2 --input-size 96
     keras-split serve server.keras --checkpoints state/ --save trained.keras
 
     With --checkpoints it goes on where it was, whatever stopped it, and
     phones that were training go on with it.
+
+    With --cohort many phones train one model, each with its own data:
+
+    \b
+    keras-split serve server.keras --cohort merged --phones 3
 
     Beyond this machine it listens with TLS only, unless --insecure is said:
 
@@ -104,6 +122,19 @@ def serve(
     keras-split serve server.keras --host 0.0.0.0 --checkpoints state/ \\
         --tls-cert certs/server.pem --tls-key certs/server-key.pem \\
         --tokens certs/tokens.txt
+
+    With --replicas several processes share the phones, on this machine or
+    on a cluster of Ray:
+
+    \b
+    keras-split serve server.keras --bodies private --replicas 4 --ray auto
+
+    With --web phones need a browser and nothing else:
+
+    \b
+    keras-split serve mobilenet_v2 --input-size 96 --web 8443 \\
+        --host 0.0.0.0 --tls-cert certs/server.pem \\
+        --tls-key certs/server-key.pem
 
     Ctrl-C or SIGTERM stops it: steps in flight are finished and a last
     checkpoint is written. Certificates and tokens are read again when their
@@ -133,29 +164,48 @@ def serve(
     if hasattr(signal, "SIGHUP"):  # it would end us while the model loads
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     malloc.keep()
-    config = serving(options)
+    replicas = Replicas.take(
+        options, save=save, metrics_port=metrics_port, audit_log=audit_log
+    )
+    web = Web.take(source, options)
+    config = serving(options, web=web is not None)
     with listening(metrics_port, audit_log, log_format) as (listeners, metrics):
         with working(f"Loading {source}"):
             load_keras()
-            model = load_half(source, options, SERVER)
+            if web is None:
+                model = load_half(source, options, SERVER)
+            else:
+                model = web.load(options)
             if optimizer is not None:
                 _compile(model, optimizer, learning_rate)
             if config.inference_only:
                 model.optimizer = None  # its slots are of no use here
-            server = model.serve(config, listeners=listeners)
+            server: Any
+            if replicas is None:
+                server = model.serve(config, listeners=listeners)
+            else:
+                server = replicas.serve(model, config)
+            if web is not None:
+                web.start(server)
         contract = model.contract
         tell(
             f"Serving {source} on {server.target}\n"
             f"cut at {', '.join(contract.cut)}; {contract.quantization} on "
             f"the link; fingerprint {contract.fingerprint[:12]}",
         )
+        if replicas is not None:
+            replicas.show(server)
+        if config.cohort is not None:
+            tell(who_sees_what.notice(config.cohort))
         if config.inference_only:
             tell("It only predicts: nothing is trained.")
         elif contract.labels_on_server:
             tell("This model is cut once: labels travel to the server.")
         if metrics is not None:
             tell(f"Metrics: http://127.0.0.1:{metrics}/metrics")
-        _wait(server)
+        if web is not None:
+            web.show()
+        _wait(server, web)
         server.stop(_GRACE_S)
     if save is not None:
         model.save(save)
@@ -177,7 +227,7 @@ def _compile(model: Any, name: str, learning_rate: float | None) -> None:
     model.compile(optimizer, own_learning_rate=learning_rate is not None)
 
 
-def _wait(server: "Server") -> None:
+def _wait(server: "Server | ReplicatedServer", web: Web | None) -> None:
     """Until somebody stops it; meanwhile SIGHUP has it read files again."""
     stopped, hung_up = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -190,6 +240,10 @@ def _wait(server: "Server") -> None:
         if hung_up.is_set():
             hung_up.clear()
             server.reload()
+            if web is not None:
+                web.reload()
+        if web is not None:
+            web.look()
 
 
 def _check_nothing_trains(optimizer: str | None, save: str | None) -> None:

@@ -10,7 +10,12 @@ import click
 
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
+from keras_split.server.operator_token import make as make_token
 from keras_split.server.security import Security
+from keras_split.transports.address import is_loopback
+from keras_split_cli.cohort_options import cohort_options
+from keras_split_cli.cohort_options import take_cohort
+from keras_split_cli.console import note
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -44,6 +49,13 @@ _LISTENING = [
         type=_FILE,
         help="Ask phones for a token of this file, with a line NAME TOKEN "
         "for each.",
+    ),
+    click.option(
+        "--operator-token",
+        type=_FILE,
+        help="Show what goes on here, in status and on the dashboard, only to "
+        "who has the token in this file, and ask it for invitations; made if "
+        "it is not there.",
     ),
     click.option(
         "--insecure",
@@ -182,15 +194,29 @@ _SEEING = [
 def server_options(function: _F) -> _F:
     """Adds them all."""
     for option in reversed(
-        [*_LISTENING, *_PURPOSE, *_BODIES, *_BOUNDS, *_KEEPING, *_SEEING]
+        [
+            *_LISTENING,
+            *_PURPOSE,
+            *_BODIES,
+            *_BOUNDS,
+            *_KEEPING,
+            *_SEEING,
+        ]
     ):
         function = option(function)
-    return function
+    return cohort_options(function)
 
 
-def serving(options: dict[str, Any]) -> ServerConfig:
-    """Takes what says how to serve out of a command's options."""
+def serving(options: dict[str, Any], *, web: bool = False) -> ServerConfig:
+    """Takes what says how to serve out of a command's options.
+
+    Args:
+        options: Those of `server_options`.
+        web: Whether browsers are served, too.
+    """
     take = options.pop
+    # Who opens a page knows nothing of tokens: a code gets one.
+    asks = options["tokens"] is not None or not is_loopback(options["host"])
     return ServerConfig(
         address=take("host"),
         port=take("port"),
@@ -200,8 +226,11 @@ def serving(options: dict[str, Any]) -> ServerConfig:
             take("tls_key"),
             take("client_ca"),
             take("tokens"),
+            _made(take("operator_token")),
+            invites=web and asks,
         ),
         bodies=take("bodies"),
+        cohort=take_cohort(options),
         inference_only=take("inference_only"),
         max_sessions=take("max_sessions"),
         max_batch=take("max_batch"),
@@ -217,6 +246,13 @@ def serving(options: dict[str, Any]) -> ServerConfig:
         ),
         snapshots=take("snapshots"),
     )
+
+
+def _made(operator_token: str | None) -> str | None:
+    """The file of the operator's token, which is there."""
+    if operator_token is not None and make_token(operator_token):
+        note(f"Wrote the operator's token to {operator_token}")
+    return operator_token
 
 
 @contextlib.contextmanager

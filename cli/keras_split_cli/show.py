@@ -25,6 +25,7 @@ _WORDS = {
     "codec": "codec",
     "defenses": "defenses",
     "labels": "labels",
+    "shared_inputs": "inputs that the server gets",
     "training_bytes_per_sample": "training sends",
     "inputs": "inputs",
     "outputs": "outputs",
@@ -155,6 +156,8 @@ def _text(name: str, value: Any) -> str:
             f"images of 0 to 255 become x @ {value['matrix']} "
             f"+ {value['offset']}"
         )
+    if name == "defenses":
+        return plain("; ".join(_defense(one) for one in value))
     if name == "sessions":
         told = [
             f"{s['client'] or 'a client'}: {s['next_step']:,}" for s in value
@@ -169,6 +172,15 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, (list, dict)):
         return plain(json.dumps(value))
     return plain(str(value))
+
+
+def _defense(one: dict[str, Any]) -> str:
+    """A defense and its arguments, nearly as `--defense` takes them."""
+    told = [
+        f"{name}={'+'.join(value) if isinstance(value, list) else value}"
+        for name, value in one.get("config", {}).items()
+    ]
+    return f"{one['name']}:{','.join(told)}" if told else str(one["name"])
 
 
 def _ends(tensors: list[Any]) -> str:

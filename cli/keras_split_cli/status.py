@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_split.errors import TransportError
+from keras_split.protocol.status import CohortStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
+from keras_split.protocol.times import Times
 from keras_split.utils.plain import plain
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
@@ -54,6 +56,9 @@ def status(
     keras-split status 127.0.0.1:50051
     keras-split status gpu.example.org:50051 --tls-ca ca.pem --json
 
+    A server with an operator's token (serve --operator-token) tells its
+    operator alone: show it with --token-file. Others tell every client.
+
     End it with Ctrl-C.
     """  # noqa: D301 (\b is click's, for lines as they are)
     from keras_split.transports.grpc.status import fetch
@@ -82,8 +87,8 @@ def table(
 
     Args:
         now: The status.
-        before: An earlier one, for the steps a second since then; without it
-            they are not known.
+        before: An earlier one, for the steps a second and their times since
+            then; without it the former are not known, the latter are of all.
         note: What else there is to say.
     """
     seconds = now.uptime_s - (before.uptime_s if before else 0.0)
@@ -101,7 +106,10 @@ def table(
             now, _rate(now.steps, before.steps if before else None, seconds)
         ),
         Text(f"body  {_moment(now)}"),
-        Text(f"refusals  {plain(_refusals(now))}"),
+        *([Text(f"cohort  {_cohort(now.cohort)}")] if now.cohort else []),
+        Text(f"a step  {_step_times(now, before)}"),
+        Text(f"sessions  {plain(_so_far(now))}"),
+        Text(f"refusals  {plain(_counted(now.refusals))}"),
         Text(f"last checkpoint  {_checkpoint(now)}\n"),
         _sessions(now.sessions, steps, seconds),
     ]
@@ -176,9 +184,47 @@ def _rate(now: int, before: int | None, seconds: float) -> str:
     return f"{max(0, now - before) / seconds:.1f}"
 
 
-def _refusals(now: ServerStatus) -> str:
-    found = sorted(now.refusals.items(), key=lambda item: -item[1])
+def _counted(numbers: dict[str, int]) -> str:
+    found = sorted(numbers.items(), key=lambda item: -item[1])
     return ", ".join(f"{reason} {n:,}" for reason, n in found) or "none"
+
+
+def _so_far(now: ServerStatus) -> str:
+    return (
+        f"{len(now.sessions):,} open; {now.sessions_opened:,} opened, "
+        f"{now.sessions_resumed:,} resumed; ended: "
+        f"{_counted(now.sessions_closed)}"
+    )
+
+
+def _step_times(now: ServerStatus, before: ServerStatus | None) -> str:
+    """What a step took since the last look; of all, if there was none."""
+
+    def told(times: Times, then: Times) -> str:
+        lately = times.since(then)
+        shown = lately if lately.count else times
+        mean_s, most_s = shown.mean_s, shown.within_s(0.95)
+        if mean_s is None or most_s is None:
+            return "-"
+        return f"{_brief(mean_s)} (95% within {_brief(most_s)})"
+
+    then = before or ServerStatus("")
+    queue = told(now.queue_times, then.queue_times)
+    compute = told(now.compute_times, then.compute_times)
+    return f"waits {queue}, computes {compute}"
+
+
+def _brief(seconds: float) -> str:
+    """A short time.
+
+    Example:
+    >>> _brief(0.00042), _brief(0.035), _brief(2.104)
+    ('0.42 ms', '35 ms', '2.1 s')
+    """
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    ms = 1000 * seconds
+    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
 
 
 def _moment(now: ServerStatus) -> str:
@@ -187,10 +233,28 @@ def _moment(now: ServerStatus) -> str:
     return "one for each session"
 
 
+def _cohort(cohort: CohortStatus) -> str:
+    """In a line: who is here, and how the last round or step went."""
+    here = ", ".join(map(str, cohort.present)) or "none"
+    said = [
+        f"{plain(cohort.mode)} {plain(cohort.name[:8])}",
+        f"{len(cohort.present)} of {cohort.phones} phones here ({here})",
+        "halves under masks" if cohort.secure else "halves in plain",
+    ]
+    if cohort.number >= 0:
+        what = "round" if cohort.rounds else "step"
+        said.append(f"{what} {cohort.number:,} took {cohort.last_s:.2f} s")
+    if cohort.last_dropped:
+        said.append(f"without {', '.join(map(str, cohort.last_dropped))}")
+    return "; ".join(said)
+
+
 def _checkpoint(now: ServerStatus) -> str:
     if now.checkpoint_age_s is None:
         return "none"
-    return f"{_duration(now.checkpoint_age_s)} ago"
+    took_s = now.checkpoint_times.mean_s
+    took = "" if took_s is None else f"; one takes {_brief(took_s)}"
+    return f"{_duration(now.checkpoint_age_s)} ago{took}"
 
 
 def _short(name: str, width: int = 20) -> str:

@@ -1,6 +1,7 @@
 """`keras-split train`: the phone's side."""
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
+from keras_split_cli import secret_file as secret_files
 from keras_split_cli.augmentation import AugmentationType
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
@@ -18,6 +20,12 @@ from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import data_options
+from keras_split_cli.defense_option import defense_option
+from keras_split_cli.defense_option import defenses_of
+from keras_split_cli.federation_options import NAMES as FEDERATION
+from keras_split_cli.federation_options import Federation
+from keras_split_cli.federation_options import federation_options
+from keras_split_cli.federation_options import no_early_stopping
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
@@ -29,6 +37,7 @@ from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.secret_file import secret_option
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
 from keras_split_cli.training_options import read_all
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
     from keras_split.client.strategy import SplitStrategy
     from keras_split.models import ClientModel
 
+_SECRET = "secret"  # in the folder of --resume, for a start before its state
 _SECTIONS = {
     "What matters first": (
         "server",
@@ -57,22 +67,29 @@ _SECTIONS = {
         "classes_from",
         "skip_unreadable",
         "stream",
+        "part",
+        "only_classes",
     ),
     "Training": (
         "early_stopping",
+        "detect_hijack",
         "freeze",
         "optimizer",
         "loss",
         "metrics",
         "log_dir",
         "microbatches",
+        "reuse",
+        "defenses",
     ),
+    "With other phones, for one model": FEDERATION,
     "The network of a preset, as the server has it": (
         "cut",
         "input_size",
         "classes",
         "weights",
         "seed",
+        "secret_file",
         "quantization",
         "codec",
         "bottleneck",
@@ -86,10 +103,13 @@ _SECTIONS = {
 @click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
+@secret_option
 @import_option
 @server_option(required=False)
 @data_options
 @training_options
+@federation_options
+@defense_option
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -112,6 +132,12 @@ _SECTIONS = {
     metavar="N",
     help="Send each batch in so many parts, so that phone, link and server "
     "work at the same time. Pays on a slow link.",
+)
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="Send an image once, and 16 bytes in later epochs; with "
+    "--freeze head.",
 )
 @click.option(
     "--optimizer",
@@ -177,23 +203,27 @@ def train(
     epochs: int,
     batch_size: int,
     microbatches: int | None,
+    reuse: bool,
     optimizer: str | None,
     learning_rate: LearningRates | None,
     loss: str | None,
     metrics: str | None,
     class_weights: Any,
     augment: Any,
+    detect_hijack: bool,
     freeze: str | None,
     early_stopping: int | None,
     log_dir: str | None,
     resume: str | None,
     save: str | None,
+    secret_file: str | None,
+    defenses: tuple[str, ...],
     **network: Any,
 ) -> None:
     """Train as the phone: head and tail here, the body on a server.
 
-    Images and labels stay here. Preset, cut, input size, classes and seed
-    must be those of the server.
+    Images and labels stay here. Preset, cut, input size and classes must be
+    those of the server.
 
     \b
     keras-split serve mobilenet_v2 --input-size 96 --classes 2
@@ -215,7 +245,15 @@ def train(
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
+    secret = secret_files.take(
+        secret_file,
+        source,
+        Path(resume) / _SECRET if resume is not None else None,
+    )
     connection = Connection.take(server, network)
+    federation = Federation.take(network)
+    if federation is not None and early_stopping is not None:
+        raise no_early_stopping()
     preset = source if source in zoo.names() else None
     if preset is None and not source.endswith(".keras"):
         zoo.get(source)  # says which presets there are
@@ -233,7 +271,8 @@ def train(
         # Iterations and learning rate: it was saved before its first step.
         warnings.filterwarnings("ignore", "Skipping .* optimizer has 2 var")
         load_keras()
-        client: ClientModel = load_half(source, network, CLIENT)
+        chain = defenses_of(defenses, preset, resume)
+        client: ClientModel = load_half(source, network, CLIENT, secret, chain)
 
     from keras_split_cli.compilation import Compilation
     from keras_split_cli.compilation import check_one_image
@@ -250,7 +289,9 @@ def train(
     if scale is None:
         note(AS_THEY_ARE)
     form = Compilation(optimizer, learning_rate, loss, metrics).compile(
-        client, _strategy(client, connection, microbatches), images.train[1]
+        client,
+        _strategy(client, connection, microbatches, reuse=reuse),
+        images.train[1],
     )
     if images.class_names:
         names = names_of_all(data, images, form.classes)
@@ -269,6 +310,8 @@ def train(
         early_stopping=early_stopping,
         log_dir=log_dir,
         learning_rate=rate,
+        federation=federation,
+        detect_hijack=detect_hijack,
     ).fit(client, images, form, shape, scale)
     strategy = client.strategy
     samples = counted(trained * len(images.train[0]), "training image")
@@ -285,21 +328,27 @@ def train(
 
 
 def _strategy(
-    client: "ClientModel", connection: Connection, microbatches: int | None
+    client: "ClientModel",
+    connection: Connection,
+    microbatches: int | None,
+    *,
+    reuse: bool,
 ) -> "SplitStrategy":
     """How to reach the server; without --server as the client was saved."""
     from keras_split.client.strategy import SplitStrategy
 
     saved = client.strategy
     if connection.address is None and not saved.local:
-        if microbatches is None:
+        if microbatches is None and not reuse:
             return saved
-        return type(saved).from_config(
-            saved.get_config() | {"microbatches": microbatches}
-        )
+        config = saved.get_config() | ({"reuse": True} if reuse else {})
+        if microbatches is not None:
+            config["microbatches"] = microbatches
+        return type(saved).from_config(config)
     return SplitStrategy(
         connection.address,
         microbatches=microbatches or 1,
         credentials=connection.credentials,
         retry=connection.retry,
+        reuse=reuse,
     )

@@ -12,12 +12,18 @@ from keras_split_cli.class_weights import ClassWeightsType
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
 from keras_split_cli.data import read_data
+from keras_split_cli.parts import part_of
+from keras_split_cli.parts import part_options
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def training_options(function: _F) -> _F:
-    """Adds `--validation-data`, `--class-weights` and `--early-stopping`."""
+    """Adds `--validation-data`, `--class-weights` and `--early-stopping`.
+
+    And those of `part_options`, which reach `read_all` without help.
+    """
+    function = part_options(function)
     for option in reversed(
         [
             click.option(
@@ -33,6 +39,12 @@ def training_options(function: _F) -> _F:
                 help="How much the images of a class count: balanced, where "
                 "some classes have fewer; or by name or number, such as "
                 "cat=2,dog=0.5.",
+            ),
+            click.option(
+                "--detect-hijack",
+                is_flag=True,
+                help="Check now and then whether the server's gradients are "
+                "those of its features, and stop if they are not.",
             ),
             click.option(
                 "--early-stopping",
@@ -60,6 +72,9 @@ def read_all(
 ) -> Data:
     """Images to train on and images to validate with.
 
+    Of those to train on the part that `--part` and `--only-classes` ask for;
+    all phones validate with the same.
+
     Args:
         data: As `read_data` takes it.
         validation_data: Likewise; None for a share of `data`.
@@ -73,11 +88,13 @@ def read_all(
             with is none of those to train on.
     """
     if validation_data is None:
-        return read_data(data, shape, validation_split, seed, class_names)
+        return part_of(
+            read_data(data, shape, validation_split, seed, class_names)
+        )
     found = read_data(data, shape, 0.0, seed, class_names)
     held_back = read_data(validation_data, shape, 0.0, seed, found.class_names)
     pair = held_back.validation or held_back.train
-    return found._replace(validation=pair)
+    return part_of(found._replace(validation=pair))
 
 
 def no_validation() -> DataError:

@@ -9,17 +9,24 @@ from dataclasses import replace
 
 from keras_split.client.replay_log import ReplayLog
 from keras_split.client.retry import Retry
+from keras_split.client.sent_rows import SentRows
 from keras_split.compression.tensors import CutTensor
+from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
+from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.cohort import MergedStep
 from keras_split.protocol.messages import Hello
+from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.messages import WithSmashed
 from keras_split.protocol.moment import Moment
 from keras_split.transports import Route
 from keras_split.transports import Transport
 from keras_split.transports.transport import expect
 
 _LOG = logging.getLogger("keras_split")
+_TRIES = 3  # at being where the server is
 
 
 class Connection:
@@ -38,10 +45,18 @@ class Connection:
         replies_early: Whether the server, and the way there, can answer with
             gradients before the server's update.
         frozen_body: Whether the server's body has no weights to train.
+        cohort: Of the phones that train one model on that server, if it says
+            that they do.
+        enrolled: Whether it trains with that cohort now.
+        half: Of which cohort the client's half was last, its hash, and how
+            many averages are in it; None before it was of any.
+        merged: The step of the cohort that the next forward is a share of.
         no_smashed_grad: Whether the head has none, so that steps need
             no gradients of the smashed data.
         replay_log: Steps that the server could still lose; None if it keeps
             no checkpoints.
+        sent_rows: What the server keeps of what it was sent; None if it is
+            not asked to.
         unneeded: Tags of snapshots that the server has yet to be told of.
         moment: Of the client's half: that of the body after the client's last
             step, over this connection or before.
@@ -55,7 +70,12 @@ class Connection:
         self.replies_early = False
         self.frozen_body = False
         self.no_smashed_grad = False
+        self.cohort: CohortInfo | None = None
+        self.enrolled = False
+        self.half: tuple[str, str, int] | None = None
+        self.merged: MergedStep | None = None
         self.replay_log: ReplayLog | None = None
+        self.sent_rows: SentRows | None = None
         self.unneeded: deque[str] = deque()
         self.moment = Moment()
         self.apart = ""
@@ -89,6 +109,7 @@ class Connection:
             TransportError: If there is no server.
         """
         self._hello, self._local = hello, local
+        self.sent_rows = SentRows(hello.contract) if hello.reuse else None
         welcome = self._greet(hello)
         self.apart = ""
         if not welcome.notice:
@@ -110,6 +131,27 @@ class Connection:
                 more than there is.
             TransportError: If the server is not there.
         """
+        try:
+            for last in (*[False] * (_TRIES - 1), True):
+                transport, server_next = self._greet_again(next_step)
+                try:
+                    self._send_lost(transport, server_next, next_step)
+                    repeat(transport, server_next > next_step)
+                except RefusedError as error:
+                    # What the broken connection had left behind took its step
+                    # between the Welcome and what was sent again.
+                    if error.reason != "order" or last:
+                        raise
+                    self.hang_up()
+                else:
+                    return transport
+        except BaseException:
+            self.hang_up()
+            raise
+        raise AssertionError
+
+    def _greet_again(self, next_step: int) -> tuple[Transport, int]:
+        """Connects anew; the way to the server, and its next step."""
         assert self._hello is not None
         hello = replace(
             self._hello,
@@ -118,20 +160,24 @@ class Connection:
             moment=self.moment,
         )
         try:
-            try:
-                welcome = self._greet(hello)
-            except RefusedError as error:
-                if error.reason != "session" or next_step:
-                    raise
-                welcome = self._greet(self._hello)  # nothing is lost
-            transport = self.transport
-            assert transport is not None
-            self._send_lost(transport, welcome.next_step, next_step)
-            repeat(transport, welcome.next_step > next_step)
-        except BaseException:
-            self.hang_up()
-            raise
-        return transport
+            welcome = self._greet(hello)
+        except RefusedError as error:
+            if error.reason != "session" or next_step:
+                raise
+            welcome = self._greet(self._hello)  # nothing is lost
+        log = self.replay_log
+        first = log.first if log is not None else None
+        known = next_step if first is None else first
+        if not known <= welcome.next_step <= next_step + 1:
+            raise RefusedError(
+                f"Expected a server that has taken the steps before {known}, "
+                f"and none after {next_step}. Received: one whose next "
+                f"step is {welcome.next_step}: it went back to an old "
+                "checkpoint. Go on from a saved state of both halves.",
+                "order",
+            )
+        assert self.transport is not None
+        return self.transport, welcome.next_step
 
     @contextlib.contextmanager
     def unsaid(self) -> Iterator[None]:
@@ -168,6 +214,23 @@ class Connection:
         frozen = self.no_smashed_grad and self.frozen_body
         return [] if frozen else features_grad
 
+    def exchange(self, transport: Transport, message: Message) -> Message:
+        """Sends a message, without rows that the server keeps.
+
+        Raises:
+            RefusedError: If the server refused it.
+            TransportError: If the server cannot be reached.
+        """
+        rows = self.sent_rows
+        if rows is None or not isinstance(message, WithSmashed):
+            return transport.exchange(message)
+        try:
+            return transport.exchange(rows.without_known(message))
+        except RefusedError as error:
+            if error.reason != "digest":
+                raise
+            return transport.exchange(rows.with_all(message))
+
     def send_releases(self, transport: Transport) -> None:
         """Tells of the snapshots that nobody needs any more."""
         while self.unneeded:
@@ -191,20 +254,29 @@ class Connection:
         self.session = ""
 
     def _greet(self, hello: Hello) -> Welcome:
-        """Connects and says hello."""
-        transport = self._route.open(hello.contract, self._local)
-        up, down = self._counted
-        # One that was used before goes on counting where it was.
-        before = transport.uplink_bytes, transport.downlink_bytes
-        try:
-            welcome = expect(Welcome, transport.exchange(hello))
-        except BaseException:
-            transport.close()
-            raise
-        self.transport = transport
-        self._counted = (up - before[0], down - before[1])
+        """Connects and says hello, wherever it is sent."""
+        route = self._route
+        # In this process nobody sends it on, and bytes are those of a network.
+        follows = route.transport is None
+        transport, welcome = self._greet_at(
+            route, replace(hello, follows=follows)
+        )
+        if welcome.address:
+            self.hang_up()
+            try:
+                there = route.elsewhere(welcome.address)
+            except ValueError as error:
+                raise ProtocolError(
+                    "Expected a Welcome with host and port of another server. "
+                    f"Received: {welcome.address!r} ({error})."
+                ) from error
+            # Who is sent on once is there: nobody goes in circles.
+            transport, welcome = self._greet_at(there, hello)
         self.replies_early = welcome.replies_early and transport.replies_early
         self.frozen_body = welcome.frozen_body
+        self.cohort = welcome.cohort
+        if self.sent_rows is not None:
+            self.sent_rows.greeted(welcome)
         if not hello.session:
             self.session = welcome.session
             if welcome.keeps_checkpoints and self._retry.give_up_s:
@@ -215,21 +287,28 @@ class Connection:
             self.replay_log.drop_before(welcome.durable_steps)
         return welcome
 
+    def _greet_at(
+        self, route: Route, hello: Hello
+    ) -> tuple[Transport, Welcome]:
+        """Connects to a server, and what it says to a hello."""
+        transport = route.open(hello.contract, self._local)
+        up, down = self._counted
+        # One that was used before goes on counting where it was.
+        before = transport.uplink_bytes, transport.downlink_bytes
+        try:
+            welcome = expect(Welcome, transport.exchange(hello))
+        except BaseException:
+            transport.close()
+            raise
+        self.transport = transport
+        self._counted = (up - before[0], down - before[1])
+        return transport, welcome
+
     def _send_lost(
         self, transport: Transport, server_next: int, next_step: int
     ) -> None:
         """Brings the server to where it was before the client's next step."""
         log = self.replay_log
-        first = log.first if log is not None else None
-        known = next_step if first is None else first
-        if not known <= server_next <= next_step + 1:
-            raise RefusedError(
-                f"Expected a server that has taken the steps before {known}, "
-                f"and none after {next_step}. Received: one whose next "
-                f"step is {server_next}: it went back to an old checkpoint. "
-                "Go on from a saved state of both halves.",
-                "order",
-            )
         if server_next < next_step:
             _LOG.warning(
                 "The server lost steps %d to %d; they are sent again.",
@@ -237,7 +316,13 @@ class Connection:
                 next_step - 1,
             )
         for lost in log.since(server_next) if log is not None else ():
-            reply = transport.exchange(lost)
+            try:
+                reply = transport.exchange(lost)
+            except RefusedError as error:
+                if error.reason != "late":
+                    raise
+                # The others have made it again meanwhile, without this phone.
+                continue
             # The same steps, but of a run of their own: among those of other
             # clients they may be others now.
             self.moment = getattr(reply, "moment", None) or self.moment

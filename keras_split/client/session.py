@@ -4,23 +4,23 @@
 uses it where there is no Keras.
 """
 
-import atexit
 import logging
-import os
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 from typing import TypeVar
 
+from keras_split.client import open_sessions
 from keras_split.client.connection import Connection
 from keras_split.client.retry import Retry
+from keras_split.client.second_reply import second_reply
 from keras_split.client.tap import SessionTap
 from keras_split.compression.tensors import CutTensor
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.errors import TransportError
+from keras_split.protocol.cohort_messages import Later
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.messages import Backward
@@ -50,7 +50,6 @@ _R = TypeVar("_R")
 _RETRY = Retry()
 StepReply = SmashedGrad | Committed | LabeledResult
 _NOTHING_SAID = DataDigest()
-_OPEN: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
 class ClientSession:
@@ -69,11 +68,14 @@ class ClientSession:
         overlap: Whether the server answers with gradients before it updates
             its weights; None for unless it is on this machine.
         taps: Hear every message.
+        reuse: Whether the server is to keep rows of smashed data, so that
+            they are sent once.
 
     Attributes:
         route: The same.
         retry: The same.
         overlap: Whether gradients come before the server's update.
+        reuse: The same.
         taps: A list; another may be added between messages.
         next_step: Number of the session's next step.
         connection: To the server; counts the bytes.
@@ -86,11 +88,13 @@ class ClientSession:
         retry: Retry | dict[str, Any] | None = _RETRY,
         overlap: bool | None = None,
         taps: Iterable[SessionTap] = (),
+        reuse: bool = False,
     ) -> None:
         self.route = route
         self.retry = Retry.get(retry)
         self.overlap = route.far if overlap is None else overlap
         self.taps = list(taps)
+        self.reuse = reuse
         self.next_step = 0
         self.connection = Connection(route, self.retry)
         self._forward: Forward | None = None
@@ -126,14 +130,19 @@ class ClientSession:
         if self.connected:
             return
         moment = self.connection.moment
-        hello = Hello(contract, optimizer, loss, moment=moment, data=data)
+        hello = Hello(
+            *(contract, optimizer, loss),
+            moment=moment,
+            data=data,
+            reuse=self.reuse,
+        )
         for tap in self.taps:
             tap.sent(hello)
         welcome = self.connection.open(hello, local)
         self.next_step = welcome.next_step
         if welcome.notice:
             _LOG.warning("%s", plain(welcome.notice))
-        _OPEN.add(self)
+        open_sessions.add(self)
         for tap in self.taps:
             tap.received(hello, welcome)
 
@@ -151,6 +160,7 @@ class ClientSession:
             smashed,
             early=self.connection.early(self.overlap),
             no_smashed_grad=self.connection.no_smashed_grad,
+            merged=self.connection.merged,
         )
         self._forward = message
         reply = self._send(Features, message)
@@ -192,23 +202,10 @@ class ClientSession:
         if message is None:
             return
 
-        def attempt() -> Committed | SmashedGrad:
-            try:
-                transport = self.connection.transport or self.resume(message)
-                if transport.owes:
-                    return expect(Committed, transport.collect())
-                again = replace(
-                    message, session=self.connection.session, early=False
-                )
-                return expect(SmashedGrad, transport.exchange(again))
-            except RefusedError:
-                raise
-            except BaseException:
-                self.connection.hang_up()
-                raise
-
         try:
-            reply = self.insist(attempt)
+            reply = self.insist(
+                lambda: second_reply(self.connection, message, self.resume)
+            )
         except RefusedError:
             self._uncommitted = None
             raise
@@ -221,8 +218,7 @@ class ClientSession:
     ) -> list[CutTensor]:
         """The same for a step that may have been taken already.
 
-        It is not taken again then; its gradients are those of the first time.
-        If not, it is now: nothing is left to wait for.
+        Its gradients are those of the first time; nothing is left to wait for.
         """
         self.check_open()
         message = Backward(
@@ -379,6 +375,24 @@ class ClientSession:
                 _LOG.warning("nothing more is kept for the server: %s", error)
             log.clear()
 
+    def ask(self, kind: type[_M], message: Message) -> _M:
+        """Sends a message until it is answered, and not with `Later`.
+
+        Args:
+            kind: Of the reply.
+            message: What to send.
+
+        Raises:
+            RefusedError: If the server refused it.
+            TransportError: If the server went away.
+        """
+        waits = False
+        while isinstance(reply := self._send(Message, message), Later):
+            if not waits:  # the server has for a while
+                _LOG.info("Waits for the other phones of the cohort.")
+                waits = True
+        return expect(kind, reply)
+
     def _send(self, kind: type[_M], message: Message) -> _M:
         """Sends a message until it is answered."""
         self.check_open()
@@ -394,7 +408,7 @@ class ClientSession:
                     connection.send_releases(transport)
                 # Under another name if the server never heard of the session.
                 named: Any = replace(message, session=connection.session)  # type: ignore[call-arg]
-                return expect(kind, transport.exchange(named))
+                return expect(kind, connection.exchange(transport, named))
             except RefusedError:
                 raise
             except BaseException:
@@ -433,17 +447,4 @@ class ClientSession:
         """The session is over, wherever it stands."""
         self.connection.forget()
         self._forward = self._uncommitted = None
-        _OPEN.discard(self)
-
-
-@atexit.register
-def _close_all() -> None:
-    for session in list(_OPEN):
-        session.close()
-
-
-# Sessions belong to the process that opened them: a child that said goodbye
-# for its parent would end its training, and would wait for threads that a
-# fork does not copy.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_OPEN.clear)
+        open_sessions.discard(self)

@@ -13,6 +13,7 @@ from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
 from keras_split.client.tap import SessionTap
 from keras_split.compression.tensors import CutTensor
+from keras_split.errors import OptionError
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.data_digest import DataDigest
@@ -49,6 +50,10 @@ class SplitStrategy:
     that of the whole batch; BatchNorm normalizes each part by itself. It pays
     on a slow link; "How a step travels" says what it changes.
 
+    With `reuse` a head that does not train sends what it makes of an example
+    once, and 16 bytes in its place afterwards, with the same numbers: the
+    server keeps it. "How a step travels" says for how long.
+
     Args:
         address: `"grpc://host:port"`, `"grpcs://host:port"` for TLS, one of a
             scheme that `keras_split.transports.register` knows, or None.
@@ -67,6 +72,10 @@ class SplitStrategy:
             work at the same time, with the same numbers. A step still ends
             when the server has taken it. None for unless the server is on
             this machine, where both would want the same cores.
+        reuse: Whether what a frozen head sends of an example is sent once.
+            Not with microbatches, and refused for a head that trains or
+            draws random numbers, and for defenses of smashed data. A server
+            in this process takes messages then.
         connect_timeout_s: How long to wait for the server to be there.
         reply_timeout_s: How long to wait for each reply.
 
@@ -74,6 +83,7 @@ class SplitStrategy:
         address: The same, as text.
         local: Whether it trains with the server in this process.
         microbatches: In how many parts a batch travels.
+        reuse: Whether what was sent before is left out.
         overlap: Whether gradients come before the server's update.
         session: What speaks with the server; between steps it keeps and
             brings back snapshots.
@@ -98,6 +108,7 @@ class SplitStrategy:
         credentials: Credentials | dict[str, Any] | None = None,
         retry: Retry | dict[str, Any] | None = _RETRY,
         overlap: bool | None = None,
+        reuse: bool = False,
         connect_timeout_s: float = 10.0,
         reply_timeout_s: float = 600.0,
     ) -> None:
@@ -113,13 +124,15 @@ class SplitStrategy:
                 f"Expected microbatches from 1 to {MAX_MICROBATCHES}. "
                 f"Received: {microbatches!r}. Try 2 and 4."
             )
+        _check_reuse(reuse, microbatches)
         self.address = str(route.address) if route.address else None
         self.local = route.local
         self.microbatches = int(microbatches)
         self.session = ClientSession(
-            route, retry=retry, overlap=overlap, taps=taps
+            route, retry=retry, overlap=overlap, taps=taps, reuse=reuse
         )
         self.overlap = self.session.overlap
+        self.reuse = reuse
         self._overlap = overlap
         self._pipelined = PipelinedSession(self.session)
         self._told = False
@@ -253,17 +266,18 @@ class SplitStrategy:
         """The server's side, if steps may run in one graph with it, or None.
 
         That takes a server in this process that does not scale gradients
-        down, whole batches, nobody who listens, and the methods of a step as
-        they are here. The log tells of the last two, once; that of a method
-        is a warning, for who overrides one may not know the price.
+        down, whole batches, no reuse, nobody who listens, and the methods of
+        a step as they are here. The log tells of the last three, once; that
+        of a method is a warning, for who overrides one may not know the
+        price.
         """
         other = in_graph.server_side(self.session)
         if other is None or self.microbatches > 1:
             return None
-        if other.limits.clip_grad_norm is not None:
+        if other.limits.clip_grad_norm is not None or not other.joins:
             return None
         taps, method = self.session.taps, _overridden(self)
-        if not taps and not method:
+        if not (taps or method or self.reuse):
             return other
         if not self._told:
             self._told = True
@@ -272,9 +286,7 @@ class SplitStrategy:
                 "Steps are taken with messages, not in one graph with the "
                 "server in this process, which is faster: %s. That alone "
                 "changes no number.",
-                f"{type(self).__name__} overrides {method}"
-                if method
-                else f"{type(taps[0]).__name__} listens to them",
+                _why_messages(self, method),
             )
         return None
 
@@ -306,7 +318,7 @@ class SplitStrategy:
         """
         session = self.session
         credentials = session.route.credentials
-        return {
+        config: dict[str, Any] = {
             "address": self.address,
             "microbatches": self.microbatches,
             "credentials": credentials and credentials.get_config(),
@@ -315,11 +327,36 @@ class SplitStrategy:
             "connect_timeout_s": session.route.connect_timeout_s,
             "reply_timeout_s": session.route.reply_timeout_s,
         }
+        if self.reuse:  # older versions know no such thing
+            config["reuse"] = True
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SplitStrategy":
         """The inverse of `get_config`."""
         return cls(**config)
+
+
+def _check_reuse(reuse: Any, microbatches: int) -> None:
+    if not isinstance(reuse, bool):
+        raise OptionError(
+            f"Expected reuse to be True or False. Received: {reuse!r}. How "
+            "much is kept, its server says: max_reuse_bytes."
+        )
+    if reuse and microbatches > 1:
+        raise OptionError(
+            "Expected whole batches for reuse=True. Received: "
+            f"microbatches={microbatches}. Leave one of the two out."
+        )
+
+
+def _why_messages(strategy: SplitStrategy, method: str) -> str:
+    """Why steps are no graph with a server in this process."""
+    if method:
+        return f"{type(strategy).__name__} overrides {method}"
+    for tap in strategy.session.taps:
+        return f"{type(tap).__name__} listens to them"
+    return "reuse=True leaves out what was sent before"
 
 
 def _overridden(strategy: SplitStrategy) -> str:

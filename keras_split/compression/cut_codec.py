@@ -11,6 +11,8 @@ from keras_split.compression.quantize import dequantize
 from keras_split.compression.quantize import quantize
 from keras_split.compression.quantize import values_of
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
+from keras_split.compression.shared_codec import SharedCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.compression.topk import positions_of
@@ -26,6 +28,10 @@ class CutCodec:
         specs: The tensors, in order.
         rule: How they are quantized.
         dtypes: The dtypes they have in the graph; float32 if not given.
+        shared: Inputs of the model that cross behind them.
+
+    Attributes:
+        shared: Packs those; their parts are the last.
     """
 
     def __init__(
@@ -33,17 +39,20 @@ class CutCodec:
         specs: Sequence[TensorSpec],
         rule: Rule,
         dtypes: Sequence[str] | None = None,
+        shared: Sequence[SharedSpec] = (),
     ) -> None:
         self.specs = tuple(specs)
         self.rule = rule
         self.dtypes = tuple(dtypes or ["float32"] * len(self.specs))
+        self.shared = SharedCodec(shared)
 
     @property
     def part_dtypes(self) -> list[tf.DType]:
         """The dtype of each part."""
         codes = [tf.as_dtype(self.rule.code_dtype)]
         scales = [tf.float32] if self.rule.has_scales else []
-        return (codes + scales) * len(self.specs)
+        mine = (codes + scales) * len(self.specs)
+        return mine + self.shared.part_dtypes
 
     @property
     def part_specs(self) -> list[tf.TensorSpec]:
@@ -54,14 +63,14 @@ class CutCodec:
             specs.append(tf.TensorSpec((None, codes), self.rule.code_dtype))
             if self.rule.has_scales:
                 specs.append(tf.TensorSpec((None, 2), tf.float32))
-        return specs
+        return specs + self.shared.part_specs
 
     def quantize(
         self,
         tensors: Sequence[tf.Tensor],
         positions: Sequence[tf.Tensor | None] = (),
     ) -> list[tf.Tensor]:
-        """Parts of tensors of shape `(batch, *spec.shape)`.
+        """Parts of tensors of shape `(batch, *spec.shape)`, shared ones not.
 
         Args:
             tensors: What leaves the graph.
@@ -126,6 +135,8 @@ class CutCodec:
             scales = np.asarray(next(waiting)) if self.rule.has_scales else None
             shape = (codes.shape[0], *spec.shape)
             tensors.append(CutTensor(spec.name, shape, codes, scales))
+        if self.shared.specs:
+            tensors += self.shared.wrap(waiting)
         return tensors
 
     def unwrap(self, tensors: Sequence[CutTensor]) -> list[Any]:

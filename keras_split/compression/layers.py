@@ -11,10 +11,10 @@ from keras_split.compression.quantize import quantize
 from keras_split.compression.quantize import simulate
 from keras_split.compression.rules import Quantization
 from keras_split.compression.topk import positions_of
+from keras_split.defenses.arguments import SENT
 from keras_split.defenses.chain import INFERENCE
 from keras_split.defenses.chain import Chain
 from keras_split.defenses.chain import Moment
-from keras_split.defenses.defense import SENT
 from keras_split.errors import DefenseError
 
 

@@ -179,6 +179,16 @@ class Photos:
         del copy
         return np.asarray(self[np.arange(len(self))], dtype)
 
+    def only(self, rows: np.ndarray[Any, Any]) -> "Photos":
+        """The photos at some places, which stay in their files.
+
+        Args:
+            rows: Places, in the order in which they come.
+        """
+        chosen = copy.copy(self)
+        chosen._files = [self._files[place] for place in rows]
+        return chosen
+
     def map(
         self,
         function: Callable[[Any], Any],

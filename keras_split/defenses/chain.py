@@ -11,6 +11,8 @@ from keras_split.defenses.defense import Defense
 from keras_split.defenses.defense import get
 from keras_split.defenses.defense import serialize
 from keras_split.defenses.key import Key
+from keras_split.defenses.label_kind import LabelKind
+from keras_split.defenses.likeness import likeness
 from keras_split.errors import DefenseError
 
 
@@ -23,21 +25,35 @@ class Moment:
         first: Number of the first example that is sent, in its batch.
         count: How many examples are real, if not all: those behind them
             repeat the first, so they get its draws.
+        size: How many examples the batch has, if this is a part of it.
+        inputs: Of the examples, where what is drawn for one is the same each
+            time; see `keras_split.defenses.likeness`.
     """
 
     step: Any
     first: Any = 0
     count: Any = None
+    size: Any = None
+    inputs: Sequence[tf.Tensor] = ()
 
-    def samples(self, x: tf.Tensor) -> tf.Tensor:
-        """The number of each example of `x`, float32."""
-        size = x.shape[0]
-        size = tf.shape(x)[0] if size is None else size
-        numbers = tf.range(tf.cast(size, tf.float32), dtype=tf.float32)
+    def key(self, seed: str, x: tf.Tensor) -> Key:
+        """What is drawn from for the examples of `x`."""
+        rows = x.shape[0]
+        rows = tf.shape(x)[0] if rows is None else rows
+        count = tf.cast(rows, tf.float32)
+        numbers = tf.range(count, dtype=tf.float32)
         if self.count is not None:
-            real = numbers < tf.cast(self.count, tf.float32)
-            numbers = tf.where(real, numbers, 0.0)
-        return numbers + tf.cast(self.first, tf.float32)
+            count = tf.cast(self.count, tf.float32)
+            numbers = tf.where(numbers < count, numbers, 0.0)
+        size = count if self.size is None else tf.cast(self.size, tf.float32)
+        return Key(
+            seed,
+            tf.convert_to_tensor(self.step),
+            numbers + tf.cast(self.first, tf.float32),
+            size,
+            count,
+            likeness(self.inputs, f"{seed}/likeness") if self.inputs else None,
+        )
 
 
 # Every example gets the same draws: a prediction does not depend on what else
@@ -96,7 +112,7 @@ class Chain:
 
         Args:
             x: Floats, shape `(batch, ...)`.
-            where: `"smashed"` or `"features_grad"`.
+            where: `"smashed"`, `"features_grad"` or `"labels"`.
             tensor: Which of the tensors of that kind it is.
             moment: When it is sent.
 
@@ -106,15 +122,67 @@ class Chain:
         if not self.applies(where):
             return x
         x = tf.cast(x, tf.float32)
-        step = tf.convert_to_tensor(moment.step)
-        samples = moment.samples(x)
         for number, defense in enumerate(self.defenses):
             if where not in defense.where:
                 continue
             seed = f"{self.seed}/{number}/{where}/{tensor}"
-            made = defense.apply(x, Key(seed, step, samples), where)
+            made = defense.apply(x, moment.key(seed, x), where)
             x = _checked(defense, x, made)
         return x
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether one adds something to the loss."""
+        return any(
+            type(defense).penalty is not Defense.penalty
+            for defense in self.defenses
+        )
+
+    def penalty(
+        self,
+        inputs: Sequence[tf.Tensor],
+        smashed: Sequence[tf.Tensor],
+        count: Any = None,
+    ) -> tf.Tensor | None:
+        """What they add to the loss of a training batch; None for nothing.
+
+        Args:
+            inputs: Of the head.
+            smashed: Its outputs that are sent, as they are.
+            count: How many of the examples are real; all of them by default.
+        """
+        if not self.has_penalty:
+            return None
+        if count is None:
+            count = tf.shape(smashed[0])[0]
+        found = [d.penalty(inputs, smashed, count) for d in self.defenses]
+        return tf.add_n([loss for loss in found if loss is not None])
+
+    def answers(
+        self,
+        labels: tf.Tensor,
+        loss: Any,
+        prediction: Sequence[int],
+        inputs: Sequence[tf.Tensor],
+    ) -> tf.Tensor:
+        """The labels to train with instead of true ones.
+
+        Args:
+            labels: As the loss takes them.
+            loss: The loss of the one output.
+            prediction: Shape of that output, without the batch.
+            inputs: Of the model, by which an example is known again.
+
+        Returns:
+            Labels of the same shape and dtype.
+
+        Raises:
+            DefenseError: If they are no classes, one for an example.
+        """
+        kind = LabelKind.of(loss, prediction)
+        one_hot = kind.one_hot(labels, kind.classes(prediction))
+        moment = Moment(step=0, inputs=inputs)
+        return kind.back(self.apply(one_hot, "labels", 0, moment), labels)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values, the seed among them."""

@@ -1,6 +1,7 @@
 """What a defense is, and how it is found by name."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 from typing import TypeVar
 
@@ -8,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from keras_split.defenses.key import Key
+from keras_split.defenses.release import Release
 from keras_split.errors import DefenseError
 
-SENT = ("smashed", "features_grad")
 _T = TypeVar("_T", bound="type[Defense]")
 _KNOWN: "dict[str, type[Defense]]" = {}
 
@@ -24,11 +25,15 @@ class Defense:
     Attributes:
         name: What it is registered as.
         where: The tensors it is for: `"smashed"` (outputs of the head),
-            `"features_grad"` (gradients of the features), or both.
+            `"features_grad"` (gradients of the features), or both; or
+            `"labels"` (one-hot, shape `(batch, classes)`, before the loss;
+            draws are an example's, and not a step's).
+        mixes: Whether an example depends on others of its batch.
     """
 
     name = ""
     where: tuple[str, ...] = ("smashed",)
+    mixes = False
 
     def apply(self, x: tf.Tensor, key: Key, where: str) -> tf.Tensor:
         """What is sent instead of `x`.
@@ -56,6 +61,36 @@ class Defense:
             f"Expected {type(self).__name__} to say in apply(x, key, where) "
             "what is sent instead of x. Received: a defense without it."
         )
+
+    def penalty(
+        self,
+        inputs: Sequence[tf.Tensor],
+        smashed: Sequence[tf.Tensor],
+        count: Any,
+    ) -> tf.Tensor | None:
+        """What is added to the loss of a training batch.
+
+        Args:
+            inputs: Of the head.
+            smashed: Its outputs that are sent, before all defenses. Of these
+                a gradient is taken.
+            count: How many of the examples are real, the first; a scalar.
+
+        Returns:
+            A float32 scalar; None for a defense without.
+        """
+        return None
+
+    def release(self, values: int) -> Release | None:
+        """What it costs to send an example once, for an `Accountant`.
+
+        Args:
+            values: How many an example has; of labels, the classes.
+
+        Returns:
+            None for a defense that gives no differential privacy.
+        """
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes, as plain values."""
@@ -136,6 +171,11 @@ def get(identifier: Any) -> Defense:
             "that registers it, or choose one of those."
         )
     return _KNOWN[name].from_config(config)
+
+
+def known() -> "dict[str, type[Defense]]":
+    """All that are registered, by name."""
+    return dict(sorted(_KNOWN.items()))
 
 
 def serialize(defense: Defense) -> dict[str, Any]:

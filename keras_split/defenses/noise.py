@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_split.defenses.defense import SENT
+from keras_split.defenses.arguments import number
+from keras_split.defenses.arguments import places
 from keras_split.defenses.defense import Defense
 from keras_split.defenses.defense import register
 from keras_split.defenses.key import Key
 from keras_split.defenses.key import coarse
-from keras_split.errors import DefenseError
 
 
 @register("gaussian_noise")
@@ -41,21 +41,9 @@ class GaussianNoise(Defense):
     def __init__(
         self, stddev: float, where: str | Sequence[str] = ("smashed",)
     ) -> None:
-        self.where = (where,) if isinstance(where, str) else tuple(where)
-        if not self.where or not set(self.where) <= set(SENT):
-            raise DefenseError(
-                f"Expected where to be one of {', '.join(SENT)}, or both. "
-                f"Received: where={where!r}. The phone sends nothing else."
-            )
-        try:
-            self.stddev = float(stddev)
-        except (TypeError, ValueError):
-            self.stddev = math.nan
-        if not 0 <= self.stddev <= 1e3:
-            raise DefenseError(
-                "Expected a stddev from 0 to 1000 times the largest magnitude "
-                f"of an example. Received: stddev={stddev!r}. Try 0.1."
-            )
+        self.where = places(where)
+        unit = "times the largest magnitude of an example"
+        self.stddev = number("stddev", stddev, 0, 1e3, unit, 0.1)
 
     def apply(self, x: tf.Tensor, key: Key, where: str) -> tf.Tensor:
         """`x` and noise."""

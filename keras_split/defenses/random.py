@@ -15,7 +15,9 @@ LANE = 4096.0  # 12 bits: a product of two lanes is exact in float32
 LANES = 14  # of a seed
 
 
-def uniform(shape: Sequence[int], seed: int, step: tf.Tensor) -> tf.Tensor:
+def uniform(
+    shape: Sequence[int], seed: int | str, step: tf.Tensor
+) -> tf.Tensor:
     """Uniform numbers in [0, 1), multiples of 2**-24.
 
     A hash of seed, step and position, one axis after the other: a Feistel

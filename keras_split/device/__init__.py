@@ -12,8 +12,16 @@ wrote. It runs wherever ai-edge-litert does: a Raspberry Pi, Android under
 Termux or Chaquopy.
 """
 
+from keras_split.detection import HijackDetector
 from keras_split.device.arrays import batches
+from keras_split.device.averaging import FederatedAveraging
 from keras_split.device.client import Client
 from keras_split.device.description import Description
 
-__all__ = ["Client", "Description", "batches"]
+__all__ = [
+    "Client",
+    "Description",
+    "FederatedAveraging",
+    "HijackDetector",
+    "batches",
+]

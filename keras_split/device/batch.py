@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.compression.shared import SharedSpec
 from keras_split.device.description import Description
 from keras_split.device.description import Tensor
 from keras_split.device.row_padder import pad
@@ -61,17 +62,28 @@ class Batch:
                 "keras_split.device.batches(x, y, client.batch_size), or "
                 "export with another batch_size."
             )
+        shared = {spec.name: spec for spec in description.contract.shared}
         tensors: Arrays = {}
         for i, (value, spec) in enumerate(
             zip(flat, description.inputs, strict=True)
         ):
             tensors[f"x_{i}"] = _fitted(value, spec, count, "input")
+            if spec.name in shared:
+                _check_packing(tensors[f"x_{i}"], shared[spec.name])
         if labeled:
             tensors |= _labels(description, y, count)
             tensors |= _weights(description, sample_weight, count)
         tensors = {name: pad(value, size) for name, value in tensors.items()}
         tensors["count"] = np.array(count, np.int32)
         return cls(count, tensors)
+
+
+def _check_packing(value: np.ndarray[Any, Any], spec: SharedSpec) -> None:
+    """Refuses numbers that would cross as others."""
+    if spec.range is not None:
+        least, largest = spec.range
+        if value.min() < least or value.max() > largest:
+            raise spec.refusal()
 
 
 def _labels(description: Description, y: Any, count: int) -> Arrays:

@@ -1,10 +1,9 @@
 """The phone's half: fit, evaluate and predict with LiteRT alone."""
 
-import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,16 +12,21 @@ import numpy as np
 
 from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
+from keras_split.detection import HijackDetector
 from keras_split.device import feed
 from keras_split.device import half
 from keras_split.device.averages import Averages
 from keras_split.device.averages import Logs
 from keras_split.device.averages import line
+from keras_split.device.averaging import FederatedAveraging
 from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.clock import Lap
 from keras_split.device.described import Described
 from keras_split.device.description import Description
+from keras_split.device.epoch import Epoch
+from keras_split.device.epoch import Listener
+from keras_split.device.federating import training_of
 from keras_split.device.feed import Batches
 from keras_split.device.feed import Rate
 from keras_split.device.half import PhoneHalf
@@ -30,15 +34,12 @@ from keras_split.device.model import Model
 from keras_split.device.state import State
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
-from keras_split.protocol import validation
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.moment import Moment
 from keras_split.transports import Factory
 from keras_split.transports import Route
 from keras_split.transports import Transport
 
-Listener = Callable[[int, Logs], object]
-_LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
 
 
@@ -128,6 +129,8 @@ class Client(Described):
         validation: Batches | None = None,
         on_batch: Listener | None = None,
         on_epoch: Listener | None = None,
+        federate: FederatedAveraging | None = None,
+        detector: HijackDetector | None = None,
         verbose: bool = True,
     ) -> dict[str, list[float]]:
         """Trains for some epochs.
@@ -146,6 +149,9 @@ class Client(Described):
                 the logs of the epoch so far; False ends the training.
             on_epoch: Called with the number of the epoch and its logs; False
                 ends the training.
+            federate: How halves become one, where this phone trains one model
+                with others; the server then has a cohort.
+            detector: Checks the server's gradients now and then.
             verbose: Whether a line is printed for each epoch.
 
         Returns:
@@ -159,6 +165,9 @@ class Client(Described):
             RefusedError: If the server refused the session or a step.
             TransportError: If the server is not there, or went away.
             ProtocolError: If the learning rate is none.
+            OptionError: If `federate` does not fit the server's cohort, or
+                `detector` the steps.
+            HijackError: If the server is not honest.
         """
         self._model.check_trains()
         if not isinstance(epochs, int):
@@ -168,36 +177,38 @@ class Client(Described):
                 "device.batches(x, y, client.batch_size), epochs=3)."
             )
         self.connect()
+        self._half.finish()
+        about = self.description
+        if detector is not None:
+            trains = not about.frozen_head
+            detector.begin(self.session, about.contract, head_trains=trains)
         history: dict[str, list[float]] = {}
-        for epoch in range(epochs):
-            began = time.perf_counter()
-            averages = Averages(self.description)
-            stopped = False
-            where = f"epoch {epoch + 1}"
-            for number, item in enumerate(feed.each(batches, where)):
-                batch = Batch.of(self.description, *feed.labeled(item))
-                self._train(batch, learning_rate, averages)
-                if (
-                    on_batch is not None
-                    and on_batch(number, averages.logs()) is False
-                ):
-                    stopped = True
+        with training_of(
+            federate, self.session, self._model, about, batches
+        ) as training:
+            for epoch in range(epochs):
+                began = time.perf_counter()
+                taking = Epoch(
+                    self._half, about, learning_rate, on_batch, detector
+                )
+                training.epoch(
+                    epoch, self._batches(batches, f"epoch {epoch + 1}"), taking
+                )
+                logs = taking.logs()
+                if validation is not None:
+                    logs |= {
+                        f"val_{name}": value
+                        for name, value in self.evaluate(validation).items()
+                    }
+                for name, value in logs.items():
+                    history.setdefault(name, []).append(value)
+                if verbose:
+                    took = time.perf_counter() - began
+                    said = f"{took:.1f} s, {line(logs)}"
+                    print(f"Epoch {epoch + 1}/{epochs}: {said}")
+                heard = None if on_epoch is None else on_epoch(epoch, logs)
+                if taking.stopped or heard is False:
                     break
-            logs = averages.logs()
-            if validation is not None:
-                logs |= {
-                    f"val_{name}": value
-                    for name, value in self.evaluate(validation).items()
-                }
-            for name, value in logs.items():
-                history.setdefault(name, []).append(value)
-            if verbose:
-                took = time.perf_counter() - began
-                print(f"Epoch {epoch + 1}/{epochs}: {took:.1f} s, {line(logs)}")
-            if on_epoch is not None and on_epoch(epoch, logs) is False:
-                stopped = True
-            if stopped:
-                break
         return history
 
     def train_on_batch(
@@ -229,9 +240,9 @@ class Client(Described):
         self._model.check_trains()
         batch = Batch.of(self.description, x, y, sample_weight)
         self.connect()
-        averages = Averages(self.description)
-        self._train(batch, learning_rate, averages)
-        return averages.logs()
+        epoch = Epoch(self._half, self.description, learning_rate)
+        epoch.take(batch)
+        return epoch.logs()
 
     def evaluate(
         self, batches: Batches, *, on_outputs: half.Listener = None
@@ -254,8 +265,7 @@ class Client(Described):
         self.connect()
         self.session.connection.tell_apart()
         averages = Averages(self.description)
-        for item in feed.each(batches, "evaluate"):
-            batch = Batch.of(self.description, *feed.labeled(item))
+        for batch in self._batches(batches, "evaluate"):
             try:
                 loss, correct = self._half.evaluate(batch, on_outputs)
             except ProtocolError as error:
@@ -311,6 +321,11 @@ class Client(Described):
             DataError: If these are no images, or the model takes none.
         """
         return feed.to_model_input(images, self.description)
+
+    def _batches(self, batches: Batches, where: str) -> Iterator[Batch]:
+        """Once through what a user gave."""
+        for item in feed.each(batches, where):
+            yield Batch.of(self.description, *feed.labeled(item))
 
     # -- state: both halves move together ----------------------------------
 
@@ -429,21 +444,3 @@ class Client(Described):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    # -- one batch ---------------------------------------------------------
-
-    def _train(
-        self, batch: Batch, learning_rate: Rate | None, averages: Averages
-    ) -> None:
-        rate = feed.rate(learning_rate, self.step, self.description)
-        self._half.finish()
-        try:
-            loss, correct = self._half.train(batch, rate)
-        except ProtocolError as error:
-            if error.reason not in validation.NOT_TAKEN:
-                raise
-            if error.reason == "norm":
-                _LOG.warning("%s", error)
-            averages.add(batch.count, math.nan)
-        else:
-            averages.add(batch.count, loss, correct)

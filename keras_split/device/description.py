@@ -36,6 +36,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class StateTensor(Tensor):
+    """One tensor of the state.
+
+    Attributes:
+        variable: Path of the Keras variable that it belongs to.
+        kind: `"weight"`, `"statistic"` or `"slot"`.
+    """
+
+    variable: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Output:
     """One output of the model, and what it is compared with.
 
@@ -96,7 +109,7 @@ class Description:
     optimizer: str
     learning_rate: float
     data_spec: DataSpec
-    state: tuple[Tensor, ...]
+    state: tuple[StateTensor, ...]
     frozen: str
     signatures: dict[str, Signature]
     sha256: str
@@ -185,7 +198,16 @@ class Description:
             optimizer=str(optimizer.get("config", NO_OPTIMIZER)),
             learning_rate=float(optimizer.get("learning_rate", 0.0)),
             data_spec=_data_spec(config),
-            state=_tensors(config.get("state") or []),
+            state=tuple(
+                StateTensor(
+                    item["name"],
+                    _shape(item["shape"]),
+                    item["dtype"],
+                    item["variable"],
+                    item["kind"],
+                )
+                for item in config.get("state") or []
+            ),
             frozen=str(config.get("frozen") or ""),
             signatures={
                 name: Signature(

@@ -13,7 +13,9 @@ from keras_split.device.batch import Batch
 from keras_split.device.clock import Clock
 from keras_split.device.description import Description
 from keras_split.device.model import Model
+from keras_split.device.moved_head import MovedHead
 from keras_split.device.row_padder import RowPadder
+from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.protocol.validation import not_finite
 
@@ -68,7 +70,11 @@ class PhoneHalf:
         session.connection.no_smashed_grad = description.frozen_head
         self._begun: _Begun | None = None
         self._smashed = RowPadder(
-            "smashed", contract.smashed, rules.activations, size
+            "smashed",
+            contract.smashed,
+            rules.activations,
+            size,
+            contract.shared,
         )
         self._features = RowPadder(
             "features", contract.features, rules.activations, size
@@ -119,21 +125,33 @@ class PhoneHalf:
             count,
             loss,
         )
-        score = self.finish()
-        assert score is not None
-        return score
+        return self._finish(self._begun)
+
+    def head(self, batch: Batch) -> MovedHead:
+        """The head before the next step, for a check of that step."""
+        state = self._description.state
+        names = [tensor.name for tensor in state if tensor.kind == "weight"]
+        return MovedHead(self._model, names, batch, self.step, self._smashed)
 
     def finish(self) -> Score | None:
-        """Second half of a step, also of one that was interrupted there.
+        """Second half of a step that was interrupted there.
 
         The server takes it once, so both halves are at the same step after.
+        Where other phones have gone on without it, none takes it.
 
         Returns:
             Its score; None if no step is open.
         """
-        begun = self._begun
-        if begun is None:
+        if self._begun is None:
             return None
+        try:
+            return self._finish(self._begun)
+        except RefusedError as error:
+            if error.reason != "late":
+                raise
+            return None
+
+    def _finish(self, begun: _Begun) -> Score:
         try:
             with self._clock.measure("server"):
                 smashed_grad = self._session.backward_of(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
@@ -28,6 +29,8 @@ class RowPadder:
         specs: The tensors, in order.
         rule: How they are quantized.
         batch_size: Rows in the .tflite.
+        shared: Inputs of the model that leave behind them, which the
+            signatures call `shared_0_codes`, ...
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class RowPadder:
         specs: Sequence[TensorSpec],
         rule: Rule,
         batch_size: int,
+        shared: Sequence[SharedSpec] = (),
     ) -> None:
         self._kind = kind
         self._specs = tuple(specs)
         self._rule = rule
         self._batch_size = batch_size
+        self._shared = tuple(shared)
         self._scales_by_row = rule.has_scales and rule.granularity == "example"
 
     def leave(self, made: Mapping[str, Any], count: int) -> list[CutTensor]:
@@ -59,7 +64,10 @@ class RowPadder:
             tensors.append(
                 CutTensor(spec.name, (count, *spec.shape), codes, scales)
             )
-        return validation.check_finite(tensors, self._rule)
+        for i, known in enumerate(self._shared):
+            codes = made[f"shared_{i}_codes"][:count]
+            tensors.append(CutTensor(known.name, (count, *known.shape), codes))
+        return validation.check_finite(tensors, self._rule, len(self._shared))
 
     def arrive(
         self, tensors: Sequence[CutTensor], count: int

@@ -78,6 +78,6 @@ def require_plots() -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise BackendError(
-            "Expected matplotlib, which draws the confusion matrix. Received: "
+            "Expected matplotlib, which draws pictures. Received: "
             f"{error}. Run: {install('plots')}"
         ) from error

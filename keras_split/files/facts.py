@@ -46,6 +46,17 @@ def of_contract(config: dict[str, Any]) -> Facts:
         )
         for spec in specs
     ]
+    if contract.shared:
+        about["shared_inputs"] = [spec.name for spec in contract.shared]
+        crossing += [
+            {
+                "tensor": spec.name,
+                "direction": "up",
+                "shape": list(spec.shape),
+                "bytes_per_sample": spec.bytes_per_example,
+            }
+            for spec in contract.shared
+        ]
     return about | {
         "quantization": str(contract.quantization),
         "crossing": crossing,

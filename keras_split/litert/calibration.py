@@ -57,7 +57,9 @@ def observe(
             made = keras.tree.flatten(
                 client.head(list(head_x.values()), training=False)
             )
-            sent = smashed.wrap(smashed.send(made[:count], INFERENCE))
+            parts = smashed.send(made[:count], INFERENCE)
+            parts += boundary.shared.pack(boundary.sharing(head_x))
+            sent = smashed.wrap(parts)
             reply, _ = client.strategy.infer(sent)
             # In the order of the tail's own inputs.
             tail_x = named("features", features, features.unwrap(reply))

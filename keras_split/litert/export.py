@@ -21,6 +21,7 @@ from keras_split.litert.half import PhoneHalf
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
 from keras_split.litert.state import digest
+from keras_split.litert.state import kinds_of
 from keras_split.litert.training import TrainingSignatures
 from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.utils import keras_private
@@ -114,18 +115,20 @@ def check(
                     f"{layer.dtype_policy.name!r}. Build the model under "
                     "keras.config.set_dtype_policy('float32')."
                 )
-    shared = [
-        layer.name
-        for layer in client.tail.layers
-        if layer.variables and layer in client.head.layers
-    ]
-    if shared:
-        raise ExportError(
-            "Expected layers of their own in head and tail. Received: "
-            f"{', '.join(map(repr, shared))} in both, which would need one "
-            "update for two gradients. Give each half a layer of its own."
-        )
+    _check_tied(client.head, client.tail)
     return target
+
+
+def _check_tied(head: keras.Model, tail: keras.Model) -> None:
+    """Refuses statistics that both halves would move; weights may be tied."""
+    moving = {id(v) for v in kinds_of(head).statistics}
+    tied = [v.path for v in kinds_of(tail).statistics if id(v) in moving]
+    if tied:
+        raise ExportError(
+            "Expected BatchNormalization layers of their own in head and "
+            f"tail. Received: {', '.join(map(repr, tied))} in both, which "
+            "each would move. Give each half a layer of its own."
+        )
 
 
 def layers(client: PhoneHalf) -> dict[str, str]:

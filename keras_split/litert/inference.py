@@ -113,7 +113,7 @@ class InferenceSignatures:
         made = self._call(self._head, inputs)
         self._boundary.check_skips(made)
         with tf.name_scope(CUT_SCOPE):
-            return self._boundary.leaving(made, INFERENCE)
+            return self._boundary.leaving(made, given, INFERENCE)
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
         """The model's outputs."""

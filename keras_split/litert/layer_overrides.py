@@ -7,7 +7,8 @@ Three kinds of layers compute otherwise on the phone, to the same numbers:
 * BatchNormalization takes its statistics over the real examples of a batch
   that was filled up, and brings a gradient of its own, which is shorter;
 * Dropout draws its mask from the number of the step, because LiteRT's own
-  random numbers cannot be repeated.
+  random numbers cannot be repeated, and from the seed that its layer has, which
+  a server does not know if the half was born from a secret.
 
 They are swapped through `convolution_op` and `call`, which Keras documents
 for overriding, and only on layers that do not override them already.
@@ -198,6 +199,8 @@ def _normalize(
 def _dropout(
     layer: Any, batch: Batch, seeds: Iterator[int]
 ) -> Callable[..., tf.Tensor]:
+    own = _first(layer.seed_generator) if layer.rate > 0 else 0
+
     def call(inputs: tf.Tensor, training: bool | None = False) -> tf.Tensor:
         if not training or layer.rate == 0:
             return inputs
@@ -208,8 +211,15 @@ def _dropout(
             int(own if size is None else size)
             for size, own in zip(given, inputs.shape, strict=True)
         ]
-        kept = uniform(shape, next(seeds), batch.step) >= layer.rate
+        kept = uniform(shape, f"{own}/{next(seeds)}", batch.step) >= layer.rate
         factor = 1.0 / (1.0 - layer.rate) if layer.rate < 1 else 0.0
         return inputs * (tf.cast(kept, inputs.dtype) * factor)
 
     return call
+
+
+def _first(generator: keras.random.SeedGenerator) -> int:
+    """What of a generator's state stays while it draws."""
+    # Its value, whatever stands for it in the graph that is traced.
+    with tf.init_scope(), keras.StatelessScope(initialize_variables=False):
+        return int(keras.ops.convert_to_numpy(generator.state.value)[0])

@@ -64,7 +64,7 @@ class OutputLoss:
             weights: Sample weights `(batch,)`, 0 for what is not real.
             count: How many examples are real, a scalar, int32.
         """
-        values = self._values(labels, predictions)
+        values = _seen(self._values(labels, predictions), predictions)
         weights = tf.reshape(weights, (-1,) + (1,) * (len(values.shape) - 1))
         total = tf.reduce_sum(values * weights)
         positions = float(math.prod(values.shape[1:]))
@@ -119,6 +119,18 @@ class OutputLoss:
             shares = tf.reduce_sum(predictions, -1, keepdims=True)
             logs = tf.math.log(_clip(predictions / shares))
         return -tf.reduce_sum(labels * logs, -1)
+
+
+def _seen(values: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+    """The values, with NaN where a prediction is NaN (or infinity).
+
+    On some CPUs XNNPACK's logarithm of NaN is 88: a loss that no phone would
+    refuse.
+    """
+    known = tf.reduce_all(predictions < math.inf, -1)
+    if known.shape != values.shape:  # a loss of one's own
+        known = tf.reduce_all(known)
+    return tf.where(known, values, tf.fill(values.shape, math.nan))
 
 
 def _binary(

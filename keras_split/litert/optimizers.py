@@ -81,7 +81,7 @@ class Update:
         variable: keras.Variable,
         weight: tf.Tensor,
         slots: Sequence[tf.Tensor],
-        gradient: tf.Tensor,
+        gradient: tf.Tensor | tf.IndexedSlices,
         learning_rate: tf.Tensor,
         step: tf.Tensor,
     ) -> Updated:
@@ -91,21 +91,31 @@ class Update:
             variable: The Keras variable, for what belongs to it.
             weight: Its value.
             slots: Values of its slots, as many as `slots`.
-            gradient: Gradient of the loss.
+            gradient: Gradient of the loss; of an Embedding its rows.
             learning_rate: Scalar, float32.
             step: Number of steps taken before this one, scalar, int32.
         """
         optimizer = self._optimizer
         # To Keras, a bound of 0 or less is none.
-        if (bound := optimizer.clipnorm or 0) > 0:
-            gradient = _clip_by_norm(gradient, bound)
-        elif (bound := optimizer.clipvalue or 0) > 0:
+        norm, bound = optimizer.clipnorm or 0, optimizer.clipvalue or 0
+        if bound > 0 and not norm > 0:
             gradient = tf.clip_by_value(gradient, -bound, bound)
+        squares = _squares(gradient)
+        gradient = tf.convert_to_tensor(gradient)
+        if norm > 0:
+            gradient = _clip_by_norm(gradient, squares, norm)
+            squares = tf.square(gradient)
         decay = optimizer.weight_decay
         if decay is not None and keras_private.decays(optimizer, variable):
             weight = weight - weight * decay * learning_rate
-        rule = self._adam_step if self._adam else self._sgd_step
-        weight, new_slots = rule(weight, slots, gradient, learning_rate, step)
+        if self._adam:
+            weight, new_slots = self._adam_step(
+                weight, slots, gradient, squares, learning_rate, step
+            )
+        else:
+            weight, new_slots = self._sgd_step(
+                weight, slots, gradient, learning_rate
+            )
         if variable.constraint is not None:
             weight = tf.convert_to_tensor(variable.constraint(weight))
         return Updated(weight, new_slots)
@@ -116,7 +126,6 @@ class Update:
         slots: Sequence[tf.Tensor],
         gradient: tf.Tensor,
         learning_rate: tf.Tensor,
-        step: tf.Tensor,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         if not self.slots:
             return weight - gradient * learning_rate, []
@@ -132,6 +141,7 @@ class Update:
         weight: tf.Tensor,
         slots: Sequence[tf.Tensor],
         gradient: tf.Tensor,
+        squares: tf.Tensor,
         learning_rate: tf.Tensor,
         step: tf.Tensor,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -142,11 +152,30 @@ class Update:
         rate = learning_rate * tf.sqrt(1.0 - power2) / (1.0 - power1)
         first, second = slots
         first = first + (gradient - first) * (1.0 - beta1)
-        second = second + (tf.square(gradient) - second) * (1.0 - beta2)
+        second = second + (squares - second) * (1.0 - beta2)
         move = first * rate / (tf.sqrt(second) + self._optimizer.epsilon)
         return weight - move, [first, second]
 
 
-def _clip_by_norm(gradient: tf.Tensor, bound: float) -> tf.Tensor:
-    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient)))
+def _squares(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
+    """What Keras takes for the square of a gradient.
+
+    Where an Embedding looks a row up more than once, Keras squares each of
+    its gradients before it adds them up.
+    """
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.convert_to_tensor(
+            tf.IndexedSlices(
+                tf.square(gradient.values),
+                gradient.indices,
+                gradient.dense_shape,
+            )
+        )
+    return tf.square(gradient)
+
+
+def _clip_by_norm(
+    gradient: tf.Tensor, squares: tf.Tensor, bound: float
+) -> tf.Tensor:
+    norm = tf.sqrt(tf.reduce_sum(squares))
     return gradient * (bound / tf.maximum(norm, bound))

@@ -12,6 +12,7 @@ from keras_split.litert import silent
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.layer_overrides import layer_overrides
 from keras_split.litert.optimizers import Update
+from keras_split.litert.state import Entry
 from keras_split.litert.state import HalfState
 from keras_split.utils import keras_private
 
@@ -37,12 +38,19 @@ class TracedSegment:
         name: `"head"` or `"tail"`.
         model: The segment.
         update: The optimizer's rule.
+        others: Entries of the state of the other half.
     """
 
-    def __init__(self, name: str, model: keras.Model, update: Update) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: keras.Model,
+        update: Update,
+        others: Sequence[Entry] = (),
+    ) -> None:
         self.name = name
         self.model = model
-        self.state = HalfState(name, model, update.slots)
+        self.state = HalfState(name, model, update.slots, others)
         self._update = update
 
     def infer(
@@ -96,7 +104,7 @@ class TracedSegment:
         self,
         read: Sequence[tf.Tensor],
         run: Run,
-        gradients: Sequence[tf.Tensor | None],
+        gradients: Sequence[tf.Tensor | tf.IndexedSlices | None],
         learning_rate: tf.Tensor,
         step: tf.Tensor,
     ) -> list[tf.Tensor]:

@@ -3,6 +3,7 @@
 docs/on-the-phone.md is the contract that these follow.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ class SignatureIO:
         features: What the tail gets.
         features_grad: What the tail sends.
         smashed_grad: What the head gets.
+        shared: Packs the inputs that the server gets.
         skips: Which outputs of the head go to the tail.
         head_inputs: Inputs of the model that the head reads, by number.
         tail_inputs: Those that the tail reads.
@@ -45,10 +47,13 @@ class SignatureIO:
             leaves=[t.dtype for t in client.head.outputs[: len(smashed)]],
             arrives=[t.dtype for t in client.tail.inputs[: len(features)]],
             defenses=client.defenses,
+            shared=contract.shared,
         )
         self.smashed, self.features = cuts.smashed, cuts.features
         self.features_grad = cuts.features_grad
         self.smashed_grad = cuts.smashed_grad
+        self.shared = self.smashed.shared
+        self._sharing = [wiring.head_inputs[i] for i in wiring.shared]
         self._head = client.head
         self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
@@ -66,12 +71,27 @@ class SignatureIO:
         found = self.tail_inputs | self.head_inputs
         return {i: found[i] for i in sorted(found)}
 
-    def leaving(self, made: list[tf.Tensor], moment: Moment) -> Tensors:
-        """What the head sends at that moment, and what stays for the tail."""
+    def leaving(
+        self, made: list[tf.Tensor], given: Tensors, moment: Moment
+    ) -> Tensors:
+        """What the head sends at that moment, and what stays for the tail.
+
+        Args:
+            made: Outputs of the head.
+            given: Inputs of the signature, of which some may be shared.
+            moment: When it is sent.
+        """
         parts = self.smashed.quantize(self.defended(made, moment))
-        return named("smashed", self.smashed, parts) | {
-            f"skip_{i}": made[n] for i, n in enumerate(self.skips)
+        shared = self.shared.pack(self.sharing(given))
+        return {
+            **named("smashed", self.smashed, parts),
+            **{f"shared_{i}_codes": part for i, part in enumerate(shared)},
+            **{f"skip_{i}": made[n] for i, n in enumerate(self.skips)},
         }
+
+    def sharing(self, given: Mapping[str, Any]) -> list[Any]:
+        """The inputs of a signature of the head that the server gets."""
+        return [given[f"x_{n}"] for n in self._sharing]
 
     def check_skips(self, made: list[tf.Tensor]) -> None:
         """Refuses what goes from head to tail with a mask.

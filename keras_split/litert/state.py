@@ -5,12 +5,27 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_split.utils import keras_private
+
+
+class Kinds(NamedTuple):
+    """The variables of head or tail.
+
+    Attributes:
+        trained: Gradients move them.
+        statistics: A forward in training mode moves them.
+        constants: All others.
+    """
+
+    trained: list[keras.Variable]
+    statistics: list[keras.Variable]
+    constants: list[keras.Variable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,22 +52,33 @@ class HalfState:
         prefix: `"head"` or `"tail"`.
         model: The segment.
         slots: How many optimizer slots each trained weight has.
+        others: Entries of the other half. What both train, such as tied
+            embeddings, is among those alone.
 
     Attributes:
         trained: The Keras variables that gradients move.
+        tied: The entries of the other half that this one has a part in.
         statistics: Those that a forward in training mode moves.
         constants: All others, with the values that become part of the file.
         entries: One for each tensor of the state, in order.
     """
 
-    def __init__(self, prefix: str, model: keras.Model, slots: int) -> None:
-        self.trained = list(model.trainable_variables)
-        moving = _moving(model)
-        rest = [v for v in model.variables if not _among(v, self.trained)]
-        self.statistics = [v for v in rest if _among(v, moving)]
-        self.constants = [
-            (v, np.array(v)) for v in rest if not _among(v, moving)
+    def __init__(
+        self,
+        prefix: str,
+        model: keras.Model,
+        slots: int,
+        others: Sequence[Entry] = (),
+    ) -> None:
+        trained, self.statistics, constants = kinds_of(model)
+        self.tied = [
+            entry
+            for entry in others
+            if entry.kind == "weight" and _among(entry.source, trained)
         ]
+        theirs = [entry.source for entry in self.tied]
+        self.trained = [v for v in trained if not _among(v, theirs)]
+        self.constants = [(v, np.array(v)) for v in constants]
         self.entries: list[Entry] = []
         for kind, sources in (
             ("weight", self.trained),
@@ -69,8 +95,8 @@ class HalfState:
         self._slots = slots
 
     def read(self) -> list[tf.Tensor]:
-        """The values of all entries, inside a graph."""
-        return [tf.identity(e.variable) for e in self.entries]
+        """The values of all entries, and of those tied, inside a graph."""
+        return [tf.identity(e.variable) for e in self.entries + self.tied]
 
     def values(
         self, read: Sequence[tf.Tensor]
@@ -78,11 +104,18 @@ class HalfState:
         """Pairs for a `keras.StatelessScope`, constants included."""
         known = self.trained + self.statistics
         pairs = list(zip(known, read[: len(known)], strict=True))
+        theirs = [entry.source for entry in self.tied]
+        pairs += zip(theirs, self.tied_values(read), strict=True)
         return pairs + [(v, tf.constant(x)) for v, x in self.constants]
+
+    def tied_values(self, read: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The values of the entries of the other half."""
+        return list(read[len(self.entries) :])
 
     def slots(self, read: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         """The slots of each trained weight."""
-        flat = list(read[len(self.trained) + len(self.statistics) :])
+        known = len(self.trained) + len(self.statistics)
+        flat = list(read[known : len(self.entries)])
         return [
             flat[i * self._slots : (i + 1) * self._slots]
             for i in range(len(self.trained))
@@ -94,6 +127,18 @@ class HalfState:
             tf.Variable(tf.zeros_like(e.variable), name=f"{e.name}_next")
             for e in self.entries
         ]
+
+
+def kinds_of(model: keras.Model) -> Kinds:
+    """The variables of head or tail, by what happens to them."""
+    trained = list(model.trainable_variables)
+    moving = _moving(model)
+    rest = [v for v in model.variables if not _among(v, trained)]
+    return Kinds(
+        trained,
+        [v for v in rest if _among(v, moving)],
+        [v for v in rest if not _among(v, moving)],
+    )
 
 
 def digest(constants: Iterable[tuple[keras.Variable, Any]]) -> str:

@@ -7,10 +7,13 @@ import tensorflow as tf
 
 from keras_split.defenses.chain import INFERENCE
 from keras_split.defenses.chain import Moment
+from keras_split.errors import DefenseError
+from keras_split.errors import ExportError
 from keras_split.litert import silent
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.losses import OutputLoss
 from keras_split.litert.optimizers import Update
+from keras_split.litert.segment import Run
 from keras_split.litert.segment import TracedSegment
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
@@ -65,7 +68,9 @@ class TrainingSignatures:
         self._size = batch_size
         self._losses = losses
         self.head = TracedSegment("head", client.head, update)
-        self.tail = TracedSegment("tail", client.tail, update)
+        self.tail = TracedSegment(
+            "tail", client.tail, update, self.head.state.entries
+        )
         self._staged = self.tail.state.staged()
         self.module = tf.Module()
         self.module.state = [e.variable for e in self._entries()]
@@ -84,6 +89,9 @@ class TrainingSignatures:
             for e in self._entries()
         }
         answers = self._labels() | count
+        answering = features | answers | rate | clock
+        if self._client.defenses.applies("labels"):
+            answering |= inputs  # they are drawn by those
         back = clock  # it commits what the tail has staged
         if self.head.state.entries:
             back = inputs | count | clock  # and takes statistics
@@ -92,10 +100,14 @@ class TrainingSignatures:
                 "smashed_grad", boundary.smashed_grad, size
             )
             back |= boundary.skip_specs("skip_grad", size)
+            back |= {
+                f"tied_grad_{i}": tf.TensorSpec(entry.variable.shape)
+                for i, entry in enumerate(self.tail.state.tied)
+            }
             back |= count | rate | clock
         return {
             "head_forward": (self.head_forward, inputs | count | clock),
-            "tail_step": (self.tail_step, features | answers | rate | clock),
+            "tail_step": (self.tail_step, answering),
             "head_backward": (self.head_backward, back),
             "head_infer": (self.head_infer, inputs),
             "tail_infer": (self.tail_infer, features),
@@ -112,8 +124,8 @@ class TrainingSignatures:
             Batch(self._size, given["count"], given["step"]),
         )
         self._boundary.check_skips(run.outputs)
-        leaving = self._boundary.leaving(run.outputs, _moment(given))
-        return leaving | {"penalty": run.penalty}
+        leaving = self._boundary.leaving(run.outputs, given, _moment(given))
+        return leaving | {"penalty": self._penalty(given, run)}
 
     def tail_step(self, **given: tf.Tensor) -> Tensors:
         """Loss and gradients of the features; the tail's step waits."""
@@ -125,24 +137,26 @@ class TrainingSignatures:
         silent.check_masks(
             self._client.tail, run.outputs, "that its loss would heed"
         )
-        loss, correct = self._score(given, run.outputs)
+        loss, correct = self._score(given, run.outputs, self._drawn(given))
         loss += run.penalty
         count = len(boundary.features.specs)
         edge = arriving[: count + len(boundary.skips)]
         trained = read[: len(self.tail.state.trained)]
-        found = tf.gradients(loss, [*edge, *trained])
+        tied = self.tail.state.tied_values(read)
+        found = tf.gradients(loss, [*edge, *tied, *trained])
+        _check_tied(found[len(edge) : len(edge) + len(tied)])
         new = self.tail.updated(
             read,
             run,
-            found[len(edge) :],
+            found[len(edge) + len(tied) :],
             self._rate("tail", given),
             given["step"],
         )
         for variable, value in zip(self._staged, new, strict=True):
             variable.assign(value)
         grads = [
-            tf.zeros_like(t) if g is None else g
-            for t, g in zip(edge, found[: len(edge)], strict=True)
+            tf.zeros_like(t) if g is None else tf.convert_to_tensor(g)
+            for t, g in zip([*edge, *tied], found, strict=False)
         ]
         crossing = boundary.features_grad
         parts = crossing.send(
@@ -152,7 +166,8 @@ class TrainingSignatures:
             "loss": loss,
             **correct,
             **named("features_grad", crossing, parts),
-            **{f"skip_grad_{i}": g for i, g in enumerate(grads[count:])},
+            **_numbered("skip_grad", grads[count : len(edge)]),
+            **_numbered("tied_grad", grads[len(edge) :]),
         }
 
     def head_backward(self, **given: tf.Tensor) -> Tensors:
@@ -183,13 +198,31 @@ class TrainingSignatures:
         # What was filled up has no gradient.
         grads = [g * batch.real(len(g.shape)) for g in grads]
         found = tf.gradients(
-            [*edge, run.penalty],
+            [*edge, self._penalty(given, run)],
             read[: len(self.head.state.trained)],
             [*grads, tf.ones(())],
         )
+        # What the tail trains as well has two gradients, and one update.
+        for i, entry in enumerate(self.tail.state.tied):
+            place = self.head.state.entries.index(entry)
+            mine, theirs = found[place], given[f"tied_grad_{i}"]
+            if mine is not None:  # rows of an Embedding become one tensor
+                theirs += tf.convert_to_tensor(mine)
+            found[place] = theirs
         return self.head.updated(
             read, run, found, self._rate("head", given), given["step"]
         )
+
+    def _penalty(self, given: Tensors, run: Run) -> tf.Tensor:
+        """What the head adds to the loss: regularizers, and defenses."""
+        smashed = self._boundary.smashed
+        told = smashed.penalty(
+            self._inputs(given),
+            run.outputs[: len(smashed.specs)],
+            bool(self.head.state.trained),
+            given["count"],
+        )
+        return run.penalty if told is None else run.penalty + told
 
     def _rate(self, part: str, given: Tensors) -> tf.Tensor:
         rate, factor = given["learning_rate"], self._rates[part]
@@ -198,9 +231,8 @@ class TrainingSignatures:
     def head_infer(self, **given: tf.Tensor) -> Tensors:
         """Smashed data in inference mode."""
         read = self.head.state.read()
-        return self._boundary.leaving(
-            self.head.infer(read, self._inputs(given)), INFERENCE
-        )
+        made = self.head.infer(read, self._inputs(given))
+        return self._boundary.leaving(made, given, INFERENCE)
 
     def tail_infer(self, **given: tf.Tensor) -> Tensors:
         """Predictions from features."""
@@ -248,9 +280,19 @@ class TrainingSignatures:
         return [given[f"x_{n}"] for n in self._boundary.head_inputs]
 
     def _score(
-        self, given: Tensors, outputs: list[tf.Tensor]
+        self,
+        given: Tensors,
+        outputs: list[tf.Tensor],
+        drawn: Tensors | None = None,
     ) -> tuple[tf.Tensor, Tensors]:
-        """The loss of a batch, and its right answers by output."""
+        """The loss of a batch, and its right answers by output.
+
+        Args:
+            given: Labels and weights.
+            outputs: Of the model.
+            drawn: Labels for the loss where they are not those.
+        """
+        for_loss = given | (drawn or {})
         count = given["count"]
         real = tf.reshape(
             Batch(self._size, count, count).real(1), (self._size,)
@@ -262,10 +304,35 @@ class TrainingSignatures:
         ):
             labels = given[f"y_{i}"]
             weights = given[f"sample_weight_{i}"] * real
-            total += rule.value(labels, output, weights, count)
+            total += rule.value(for_loss[f"y_{i}"], output, weights, count)
             if rule.accuracy:
                 correct[f"correct_{i}"] = rule.correct(labels, output, real)
         return total, correct
+
+    def _drawn(self, given: Tensors) -> Tensors:
+        """The labels to train with, where they are not the true ones.
+
+        Raises:
+            DefenseError: If there is not one class for an example.
+        """
+        chain = self._client.defenses
+        if not chain.applies("labels"):
+            return {}
+        outputs = self._client.tail.outputs
+        if len(outputs) != 1:
+            raise DefenseError(
+                "Expected a model with one output, for a defense of labels. "
+                f"Received: {len(outputs)}. Leave the defense out."
+            )
+        boundary = self._boundary
+        names = [*boundary.head_inputs, *boundary.tail_inputs]
+        drawn = chain.answers(
+            given["y_0"],
+            self._losses[0].loss,
+            tuple(outputs[0].shape[1:]),
+            [given[f"x_{n}"] for n in names],
+        )
+        return {"y_0": drawn}
 
     def _labels(self) -> Specs:
         specs = {}
@@ -283,3 +350,17 @@ class TrainingSignatures:
 def _moment(given: Tensors) -> Moment:
     """When a training signature sends something."""
     return Moment(given["step"], count=given["count"])
+
+
+def _check_tied(gradients: list[Any]) -> None:
+    """Refuses an Embedding that is looked up in head and tail."""
+    if any(isinstance(g, tf.IndexedSlices) for g in gradients):
+        raise ExportError(
+            "Expected embeddings that the tail multiplies with, if they are "
+            "the head's as well. Received: some that both look up. Give each "
+            "half an Embedding of its own, or cut so that one has both."
+        )
+
+
+def _numbered(name: str, tensors: list[tf.Tensor]) -> Tensors:
+    return {f"{name}_{i}": tensor for i, tensor in enumerate(tensors)}

@@ -13,11 +13,14 @@ from keras_split.client.strategy import SplitStrategy
 from keras_split.defenses.chain import Chain
 from keras_split.errors import ExportError
 from keras_split.errors import OptionError
-from keras_split.errors import ProtocolError
 from keras_split.models import functions
+from keras_split.models import shared_layers
 from keras_split.models.data_spec_of import DataSpecOf
+from keras_split.models.drawn_labels import drawn_labels
 from keras_split.models.io_map import Wiring
+from keras_split.models.reuse_check import check_reuse
 from keras_split.models.server_link import ServerLink
+from keras_split.models.server_link import check_microbatches
 from keras_split.models.server_link import describe_loss
 from keras_split.models.snapshot_weights import SnapshotWeights
 from keras_split.protocol.contract import Contract
@@ -25,6 +28,7 @@ from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
 from keras_split.training import tf_threads
 from keras_split.training.client_microbatches import MicrobatchedHalf
+from keras_split.training.client_step import Step
 from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.rate_multipliers import RateMultipliers
@@ -92,6 +96,7 @@ class ClientModel(SnapshotWeights):
             # For each message anew: `compile` may bring another strategy.
             functools.partial(_STRATEGY, self._server_link),
             self.defenses,
+            self.wiring.shared,
         )
         self.built = True
 
@@ -182,23 +187,29 @@ class ClientModel(SnapshotWeights):
         return logs
 
     def _take_step(
-        self, data: Any, body: RemoteBody | None = None
+        self,
+        data: Any,
+        body: RemoteBody | None = None,
+        commit: Callable[[Step, "ClientModel"], None] = Step.commit,
     ) -> tuple[dict[str, Any], CrossedStep | None]:
         """One step with a body, and what crossed to it and back.
 
         Args:
             data: As in `train_step`.
             body: Where it is; by default the strategy is asked.
+            commit: Updates head and tail.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         head_inputs, tail_inputs = self.wiring.sort(x)
         microbatches = self.strategy.microbatches
+        # Metrics are of the true ones; they stay here.
+        answers = drawn_labels(self, head_inputs, tail_inputs, y, sample_weight)
         if self.tail is None:
             step = self._half.train_labeled(
                 head_inputs,
                 self,
                 *self.wiring.label(
-                    y, sample_weight, keras_private.loss_given(self)
+                    answers, sample_weight, keras_private.loss_given(self)
                 ),
             )
         elif microbatches > 1:
@@ -208,7 +219,7 @@ class ClientModel(SnapshotWeights):
                 self,
                 lambda outputs, cut: self.compute_loss(
                     cut(x),
-                    cut(y),
+                    cut(answers),
                     self.wiring.pack(outputs),
                     cut(sample_weight),
                     training=True,
@@ -222,19 +233,19 @@ class ClientModel(SnapshotWeights):
                 self,
                 lambda outputs: self.compute_loss(
                     x,
-                    y,
+                    answers,
                     self.wiring.pack(outputs),
                     sample_weight,
                     training=True,
                 ),
                 body,
             )
-        step.commit(self)
+        commit(step, self)
         self._log_loss(step.loss, x)
         outputs = self.wiring.pack(step.outputs)
         if len(step.outputs) > 1 and (self.tail is None or microbatches > 1):
             # The loss came in one number; this logs that of each output.
-            self.compute_loss(x, y, outputs, sample_weight, training=True)
+            self.compute_loss(x, answers, outputs, sample_weight, training=True)
         logs: dict[str, Any] = self.compute_metrics(
             x, y, outputs, sample_weight
         )
@@ -242,15 +253,21 @@ class ClientModel(SnapshotWeights):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """One batch of `evaluate`; the logged loss is the whole model's."""
+        logs: dict[str, Any] = self._score(data)
+        return logs
+
+    def _score(self, data: Any, body: RemoteBody | None = None) -> Any:
+        """The same with a body; by default the strategy is asked."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        flat, penalty = self._half.infer(*self.wiring.sort(x))
+        flat, penalty = self._half.infer(*self.wiring.sort(x), body)
         outputs = self.wiring.pack(flat)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
         self._log_loss(tf.cast(loss, tf.float32) + penalty, x)
-        logs: dict[str, Any] = self.compute_metrics(
-            x, y, outputs, sample_weight
-        )
-        return logs
+        return self.compute_metrics(x, y, outputs, sample_weight)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Keras', also before a phone has given its first examples."""
+        return functions.metrics_result(self, super().get_metrics_result)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' function, with our errors instead of TensorFlow's.
@@ -258,11 +275,15 @@ class ClientModel(SnapshotWeights):
         With the server in this process it is one graph of both halves, made
         again when the server's part of it is another one.
         """
-        if getattr(self, "train_function", None) is None:
+        # A training in a cohort that failed has left its own.
+        self.train_function: Any = functions.plain(
+            getattr(self, "train_function", None)
+        )
+        if self.train_function is None:
             self._server_link.refresh()
         self.connect()
         changed = self._server_link.bind(self._joins)
-        if getattr(self, "train_function", None) is None or force or changed:
+        if self.train_function is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
@@ -272,7 +293,7 @@ class ClientModel(SnapshotWeights):
             else:
                 super().make_train_function(force or changed)
                 plain = functions.waiting(self.train_function)
-            self.train_function: Any = functions.guarded(self, plain, log=True)
+            self.train_function = functions.guarded(self, plain, log=True)
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> Any:
@@ -306,8 +327,10 @@ class ClientModel(SnapshotWeights):
             RefusedError: If it was cut from another model, or otherwise.
             ProtocolError: If the strategy has microbatches, and the model is
                 cut once.
+            OptionError: If it reuses what was sent, and the head changes.
         """
-        _check_microbatches(self)
+        check_microbatches(self)
+        check_reuse(self)
         if not self.strategy.connected:
             if self.strategy.local:
                 tf_threads.check_room()
@@ -377,11 +400,7 @@ class ClientModel(SnapshotWeights):
             "tail": serialize(tail) if tail is not None else None,
             "contract": self.contract.get_config(),
             "wiring": self.wiring.get_config(),
-            "shared": [
-                layer.name
-                for layer in (tail.layers if tail is not None else [])
-                if layer.variables and layer in self.head.layers
-            ],
+            "shared": shared_layers.names(self.head, tail),
         }
         if self.defenses:
             config["defenses"] = self.defenses.get_config()
@@ -404,14 +423,8 @@ class ClientModel(SnapshotWeights):
                 )
         shared = config.pop("shared", [])
         if shared:
-            head = config["head"]
-            config["tail"] = keras.models.clone_model(
-                config["tail"],
-                clone_function=lambda layer: (
-                    head.get_layer(layer.name)
-                    if layer.name in shared
-                    else layer
-                ),
+            config["tail"] = shared_layers.joined(
+                config["head"], config["tail"], shared
             )
         return cls(**config)
 
@@ -431,15 +444,3 @@ class ClientModel(SnapshotWeights):
         ours = type(self).train_step is ClientModel.train_step
         whole = self.run_eagerly or self.tail is None
         return alone and ours and not whole
-
-
-def _check_microbatches(client: ClientModel) -> None:
-    microbatches = client.strategy.microbatches
-    if client.tail is None and microbatches > 1:
-        raise ProtocolError(
-            "Expected microbatches=1 for a model that is cut once, whose "
-            "step is one exchange. Received: SplitStrategy(..., "
-            f"microbatches={microbatches}). Cut it twice, or leave "
-            "microbatches out.",
-            "microbatches",
-        )

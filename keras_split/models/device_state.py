@@ -107,11 +107,12 @@ class DeviceState:
             DataError: If it is of another model; nothing was changed.
         """
         self.check(client.contract.fingerprint)
-        halves = [
-            HalfState(prefix, model, self._slots_a_weight(prefix, model))
-            for prefix, model in (("head", client.head), ("tail", client.tail))
-            if model is not None
-        ]
+        halves: list[HalfState] = []
+        for prefix, model in (("head", client.head), ("tail", client.tail)):
+            if model is not None:
+                others = halves[0].entries if halves else []
+                each = self._slots_a_weight(prefix, model, others)
+                halves.append(HalfState(prefix, model, each, others))
         frozen = digest(v for half in halves for v in half.constants)
         if frozen != self.frozen:
             raise self._refusal(
@@ -157,8 +158,10 @@ class DeviceState:
         optimizer.iterations.assign(self.step)
         return []
 
-    def _slots_a_weight(self, prefix: str, model: keras.Model) -> int:
-        bare = HalfState(prefix, model, 0)
+    def _slots_a_weight(
+        self, prefix: str, model: keras.Model, others: list[Entry]
+    ) -> int:
+        bare = HalfState(prefix, model, 0, others)
         names = [name for name in self.arrays if name.startswith(prefix)]
         left = len(names) - len(bare.entries)
         return max(0, left // len(bare.trained)) if bare.trained else 0

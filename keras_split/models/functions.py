@@ -16,6 +16,7 @@ from keras_split.compression import codecs
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
 from keras_split.protocol.wire.size import nbytes
+from keras_split.training import input_checks
 from keras_split.training import tf_threads
 from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.in_graph import InGraphBody
@@ -42,24 +43,66 @@ def guarded(
             so nothing moves, and its loss is logged as NaN for
             `keras.callbacks.TerminateOnNaN` to see.
     """
-    calls = client._half.calls
+    explain = explained(client, function)
 
     def guard(iterator: Any) -> Any:
         try:
-            with retracing.expected(), calls.explained():
-                return function(iterator)
+            return explain(iterator)
         except SplitError as error:
-            reason = getattr(error, "reason", "")
-            if not log or reason not in validation.NOT_TAKEN:
+            if not log:
                 raise
-            if reason == "norm":
-                _LOG.warning("%s", error)
-            for metric in client.metrics:
-                if metric.name == "loss":
-                    metric.update_state(float("nan"))
-            return client.get_metrics_result()
+            return not_taken(client, error)
 
     return guard
+
+
+def explained(client: "ClientModel", function: Function) -> Function:
+    """Raises what a callback raised, whatever the function returns."""
+    calls = client._half.calls
+
+    def explain(data: Any) -> Any:
+        with retracing.expected(), calls.explained():
+            try:
+                return function(data)
+            except tf.errors.InvalidArgumentError:
+                head, contract = client.head, client.contract
+                with input_checks.explained(head.inputs, contract.shared):
+                    raise
+
+    return explain
+
+
+def not_taken(client: "ClientModel", error: SplitError) -> Any:
+    """Logs of a step that is not finite; raises any other error."""
+    reason = getattr(error, "reason", "")
+    if reason not in validation.NOT_TAKEN:
+        raise error
+    if reason == "norm":
+        _LOG.warning("%s", error)
+    for metric in client.metrics:
+        if metric.name == "loss":
+            metric.update_state(float("nan"))
+    return client.get_metrics_result()
+
+
+def metrics_result(
+    client: "ClientModel", result: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What Keras' `get_metrics_result` returns, as far as there is anything.
+
+    Keras builds metrics with the first batch that was trained. A phone of a
+    merged cohort may have seen some by then, of which the server has drawn
+    none.
+    """
+    built = [m for m in client.metrics if getattr(m, "built", True)]
+    if len(built) == len(client.metrics):
+        return result()
+    return {metric.name: metric.result() for metric in built}
+
+
+def plain(function: Any) -> Any:
+    """What a function stands for that took its place in one `fit`."""
+    return getattr(function, "plain", function)
 
 
 def waiting(function: Function) -> Function:
@@ -124,7 +167,7 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
         varies = any(_batch_varies(spec) for spec in specs)
         logs = None
         for data in islice(iterator, client.steps_per_execution):
-            logs = take(keras.tree.map_structure(_bare, data), varies)
+            logs = take(bare(data), varies)
         if logs is None:
             raise StopIteration
         return logs
@@ -135,6 +178,11 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
 def _tensors(data: Any) -> list[tf.Tensor]:
     flat = keras.tree.flatten(data)
     return [tensor for tensor in flat if isinstance(tensor, tf.Tensor)]
+
+
+def bare(data: Any) -> Any:
+    """A batch as tensors, and None for what Keras has as an Optional."""
+    return keras.tree.map_structure(_bare, data)
 
 
 def _bare(value: Any) -> Any:

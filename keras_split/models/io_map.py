@@ -25,6 +25,7 @@ class Wiring:
         output_names: Their names.
         structure: The names of the inputs, in the structure that the whole
             model was made of; None for one of a file from before 0.2.
+        shared: Which inputs of the head, by number, go to the server as well.
         unread: Inputs that no layer reads, by name: what `keras.Input` made
             them of.
     """
@@ -37,12 +38,14 @@ class Wiring:
     output_names: list[str]
     structure: Any = None
     unread: dict[str, Any] = field(default_factory=dict)
+    shared: list[int] = field(default_factory=list)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         config = asdict(self)
-        if not self.unread:
-            del config["unread"]
+        for name in ("unread", "shared"):
+            if not config[name]:
+                del config[name]
         return config
 
     @classmethod

@@ -222,8 +222,11 @@ class ServerModel(keras.Model):
         if config.checkpoints is not None:
             held.enter_context(claim(config.checkpoints))
         try:
+            service = self.host(config, events=events)
+            if (cohort := service.cohort) is not None:
+                tally.cohort = lambda: cohort.info
             return Endpoint(
-                self.host(config, events=events),
+                service,
                 codecs.get(self.contract.codec),
                 config,
                 status=tally.status,

@@ -7,6 +7,7 @@ import keras
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
+from keras_split.errors import ProtocolError
 from keras_split.models.server import ServerModel
 from keras_split.protocol.moment import Moment
 from keras_split.server.in_process import InProcessTransport
@@ -136,3 +137,20 @@ def describe_loss(client: Any) -> str:
             }
         )
     )
+
+
+def check_microbatches(client: Any) -> None:
+    """Refuses microbatches for a model that is cut once.
+
+    Raises:
+        ProtocolError: With reason `"microbatches"`.
+    """
+    microbatches = client.strategy.microbatches
+    if client.tail is None and microbatches > 1:
+        raise ProtocolError(
+            "Expected microbatches=1 for a model that is cut once, whose "
+            "step is one exchange. Received: SplitStrategy(..., "
+            f"microbatches={microbatches}). Cut it twice, or leave "
+            "microbatches out.",
+            "microbatches",
+        )

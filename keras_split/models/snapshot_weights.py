@@ -1,5 +1,6 @@
 """Weights of the phone's half that bring the server's back with them."""
 
+import logging
 import weakref
 from typing import Any
 
@@ -8,11 +9,17 @@ import numpy as np
 
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import DataError
+from keras_split.errors import OptionError
 from keras_split.models.server import ServerModel
 from keras_split.models.server_link import ServerLink
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
+from keras_split.partition import birth
 from keras_split.protocol.moment import Moment
+from keras_split.utils import secret as secrets
+from keras_split.utils.counted import counted
+
+_LOG = logging.getLogger("keras_split")
 
 
 class SplitWeights(list[Any]):
@@ -37,6 +44,8 @@ class SnapshotWeights(keras.Model):
     file has the tag of a snapshot that the server keeps of its half.
     """
 
+    head: keras.Model
+    tail: keras.Model | None
     _server_link: ServerLink
 
     @property
@@ -69,6 +78,40 @@ class SnapshotWeights(keras.Model):
     def connect(self) -> None:
         """Opens a session with the server, unless one is open."""
         raise NotImplementedError
+
+    def reinitialize(self, secret: bytes | None = None) -> None:
+        """Draws the initial weights of head and tail from a secret.
+
+        Whoever builds the same model from the same seed has the same initial
+        weights. Does a server, or who wrote the code and the seed that it
+        runs, it knows the initial head, and reads what a phone sends far
+        better for it. So call this on the phone, once, before the first
+        step. Presets of the zoo do when they are loaded.
+
+        The body stays as it is, and so do arrays whose initializer has no
+        chance in it, such as zeros. Halves share their layers with the model
+        they were cut from, whose head and tail are drawn anew by this, too.
+
+        Args:
+            secret: 16 bytes or more, which no server may ever see, for the
+                same weights each time. By default 128 bits of the system's
+                randomness, kept nowhere: the weights are all that is needed.
+
+        Raises:
+            OptionError: If the secret is too short; if this half was trained
+                or loaded, which would be lost; or if a layer cannot be made
+                again from its config. Nothing was changed.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        steps = 0 if optimizer is None else int(optimizer.iterations)
+        if steps or self.moment:
+            raise OptionError(
+                "Expected a half that no step was taken with. Received: one "
+                f"after {counted(steps or self.moment.steps, 'step')}, whose "
+                "weights would be lost. Call reinitialize before fit."
+            )
+        parts = [part for part in (self.head, self.tail) if part is not None]
+        birth.reinitialize(parts, secrets.checked(secret))
 
     def load_device_state(self, path: Any) -> list[str]:
         """Takes what a LiteRT-only device has learned with this half.
@@ -142,12 +185,15 @@ class SnapshotWeights(keras.Model):
     def load_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Keras' `load_weights`; the server brings back its half as well.
 
-        A client that has no way to a server loads its own half alone.
+        A client that has no way to a server loads its own half alone. So does
+        one whose server trains one model with several phones, before its own
+        training has begun: it goes on from where the others are, with their
+        half. Later that would change this half alone, and is refused.
 
         Raises:
             TransportError: If the server is not there.
-            RefusedError: If the server has no such snapshot; then this half
-                keeps the weights that it had.
+            RefusedError: If the server has no such snapshot, or with reason
+                `"cohort"`; then this half keeps the weights that it had.
         """
         before_tag, before_moment = self.snapshot_tag, self.moment
         self._server_link.tag = ""
@@ -158,12 +204,28 @@ class SnapshotWeights(keras.Model):
         try:
             super().load_weights(filepath, **kwargs)
             if self.snapshot_tag and self._server_link.reachable:
-                self.restore_body()
+                with self.strategy.session.connection.unsaid():
+                    self.connect()
+                if not self._joins_cohort():
+                    self.restore_body()
         except BaseException:
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
             self._server_link.tag, self.moment = before_tag, before_moment
             raise
+
+    # No property: Keras looks at all of a model's when it saves one.
+    def _joins_cohort(self) -> bool:
+        """Whether a cohort goes on without this phone, until it trains."""
+        connection = self.strategy.session.connection
+        joins = connection.cohort is not None and not connection.enrolled
+        if joins:
+            _LOG.warning(
+                "The body stays as the other phones have trained it: one "
+                "model is theirs and this phone's. It trains on with their "
+                "half."
+            )
+        return joins
 
     def restore_body(self) -> None:
         """Has the server bring its half back to the file last read or saved.

@@ -62,7 +62,9 @@ def assemble(
 
     made = parts.run(0, [given[i] for i in ends.head_inputs])
     skipped = [made[i] for i in ends.skips]
-    made = parts.run(1, made[: len(body.inputs)])
+    shared = [given[ends.head_inputs[i]] for i in ends.shared]
+    count = len(body.inputs) - len(shared)
+    made = parts.run(1, [*made[:count], *shared])
     if tail is not None:
         raw = [given[i] for i in ends.tail_inputs]
         made = parts.run(2, [*made, *skipped, *raw])

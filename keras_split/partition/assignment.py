@@ -1,5 +1,7 @@
 """Which part of a cut model runs each call, or why that cannot be."""
 
+from collections.abc import Collection
+
 import keras
 
 from keras_split.partition.graph import Call
@@ -12,8 +14,18 @@ class Problem(Exception):
     """Why a model cannot be cut somewhere."""
 
 
-def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
-    """Maps each call to its segment, or raises a `Problem`."""
+def assign(
+    graph: Graph,
+    ends: list[list[Tensor]],
+    shared: Collection[Tensor] = (),
+) -> dict[Call, str]:
+    """Maps each call to its segment, or raises a `Problem`.
+
+    Args:
+        graph: To be cut.
+        ends: The tensors of each cut.
+        shared: Inputs that the server may have.
+    """
     if any(tensor.call is None for tensor in ends[0]):
         raise Problem(
             "that is an input of the model, and raw data must not leave the "
@@ -39,7 +51,11 @@ def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
         raise Problem("the second cut does not depend on the first")
     for call in graph.calls:
         for tensor in call.inputs:
-            if segment[call] == "body" and tensor.call is None:
+            if (
+                segment[call] == "body"
+                and tensor.call is None
+                and tensor not in shared
+            ):
                 masked = [
                     graph.masks[t] for t in call.outputs if t in graph.masks
                 ]
@@ -48,7 +64,8 @@ def assign(graph: Graph, ends: list[list[Tensor]]) -> dict[Call, str]:
                 raise Problem(
                     f"{call.path!r} would run on the server and reads the "
                     f"model input {tensor.name!r}, and raw data must not "
-                    "leave the phone"
+                    "leave the phone; where the server may have this input, "
+                    f"say so with share=[{tensor.name!r}]"
                 )
     if len(ends) == 1:
         for tensor in graph.outputs:

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from keras_split.compression.presets import width
+from keras_split.compression.shared import Share
 from keras_split.partition.graph import Tensor
 from keras_split.partition.partition import Partition
 
@@ -22,7 +23,7 @@ _ENDINGS = ("_code", "_decoder")
 
 
 def add_bottlenecks(
-    model: keras.Model, cut: Any, ratio: int
+    model: keras.Model, cut: Any, ratio: int, share: Share = ()
 ) -> tuple[keras.Model, list[list[str]]]:
     """A model with bottlenecks at its cuts, and where to cut it.
 
@@ -40,6 +41,7 @@ def add_bottlenecks(
         model: A functional or Sequential model, built, channels last.
         cut: As in `keras_split.Partition`.
         ratio: How many times fewer channels cross.
+        share: As in `keras_split.Partition`.
 
     Returns:
         The model, and its cuts.
@@ -60,7 +62,7 @@ def add_bottlenecks(
     >>> slim.get_layer("first_code").output.shape
     (None, 6, 6, 4)
     """
-    partition = Partition(model, cut)
+    partition = Partition(model, cut, share)
     head, body, tail = partition.head, partition.body, partition.tail
     made: dict[Tensor, Any] = {
         tensor: keras.Input(
@@ -78,9 +80,11 @@ def add_bottlenecks(
     flatten = keras.tree.flatten
     results = flatten(head.model([made[t] for t in head.inputs]))
     made.update(zip(head.outputs, results, strict=True))
-    narrow = [_Narrow(t, ratio, i) for i, t in enumerate(body.inputs)]
+    narrow = [_Narrow(t, ratio, i) for i, t in enumerate(partition.smashed)]
     codes = [[n.name for n in narrow]]
-    outputs = flatten(body.model([n(made[n.tensor]) for n in narrow]))
+    given = [n(made[n.tensor]) for n in narrow]
+    given += [made[t] for t in partition.shared]
+    outputs = flatten(body.model(given))
     if tail is not None:
         # What the tail has from the head never crosses.
         made.update(zip(body.outputs, outputs, strict=True))

@@ -1,6 +1,7 @@
 """What a model costs: multiply-adds and elements."""
 
 import math
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,12 @@ from keras_split.partition.graph import Graph
 def elements(shape: Sequence[int | None]) -> int:
     """Number of elements of one example of `shape`."""
     return math.prod(size or 0 for size in shape)
+
+
+def parameters(models: Iterable[keras.Model]) -> int:
+    """Elements of the weights of some models, those they share once."""
+    weights = {id(w): w for model in models for w in model.weights}
+    return sum(elements(weight.shape) for weight in weights.values())
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -25,17 +25,25 @@ _HARMLESS = frozenset(
 )
 
 
-def check_own_code(model: keras.Model) -> None:
+_OF_HUB = (
+    " For a task of keras_hub, cut keras_split.fix_length(model, length): it "
+    "takes the layers alone, and data that is preprocessed."
+)
+
+
+def check_own_code(model: keras.Model, harmless: str = "") -> None:
     """Refuses a model whose class has code that a cut would drop.
 
     Args:
         model: To be cut.
+        harmless: A package whose classes may have code: what that does is
+            done elsewhere.
 
     Raises:
         CutError: If it has, with the names of class and methods.
     """
     # Others are no graph of layers, and refused for that.
-    found = own_methods(model) if hasattr(model, "inputs") else []
+    found = own_methods(model, harmless) if hasattr(model, "inputs") else []
     if found:
         kind = type(model).__name__
         raise CutError(
@@ -45,10 +53,11 @@ def check_own_code(model: keras.Model) -> None:
             f"{' and '.join(found)} would be dropped. If the layers alone are "
             "meant, cut keras.Model(model.input, model.output), and give what "
             "those methods compute to `compile`, as a loss or a metric."
+            + (_OF_HUB if _is_of_hub(model) else "")
         )
 
 
-def own_methods(model: Any) -> list[str]:
+def own_methods(model: Any, harmless: str = "") -> list[str]:
     """What of Keras' a model overrides and `fit` would run: `"Mine.call"`."""
     kind = type(model)
     of_keras = {
@@ -61,7 +70,7 @@ def own_methods(model: Any) -> list[str]:
     found = [
         f"{base.__name__}.{name}"
         for base in kind.__mro__
-        if not _is_keras(base)
+        if not _is_of(base, harmless)
         for name in vars(base)
         if name in of_keras
     ]
@@ -72,6 +81,15 @@ def own_methods(model: Any) -> list[str]:
         if name in of_keras - {"loss"} and callable(getattr(kind, name, None))
     ]
     return found
+
+
+def _is_of_hub(model: Any) -> bool:
+    return type(model).__module__.partition(".")[0] == "keras_hub"
+
+
+def _is_of(kind: type, package: str) -> bool:
+    """Whether a class is of Keras, or of that package."""
+    return _is_keras(kind) or kind.__module__.partition(".")[0] == package
 
 
 def _is_keras(kind: type) -> bool:

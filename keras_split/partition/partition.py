@@ -6,6 +6,7 @@ layers, and so their weights, with the model they were cut from.
 """
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,16 @@ import keras
 
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
+from keras_split.compression.shared import Share
+from keras_split.compression.shared import SharedSpec
+from keras_split.compression.shared import packing_of
+from keras_split.compression.shared import packings
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CutError
 from keras_split.partition import tables
 from keras_split.partition.assignment import Problem
 from keras_split.partition.assignment import assign
-from keras_split.partition.assignment import mask_travels
+from keras_split.partition.crossing import why_not
 from keras_split.partition.fingerprint import fingerprint
 from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
@@ -60,6 +65,10 @@ class Partition:
             in a nested model (`"mobilenetv2/block_2_add"`), the n-th layer
             of a class (`"MaxPooling2D#1"`), or a list of those when several
             branches must be cut at once.
+        share: Names of inputs of the model that the server may have, as they
+            are: a padding mask. Or how each is packed, by name, see
+            `keras_split.compression.shared`. Without it none leaves the
+            phone.
 
     Attributes:
         head: What the phone runs first.
@@ -68,15 +77,20 @@ class Partition:
         smashed: The tensors that go from head to body.
         features: The tensors that go from body to tail (for one cut, the
             predictions).
+        shared: The inputs of the model that go to the server.
+        shared_specs: What is known of those, and how they travel.
         skips: The tensors that go from head to tail and stay on the phone.
         fingerprint: Hash of architecture, variable shapes and cut.
 
     Raises:
         CutError: If the model cannot be cut there; the message names the
-            edge in the way and the nearest cuts that work.
+            edge in the way and the nearest cuts that work. Or if an input
+            is to be shared that the model does not have, or that the server
+            does not need.
+        OptionError: If an input cannot be packed as `share` says.
     """
 
-    def __init__(self, model: keras.Model, cut: Any) -> None:
+    def __init__(self, model: keras.Model, cut: Any, share: Share = ()) -> None:
         check_own_code(model)
         self.graph = Graph(model)
         self._name = model.name
@@ -89,6 +103,8 @@ class Partition:
                 "Pass cut=[first, second]; a cut through several branches is a "
                 "list of its own: cut=[[a1, a2], b]."
             )
+        self._packings = packings(share)
+        self._may_leave = self._inputs_named(self._packings)
         ends = [self._resolve(entry) for entry in self.cut]
         try:
             self._cut(ends)
@@ -97,8 +113,12 @@ class Partition:
             raise CutError(
                 f"Cannot cut at {self._label()}: {problem}. {advice}"
             ) from None
+        self._check_needed()
+        self.shared_specs = self._describe_shared()
         self.head = self._build("head", self._head_inputs, self._head_outputs)
-        self.body = self._build("body", self.smashed, self.features)
+        self.body = self._build(
+            "body", self.smashed + self.shared, self.features
+        )
         self.tail = (
             self._build("tail", self._tail_inputs, self.graph.outputs)
             if len(self.cut) == 2
@@ -135,6 +155,19 @@ class Partition:
             codec=codec,
             labels_on_server=self.tail is None,
             fused_batchnorm=fused_batchnorm,
+            shared=self.shared_specs,
+        )
+
+    def _describe_shared(self) -> tuple[SharedSpec, ...]:
+        """The inputs that are shared, and how each travels."""
+        return tuple(
+            SharedSpec(
+                t.name,
+                tuple(int(n or 0) for n in t.shape),
+                str(t.spec.dtype),
+                packing_of(t.name, str(t.spec.dtype), self._packings[t.name]),
+            )
+            for t in self.shared
         )
 
     def __repr__(self) -> str:
@@ -177,9 +210,32 @@ class Partition:
             tensors.extend(found)
         return tensors
 
+    def _inputs_named(self, names: Collection[str]) -> list[Tensor]:
+        """The inputs of the model that may leave the phone."""
+        inputs = {tensor.name: tensor for tensor in self.graph.inputs}
+        for name in names:
+            if name not in inputs:
+                raise CutError(
+                    "Expected share to name inputs of the model: "
+                    f"{', '.join(map(repr, inputs))}. Received: {name!r}. "
+                    "What layers make crosses where they are cut."
+                )
+        return [inputs[name] for name in inputs if name in names]
+
+    def _check_needed(self) -> None:
+        """Refuses a consent that nothing needs: it may be a mistake."""
+        idle = [t.name for t in self._may_leave if t not in self.shared]
+        if idle:
+            raise CutError(
+                "Expected share to name inputs that layers of the server "
+                f"read. Received: {', '.join(map(repr, idle))}, which no "
+                f"layer between the cuts reads, at {self._label()}. Leave it "
+                "out of share: it stays on the phone."
+            )
+
     def _cut(self, ends: list[list[Tensor]]) -> None:
         """Sorts calls and edges, or raises what stands in the way."""
-        self.segment_of = assign(self.graph, ends)
+        self.segment_of = assign(self.graph, ends, self._may_leave)
         self._connect()
         self._check_edges()
 
@@ -253,41 +309,20 @@ class Partition:
             if len(self.cut) == 2
             else list(self.graph.outputs)
         )
-        self._head_inputs = [t for t in raw if "head" in read_by[t]]
+        self.shared = [t for t in raw if "body" in read_by[t]]
+        # The head is given them, too: what is sent comes from its inputs.
+        self._head_inputs = [
+            t for t in raw if "head" in read_by[t] or t in self.shared
+        ]
         self._head_outputs = list(dict.fromkeys(self.smashed + self.skips))
         self.raw_skips = [t for t in raw if "tail" in read_by[t]]
         self._tail_inputs = self.features + self.skips + self.raw_skips
 
     def _check_edges(self) -> None:
-        for tensor in self.smashed + self.features:
-            problem = ""
-            if tensor in self.graph.masks:
-                raise Problem(mask_travels(self.graph.masks[tensor]))
-            rows = self._rows.get(tensor, 1)
-            if rows != 1:
-                problem = (
-                    f"has {rows:.3g} rows for each example of a batch, and a "
-                    "step is made of examples; cut before an axis is folded "
-                    "into the batch, or behind where it is taken out again"
-                )
-            elif None in tensor.shape:
-                problem = (
-                    f"has shape {tensor.shape}; give the model an input "
-                    "shape without None"
-                )
-            elif "float" not in str(tensor.spec.dtype):
-                problem = (
-                    f"is {tensor.spec.dtype}; only floating point tensors "
-                    "can be trained through, so cut behind the layer that "
-                    "reads it"
-                )
-            elif keras_private.mask_of(tensor.spec) is not None:
-                problem = (
-                    "carries a mask, which does not travel; cut behind the "
-                    "layer that consumes the mask"
-                )
+        for tensor in self.smashed + self.features + self.shared:
+            problem = why_not(self.graph, self._rows, tensor)
             if problem:
-                raise Problem(f"{tensor.name!r} would travel and {problem}")
+                raise Problem(problem)
 
     def _build(
         self, name: str, inputs: list[Tensor], outputs: list[Tensor]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_split.partition import costs
+from keras_split.utils.counted import counted
 
 if TYPE_CHECKING:
     from keras_split.partition.partition import Partition
@@ -15,7 +16,7 @@ Row = tuple[str, ...]
 def text(partition: "Partition") -> str:
     """The tables as `print` shows them."""
     segments, edges = _segments(partition), _edges(partition)
-    told = ["", note] if (note := _frozen(partition)) else []
+    told = [line for note in _notes(partition) for line in ("", note)]
     return "\n".join(
         [_title(partition), "", *_lines(segments), "", *_lines(edges), *told]
     )
@@ -31,12 +32,31 @@ def markup(partition: "Partition") -> str:
             f"{''.join(_row(row, 'td') for row in rows[1:])}</table>"
             for rows in tables
         )
-        + (f"<p>{note}</p>" if (note := _frozen(partition)) else "")
+        + "".join(f"<p>{html.escape(note)}</p>" for note in _notes(partition))
     )
 
 
 def _title(partition: "Partition") -> str:
     return f"Cut at {' and '.join(map(repr, partition.cut_names))}"
+
+
+def _notes(partition: "Partition") -> list[str]:
+    """What must not be missed, a sentence each."""
+    return [n for n in (_shared(partition), _frozen(partition)) if n]
+
+
+def _shared(partition: "Partition") -> str:
+    """Which raw data leave the phone, for someone said that they may."""
+    specs = partition.shared_specs
+    if not specs:
+        return ""
+    names = " and ".join(
+        f"{s.name!r} (as {s.packing}, {counted(s.bytes_per_example, 'byte')} "
+        "an example)"
+        for s in specs
+    )
+    inputs = "inputs" if len(specs) > 1 else "input"
+    return f"Shared: the server gets the model {inputs} {names} as given."
 
 
 def _frozen(partition: "Partition") -> str:
@@ -91,6 +111,9 @@ def _edges(partition: "Partition") -> list[Row]:
                     "" if stays else f"{size:,}",
                 )
             )
+    for spec in partition.shared_specs:
+        taken = f"{spec.bytes_per_example:,}"
+        rows.append(("input -> body", spec.name, str(spec.shape), taken, taken))
     return rows
 
 

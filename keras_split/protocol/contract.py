@@ -11,6 +11,7 @@ from keras_split.compression import codecs
 from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import TensorSpec
 
 
@@ -33,6 +34,8 @@ class Contract:
         labels_on_server: True for a model that is cut once.
         fused_batchnorm: Whether batch normalization trains as one operation,
             see `keras_split.compile`.
+        shared: The inputs of the model that travel to the server as they are,
+            because whoever cut it said so.
         codec_name: What the other party and files call the codec.
     """
 
@@ -44,6 +47,7 @@ class Contract:
     codec: str | Codec = field(default="raw", compare=False)
     labels_on_server: bool = False
     fused_batchnorm: bool = False
+    shared: tuple[SharedSpec, ...] = ()
     codec_name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class Contract:
         """Plain values that JSON can hold."""
         config = asdict(replace(self, codec=self.codec_name))
         del config["codec_name"]
+        if not self.shared:
+            del config["shared"]
         return config
 
     @classmethod
@@ -90,6 +96,7 @@ class Contract:
             codec=config["codec"],
             labels_on_server=config["labels_on_server"],
             fused_batchnorm=config.get("fused_batchnorm", False),
+            shared=tuple(map(SharedSpec.from_config, config.get("shared", ()))),
         )
 
     def reply_limit_bytes(self, batch: int) -> int:
@@ -112,9 +119,9 @@ class Contract:
     ) -> tuple[float, float]:
         """Payload bytes of one training step `(uplink, downlink)` a sample.
 
-        Before the codec. The uplink carries smashed data and, in a U shape,
-        gradients of the features; the downlink carries features and
-        gradients of the smashed data.
+        Before the codec. The uplink carries smashed data, shared inputs and,
+        in a U shape, gradients of the features; the downlink carries features
+        and gradients of the smashed data.
 
         Args:
             batch: Examples in it.
@@ -130,6 +137,7 @@ class Contract:
             return sum(rule.nbytes(batch, s.shape) for s in specs) / batch
 
         uplink = total(self.smashed, forward)
+        uplink += sum(spec.bytes_per_example for spec in self.shared)
         downlink = total(self.features, forward)
         if not frozen_head:
             downlink += total(self.smashed, backward)

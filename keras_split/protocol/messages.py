@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from keras_split.compression.tensors import CutTensor
+from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.cohort import MergedStep
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
+from keras_split.protocol.known_rows import KnownRows
 from keras_split.protocol.moment import Moment
 
 PROTOCOL = 1
@@ -38,6 +41,8 @@ class Hello(Message):
         next_step: Of that session, as the client knows it.
         moment: Of the client's half; empty if it has not trained.
         data: What the client's data is, as hashes.
+        follows: Whether the client goes where a `Welcome` sends it.
+        reuse: Whether it would have the server keep rows that it sends.
     """
 
     contract: Contract
@@ -48,6 +53,8 @@ class Hello(Message):
     next_step: int = 0
     moment: Moment = Moment()
     data: DataDigest = field(default_factory=DataDigest)
+    follows: bool = False
+    reuse: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,14 @@ class Welcome(Message):
         moment: Of the body; empty if it has not trained.
         frozen_body: Whether the body has no weights to train. Then the
             `Backward` of a step with `no_smashed_grad` needs no tensors.
+        cohort: Of the phones that train one model here; None if each keeps
+            a half of its own.
+        address: `"host:port"` of the server that has, or is to open, the
+            session; then nothing else is said, and the client greets that
+            one.
+        reuse_bytes: Room for rows that the server keeps, if the `Hello` asked
+            for it; 0 for none.
+        reuse_rows: How many it keeps now.
     """
 
     session: str
@@ -76,6 +91,10 @@ class Welcome(Message):
     replies_early: bool = False
     moment: Moment = Moment()
     frozen_body: bool = False
+    cohort: CohortInfo | None = None
+    address: str = ""
+    reuse_bytes: int = 0
+    reuse_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,8 @@ class Forward(Message):
 
     With `early` its `Backward` will be answered early. With `no_smashed_grad`
     the head has no weights to train, and the answer to its `Backward` has no
-    tensors.
+    tensors. `merged` says which step of a cohort it is a share of. With
+    `rows` the tensors have only those that the server does not keep.
     """
 
     session: str
@@ -111,14 +131,17 @@ class Forward(Message):
     microbatch: Microbatch | None = None
     early: bool = False
     no_smashed_grad: bool = False
+    merged: MergedStep | None = None
+    rows: KnownRows | None = None
 
 
 @dataclass(frozen=True)
 class Infer(Message):
-    """Smashed data of one batch that nobody trains on."""
+    """Smashed data of one batch that nobody trains on; `rows` as above."""
 
     session: str
     tensors: list[CutTensor]
+    rows: KnownRows | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +205,8 @@ class Committed(Message):
 class LabeledStep(Message):
     """Smashed data and labels of one step of a model that is cut once.
 
-    With `no_smashed_grad` the answer has no gradients, as in `Forward`.
+    With `no_smashed_grad` the answer has no gradients, and with `rows` not
+    all is in the tensors, as in `Forward`.
     """
 
     session: str
@@ -193,6 +217,10 @@ class LabeledStep(Message):
     learning_rate: float
     rate_said: bool | None = field(default=None, compare=False)
     no_smashed_grad: bool = False
+    rows: KnownRows | None = None
+
+
+WithSmashed = Forward | Infer | LabeledStep
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from keras_split.protocol.moment import Moment
+from keras_split.protocol.times import Times
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,64 @@ class SessionStatus:
 
 
 @dataclass(frozen=True)
+class RoundStatus:
+    """One round of a cohort, or merged step, that ended.
+
+    Attributes:
+        number: Of the round, or of the step.
+        merged: Whether it was a merged step.
+        seconds: How long it took.
+        members: Who is in it, by number in the cohort.
+        dropped: Who was left out.
+    """
+
+    number: int
+    merged: bool = False
+    seconds: float = 0.0
+    members: tuple[int, ...] = ()
+    dropped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CohortStatus:
+    """The phones of a server that train one model.
+
+    Attributes:
+        name: 32 hexadecimal digits; empty where there is no cohort.
+        mode: One of `protocol.cohort.MODES`.
+        phones: How many are expected.
+        secure: Whether halves are added up under masks.
+        members: How many were here since the server started.
+        present: Who is here: labels of sessions by number in the cohort.
+        number: Of the last round, or merged step; -1 before the first.
+        steps: Merged steps since the server started.
+        rounds: Rounds that ended since then.
+        last_s: Seconds that the last of these took.
+        last_dropped: Who was left out of it, by number in the cohort.
+        left_out: Times that a phone was left out, over all of them.
+        step_times: How long merged steps took.
+        round_times: How long rounds took.
+        recent: The last of these, the newest at the end.
+    """
+
+    name: str = ""
+    mode: str = ""
+    phones: int = 0
+    secure: bool = False
+    members: int = 0
+    present: dict[int, str] = field(default_factory=dict)
+    number: int = -1
+    steps: int = 0
+    rounds: int = 0
+    last_s: float = 0.0
+    last_dropped: tuple[int, ...] = ()
+    left_out: int = 0
+    step_times: Times = Times()
+    round_times: Times = Times()
+    recent: tuple[RoundStatus, ...] = ()
+
+
+@dataclass(frozen=True)
 class ServerStatus:
     """A server and its open sessions.
 
@@ -56,6 +115,13 @@ class ServerStatus:
         moment: Of the body that is served; empty if it has not trained, or
             if the server does not say.
         inference_only: Whether it evaluates and predicts, and trains nothing.
+        cohort: The phones that train one model; None if each is for itself.
+        queue_times: How long the backwards of steps waited for their turn.
+        compute_times: How long forward and backward of steps took.
+        checkpoint_times: How long it took to write checkpoints.
+        sessions_opened: Sessions that were opened since it started.
+        sessions_resumed: Times that a client came back to its session.
+        sessions_closed: How many sessions ended, by reason.
     """
 
     fingerprint: str
@@ -71,3 +137,10 @@ class ServerStatus:
     memory_bytes: int = 0
     moment: Moment = Moment()
     inference_only: bool = False
+    cohort: CohortStatus | None = None
+    queue_times: Times = Times()
+    compute_times: Times = Times()
+    checkpoint_times: Times = Times()
+    sessions_opened: int = 0
+    sessions_resumed: int = 0
+    sessions_closed: dict[str, int] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Through which moments a body has come to where it is."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,19 @@ class Timeline:
     def copy(self) -> "Timeline":
         """That of a copy, which is at the same moment until its next step."""
         return replace(self, copied=bool(self.moment))
+
+    def averaged(self, moments: Iterable[Moment]) -> "Timeline":
+        """After the body became the mean of bodies at these moments.
+
+        Their steps are in it, too, so it has come through these as well.
+        """
+        now = self.stepped()
+        last = {moment.run: moment for moment in now.past}
+        for moment in moments:
+            known = last.pop(moment.run, moment)
+            if moment and moment.run != now.moment.run:
+                last[moment.run] = max(known, moment, key=lambda m: m.steps)
+        return replace(now, past=tuple(last.values())[-_MOST:])
 
     def lost(self) -> "Timeline":
         """After somebody has set the weights of a body that has trained.

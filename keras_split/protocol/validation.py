@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import BITS
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
@@ -105,6 +107,95 @@ def check_tensors(
     return batch
 
 
+def check_shared(
+    tensors: Sequence[CutTensor], specs: Sequence[SharedSpec], batch: int
+) -> None:
+    """Refuses shared inputs that are not what the contract says.
+
+    Args:
+        tensors: What came behind the smashed data.
+        specs: Of the contract.
+        batch: Examples of the smashed data.
+
+    Raises:
+        ProtocolError: With reason `"shape"` or `"not-finite"`.
+    """
+    if [t.name for t in tensors] != [s.name for s in specs]:
+        raise ProtocolError(
+            "Expected the shared inputs "
+            f"{[s.name for s in specs]} behind the smashed data. Received: "
+            f"{[t.name for t in tensors]}. Cut both halves with the same "
+            "share=.",
+            "shape",
+        )
+    for tensor, spec in zip(tensors, specs, strict=True):
+        codes = (batch, spec.codes_per_example)
+        shape = (batch, *spec.shape)
+        if (
+            tensor.shape != shape
+            or tensor.codes.shape != codes
+            or tensor.codes.dtype != spec.code_dtype
+            or tensor.scales is not None
+        ):
+            raise ProtocolError(
+                f"Expected the shared input {spec.name!r} of shape {shape} as "
+                f"{spec.code_dtype} codes {codes}. Received: shape "
+                f"{tensor.shape}, {tensor.codes.dtype} codes "
+                f"{tensor.codes.shape}. Pack it as its contract says.",
+                "shape",
+            )
+        if not floats_are_finite(tensor.codes):
+            raise ProtocolError(
+                f"Expected finite numbers in the shared input {spec.name!r}. "
+                "Received: NaN or infinity. Look for a batch with broken "
+                "inputs.",
+                "not-finite",
+            )
+
+
+def check_ids(
+    tensors: Sequence[CutTensor],
+    specs: Sequence[SharedSpec],
+    rows: Sequence[int | None],
+) -> None:
+    """Refuses shared inputs with numbers that the body cannot look up.
+
+    Args:
+        tensors: Which passed `check_shared`.
+        specs: Of the contract.
+        rows: Of the table that each is looked up in; None for none.
+
+    Raises:
+        ProtocolError: With reason `"shape"`.
+    """
+    for tensor, spec, count in zip(tensors, specs, rows, strict=True):
+        if count is None or not tensor.codes.size:
+            continue
+        least, largest = int(tensor.codes.min()), int(tensor.codes.max())
+        if spec.packing == BITS:
+            largest = min(largest, 1)
+        for value in (largest, least):
+            check_id(spec.name, value, count)
+
+
+def check_id(name: str, value: int, rows: int) -> None:
+    """Refuses a number that a table of so many rows has not.
+
+    Negative ones count from its end, as Keras has it.
+
+    Raises:
+        ProtocolError: With reason `"shape"`.
+    """
+    if not -rows <= value < rows:
+        raise ProtocolError(
+            f"Expected numbers from 0 to {rows - 1} in the shared input "
+            f"{name!r}, which the body looks up in a table of so many rows. "
+            f"Received: {value}. Look at the data, and at the vocabulary that "
+            "the model was made for.",
+            "shape",
+        )
+
+
 @functools.lru_cache(maxsize=256)  # it is the same in step after step
 def _packed(
     rule: Rule, batch: int, shape: tuple[int, ...]
@@ -136,14 +227,24 @@ def check_labels(labels: Sequence[CutTensor], batch: int) -> None:
             )
 
 
-def check_finite(tensors: list[CutTensor], rule: Rule) -> list[CutTensor]:
+def check_finite(
+    tensors: list[CutTensor], rule: Rule, shared: int = 0
+) -> list[CutTensor]:
     """Passes on what may be sent, of tensors that `rule` made.
+
+    Args:
+        tensors: What would be sent.
+        rule: Made all but the last ones.
+        shared: How many of those, at the end, are inputs as they are.
 
     Raises:
         ProtocolError: With reason `"not-finite"`.
     """
-    for tensor in tensors:
+    for tensor in tensors[: len(tensors) - shared]:
         if not is_finite(tensor, rule):
+            raise not_finite(f"{tensor.name!r}")
+    for tensor in tensors[len(tensors) - shared :]:
+        if not floats_are_finite(tensor.codes):
             raise not_finite(f"{tensor.name!r}")
     return tensors
 
@@ -184,7 +285,7 @@ def check_learning_rate(value: float) -> None:
     Raises:
         ProtocolError: With reason `"learning-rate"`.
     """
-    if not LEARNING_RATE.has(float(value)):
+    if not LEARNING_RATE.low <= float(value) <= LEARNING_RATE.high:
         raise ProtocolError(
             "Expected a learning rate of 0 or more, and of at most "
             f"{LEARNING_RATE.high:g}. Received: {value}. Look at "
@@ -220,6 +321,7 @@ def _terms(contract: Contract) -> dict[tuple[str, str], str]:
         ("cut", "smashed data"): _specs(contract.smashed),
         ("cut", "features"): _specs(contract.features),
         ("cut", "labels"): "on the server" if on_server else "on the phone",
+        ("cut", "shared inputs"): _shared(contract.shared),
         ("cut", "layers"): ", ".join(map(repr, contract.cut)),
         ("quantization", ""): str(rules),
         ("quantization", "activations"): _rule(rules.activations),
@@ -231,6 +333,17 @@ def _terms(contract: Contract) -> dict[tuple[str, str], str]:
 def _specs(specs: Sequence[TensorSpec]) -> str:
     """Names and shapes of tensors, such as `'conv' (8, 8, 4)`."""
     return ", ".join(f"{s.name!r} {_shape(*s.shape)}" for s in specs) or "none"
+
+
+def _shared(specs: Sequence[SharedSpec]) -> str:
+    """Such as `'padding_mask' (12), int32 as bits`."""
+    return (
+        ", ".join(
+            f"{s.name!r} {_shape(*s.shape)}, {s.dtype} as {s.packing}"
+            for s in specs
+        )
+        or "none"
+    )
 
 
 def _shape(*axes: object) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
+    from keras_split.server.call import Call as Call
     from keras_split.server.callbacks import Caller as Caller
     from keras_split.server.callbacks import ServerCallback as ServerCallback
+    from keras_split.server.cohorts.config import CohortConfig as CohortConfig
     from keras_split.server.config import ServerConfig as ServerConfig
-    from keras_split.server.endpoint import Call as Call
     from keras_split.server.endpoint import Endpoint as Endpoint
     from keras_split.server.grpc.server import Server as Server
     from keras_split.server.limits import StreamLimits as StreamLimits
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from keras_split.server.tokens import bearer as bearer
 
 _HOMES = {
-    "Call": "endpoint",
+    "Call": "call",
     "Caller": "callbacks",
+    "CohortConfig": "cohorts.config",
     "Endpoint": "endpoint",
     "Security": "security",
     "Server": "grpc.server",

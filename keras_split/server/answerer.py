@@ -18,12 +18,13 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
+from keras_split.server.cohorts.mode import Reply
 from keras_split.server.flood import Tracebacks
 from keras_split.server.limits import StreamLimits
-from keras_split.server.service import TrainingService
+from keras_split.server.message_service import MessageService
 
 _LOG = logging.getLogger("keras_split.server")
-_Wire = tuple[pb.Envelope, list[Any]]
+Wire = tuple[pb.Envelope, list[Any]]
 
 
 class Answerer:
@@ -38,7 +39,7 @@ class Answerer:
 
     def __init__(
         self,
-        service: TrainingService,
+        service: MessageService,
         codec: Codec,
         limits: StreamLimits,
         tracebacks: Tracebacks,
@@ -62,15 +63,15 @@ class Answerer:
         if nbytes > self.longest_bytes:
             raise _too_long(self.service.max_message_bytes, nbytes)
 
-    def answer(
+    def ask(
         self,
         envelope: pb.Envelope,
         payload: Any,
         caller: Caller,
         take: Callable[[], bool],
-        put: Callable[[bytes], None] | None = None,
-    ) -> tuple[str, Message]:
-        """The session that a message belongs to, and the reply to it.
+        put: Callable[[bytes], object] | None = None,
+    ) -> tuple[str, Reply]:
+        """The session that a message names, and the reply to it.
 
         Args:
             envelope: Describes the message.
@@ -81,8 +82,9 @@ class Answerer:
                 reply.
 
         Returns:
-            The name of the session, empty if it has none or was refused, and
-            the reply: a `Refusal` for all that is wrong with the message.
+            The name of the session, empty if it has none, and the reply, or
+            a future of one that depends on others: a `Refusal` for all that
+            is wrong with the message.
         """
         try:
             kind = envelope.WhichOneof("message")
@@ -120,15 +122,22 @@ class Answerer:
             for raw in frames.split(*self.to_wire(reply, named, 0)):
                 put(raw)
 
-        reply = self.service.handle(message, caller, put and early)
+        return named, self.service.handle(message, caller, put and early)
+
+    def told(self, session: str, reply: Message, caller: Caller) -> str:
+        """The session that a reply belongs to; empty for a refusal.
+
+        Args:
+            session: The one that the message named.
+            reply: What it is answered with.
+            caller: Who sent it.
+        """
         if isinstance(reply, Refusal):
             _LOG.debug(
                 "refused %s (%s): %s", caller.peer, reply.reason, reply.text
             )
-            return "", reply
-        if isinstance(reply, Welcome):
-            return reply.session, reply
-        return named, reply
+            return ""
+        return reply.session if isinstance(reply, Welcome) else session
 
     def refuse(self, caller: Caller, error: ProtocolError) -> Refusal:
         """A refusal of what never came to the service."""
@@ -136,13 +145,13 @@ class Answerer:
         self.service.events.refused("", caller, error.reason)
         return Refusal(error.reason, str(error))
 
-    def to_wire(self, reply: Message, session: str, nbytes: int) -> _Wire:
+    def to_wire(self, reply: Message, session: str, nbytes: int) -> Wire:
         """A reply as an envelope and the pieces of its payload.
 
         Tells whoever listens how many bytes came, and how many will go.
 
         Args:
-            reply: What `answer` returned.
+            reply: What `ask` returned, or its result.
             session: The session that it belongs to; empty if to none.
             nbytes: Length of the message that it answers.
 

@@ -1,6 +1,7 @@
 """Which body a session trains: one for all, or one a client."""
 
 import abc
+import contextlib
 import functools
 import gc
 import hashlib
@@ -18,15 +19,20 @@ from typing import Any
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol.data_digest import DataDigest
+from keras_split.protocol.moment import Moment
 from keras_split.server.body import Body
-from keras_split.server.body import BodyOptions
 from keras_split.server.body import check_optimizer
 from keras_split.server.body import odd_variables
+from keras_split.server.body_options import BodyOptions
 from keras_split.server.callbacks import label
+from keras_split.server.fair_lock import FairLock
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
+from keras_split.server.storage.checkpoints import COHORT
 from keras_split.server.storage.checkpoints import PRIVATE
 from keras_split.server.storage.checkpoints import Checkpoints
+from keras_split.server.storage.cohort_file import CohortFile
+from keras_split.server.storage.cohort_state import CohortState
 from keras_split.server.storage.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -67,6 +73,37 @@ class Bodies(abc.ABC):
             snapshots = self._kept.folder / "snapshots"
         self._snapshots = Snapshots(snapshots)
 
+    @property
+    def half(self) -> "ServerHalf":
+        """The body that is served, of which private ones are copies."""
+        return self._half
+
+    @property
+    @abc.abstractmethod
+    def moment(self) -> Moment:
+        """Of the body that all train; empty if each phone has its own."""
+
+    @abc.abstractmethod
+    def keep(self, cohort: Callable[[], CohortState]) -> None:
+        """Keeps this with what is kept; called before `load`."""
+
+    @property
+    @abc.abstractmethod
+    def found_cohort(self) -> CohortState | None:
+        """What `load` found of it; None if there was nothing."""
+
+    @abc.abstractmethod
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        """Surrounds a change of a cohort, so that all of it is kept."""
+
+    @abc.abstractmethod
+    def write_cohort(self) -> None:
+        """Writes it now, within a turn, as what phones are told must last.
+
+        Raises:
+            ProtocolError: With reason `"checkpoint"`, if it cannot.
+        """
+
     @abc.abstractmethod
     def load(self) -> Sequence[Session]:
         """Goes on from checkpoints; gives the sessions that they have."""
@@ -104,6 +141,28 @@ class SharedBody(Bodies):
         self._body = Body(
             self._half, self._optimizer, self._options, self._snapshots, kept
         )
+
+    def keep(self, cohort: Callable[[], CohortState]) -> None:
+        """Keeps it in the checkpoints of the body, and so of one time."""
+        self._body.cohort = cohort
+
+    @property
+    def found_cohort(self) -> CohortState | None:
+        """What the body's checkpoint had of it."""
+        return self._body.found_cohort
+
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        """That of the body."""
+        return self._body.turns.take("")
+
+    @property
+    def moment(self) -> Moment:
+        """Of the one body."""
+        return self._half.timeline.moment
+
+    def write_cohort(self) -> None:
+        """Writes a checkpoint of the body."""
+        self._body.make_durable(anyway=True)
 
     def load(self) -> Sequence[Session]:
         """Goes on from the last checkpoint, or writes the first one."""
@@ -149,6 +208,34 @@ class PrivateBodies(Bodies):
         self._bodies: dict[str, Body] = {}
         # Held while one is made or put away, so that nobody finds half of it.
         self._lock = threading.Lock()
+        self._turns = FairLock()
+        self._cohort: CohortFile | None = None
+
+    def keep(self, cohort: Callable[[], CohortState]) -> None:
+        """Keeps it beside the bodies, with the one that they begin with."""
+        if self._kept is not None:
+            kept = Checkpoints(self._kept.folder / COHORT)
+            odd = odd_variables(self._half)
+            self._cohort = CohortFile(kept, self._half, cohort, odd)
+
+    @property
+    def found_cohort(self) -> CohortState | None:
+        """What its file had of it."""
+        return None if self._cohort is None else self._cohort.found
+
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        """One of its own: bodies do not wait for it."""
+        return self._turns.take("")
+
+    @property
+    def moment(self) -> Moment:
+        """None: they are of many."""
+        return Moment()
+
+    def write_cohort(self) -> None:
+        """Writes it, and the body with which newcomers begin."""
+        if self._cohort is not None:
+            self._cohort.write()
 
     def load(self) -> Sequence[Session]:
         """Goes on with the bodies whose sessions were open."""
@@ -156,6 +243,15 @@ class PrivateBodies(Bodies):
             return []
         if self._kept.numbers:
             raise _other_bodies(self._kept.folder, "private", "shared")
+        if self._cohort is not None:
+            self._cohort.load()
+        elif (self._kept.folder / COHORT).exists():
+            raise DataError(
+                "Expected checkpoints without a cohort. Received: those of a "
+                f"private one in {self._kept.folder}, which would be lost. "
+                "Serve it as it was, --cohort private, or choose another "
+                "folder."
+            )
         inside = Checkpoints(self._kept.folder / PRIVATE)
         fingerprint = self._half.contract.fingerprint
         odd = odd_variables(self._half)
@@ -250,11 +346,25 @@ KINDS: dict[str, type[Bodies]] = {
 }
 
 
+def kept_at(checkpoints: Path, client: str) -> Path:
+    """Where the private body of a client is kept, if it is.
+
+    Args:
+        checkpoints: Folder of the server's.
+        client: Its name.
+    """
+    return checkpoints / PRIVATE / _folder("client", client)
+
+
 def _owner(session: Session | SessionState) -> str:
     """Whose body it is, as the name of a folder that tells nobody more."""
-    kind = "client" if session.client else "session"
-    text = f"{kind} {session.client or session.name}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    if session.client:
+        return _folder("client", session.client)
+    return _folder("session", session.name)
+
+
+def _folder(kind: str, name: str) -> str:
+    return hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:32]
 
 
 def _session(body: Body, start: SessionState) -> Session:

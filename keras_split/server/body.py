@@ -2,9 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
@@ -21,15 +20,16 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import payload_bytes
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.timeline import Timeline
-from keras_split.server.callbacks import ServerCallback
+from keras_split.server.body_options import BodyOptions
 from keras_split.server.callbacks import label
 from keras_split.server.fair_lock import FairLock
-from keras_split.server.guards import GradientLimits
 from keras_split.server.guards import Guard
+from keras_split.server.own_optimizer import OwnOptimizer
 from keras_split.server.session_state import SessionState
 from keras_split.server.storage.checkpointer import Checkpointer
 from keras_split.server.storage.checkpoints import Checkpoints
 from keras_split.server.storage.checkpoints import HostState
+from keras_split.server.storage.cohort_state import CohortState
 from keras_split.server.storage.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -54,24 +54,6 @@ class Trainer(Protocol):
         """What outlives the server; the body's lock must be held."""
 
 
-@dataclass(frozen=True)
-class BodyOptions:
-    """What holds for every body of a server.
-
-    Attributes:
-        limits: What gradients are accepted.
-        every: Steps from one checkpoint to the next.
-        every_bytes: Or bytes of tensors that one session sent meanwhile,
-            whichever comes first.
-        events: Hears what happens.
-    """
-
-    limits: GradientLimits = field(default_factory=GradientLimits)
-    every: int = 100
-    every_bytes: int = 100 << 20
-    events: ServerCallback = field(default_factory=ServerCallback)
-
-
 class Body:
     """A body with its turns, optimizers, snapshots and checkpoints.
 
@@ -89,6 +71,9 @@ class Body:
         guard: Says which tensors may reach it.
         turns: Who trains it waits here for the others.
         keeps_checkpoints: Whether its steps outlive the server.
+        cohort: Tells what is kept with it of the phones that train one model;
+            None without.
+        found_cohort: What the checkpoint had of them with which it goes on.
     """
 
     def __init__(
@@ -108,7 +93,9 @@ class Body:
         self.turns = FairLock()
         self.snapshots = snapshots or Snapshots()
         self.keeps_checkpoints = checkpoints is not None
-        self._optimizer = optimizer
+        self.cohort: Callable[[], CohortState] | None = None
+        self.found_cohort: CohortState | None = None
+        self._own = OwnOptimizer(half, optimizer, options.together)
         self._events = options.events
         self._trainers: dict[str, Trainer] = {}
         self._checkpoints = checkpoints
@@ -128,11 +115,7 @@ class Body:
 
     def optimizer(self, config: str, loss: str) -> "BodyOptimizer":
         """What updates it for a session, by the configs of its `Hello`."""
-        own = self._optimizer
-        if own is None:
-            return self.half.optimizer(config, loss)
-        with self.half.lock:
-            return self.half.optimizers.with_loss(own, loss)
+        return self._own.of(config, loss)
 
     def join(self, trainer: Trainer) -> None:
         """Someone trains it from now on."""
@@ -241,14 +224,15 @@ class Body:
         if loaded is None:
             return None
         state, path = loaded
-        check_optimizer(state, self._optimizer, kept)
+        own = self._own
+        check_optimizer(state, own.servers, kept, together=own.together)
         _check_data(state, self.half.data, kept)
         self.half.set_weights(state.body)
         self.half.timeline = state.timeline or _older(state)
         self.half.data = self.half.data.or_else(state.data)
-        if self._optimizer is not None and state.slots:
-            self._optimizer.set_weights(state.slots)
+        own.load(state.slots, state.optimizer)
         checkpointer.loaded(state)
+        self.found_cohort = state.cohort
         self._events.loaded(
             str(path), {label(s.name): s.next_step for s in state.sessions}
         )
@@ -320,28 +304,31 @@ class Body:
         if self._checkpointer is not None:
             self._checkpointer.try_now(anyway=False)
 
-    def make_durable(self) -> None:
+    def make_durable(self, *, anyway: bool = False) -> None:
         """Writes what is not durable yet.
+
+        Args:
+            anyway: Whether to write even if no step was taken.
 
         Raises:
             ProtocolError: With reason `"checkpoint"`, if it cannot.
         """
         if self._checkpointer is not None:
-            self._checkpointer.make_sure()
+            self._checkpointer.make_sure(anyway=anyway)
 
     def _state(self) -> HostState:
         with self.half.lock:
-            shared = self._optimizer
             return HostState(
                 self.half.contract.fingerprint,
                 self.half.weights(),
-                shared.weights() if shared is not None else (),
+                self._own.weights(),
                 _within(
                     [trainer.state() for trainer in [*self._trainers.values()]]
                 ),
-                shared.name if shared is not None else "",
+                self._own.name,
                 self.half.timeline,
                 self.half.data,
+                None if self.cohort is None else self.cohort(),
             )
 
 
@@ -355,7 +342,11 @@ def odd_variables(half: "ServerHalf") -> frozenset[int]:
 
 
 def check_optimizer(
-    state: HostState, own: "BodyOptimizer | None", kept: Checkpoints
+    state: HostState,
+    own: "BodyOptimizer | None",
+    kept: Checkpoints,
+    *,
+    together: bool = False,
 ) -> None:
     """Refuses to go on with another optimizer than that of a checkpoint.
 
@@ -365,11 +356,14 @@ def check_optimizer(
         state: What was kept.
         own: The server's own optimizer, if it has one.
         kept: Where.
+        together: Whether one is for all sessions, if it has none.
 
     Raises:
         DataError: If they do not belong together.
     """
-    if own is None:
+    if own is None and together:
+        alike = not any(session.slots for session in state.sessions)
+    elif own is None:
         alike = not state.slots
     elif not state.slots:
         alike = not state.sessions  # each with slots of its own

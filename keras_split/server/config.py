@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_split.errors import OptionError
 from keras_split.errors import TransportError
+from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.guards import GradientLimits
 from keras_split.server.limits import StreamLimits
 from keras_split.server.security import Certificates
@@ -52,6 +53,7 @@ _NUMBERS: dict[str, Any] = {
         _AMOUNT,
     ),
     **dict.fromkeys(("hello_burst", "hellos_per_s"), _RATE),
+    "max_reuse_bytes": (Integral, lambda n: n >= 0, "an integer of 0 or more"),
 }
 _PATHS = (str, os.PathLike, type(None))
 BODIES = ("shared", "private")
@@ -73,6 +75,8 @@ class ServerConfig:
         insecure: Whether to listen beyond this machine without TLS.
         bodies: `"shared"` if all clients train the body together, or
             `"private"` if each trains a copy of its own, as if alone.
+        cohort: How the phones train one model together; None for each with a
+            half of its own.
         inference_only: Whether clients may only evaluate and predict. No
             optimizer is made then, and nothing is kept.
         max_sessions: Sessions at the same time.
@@ -95,7 +99,7 @@ class ServerConfig:
             meanwhile, whichever comes first; clients keep as much.
         snapshots: Folder for snapshots; temporary if not given, or inside
             that for checkpoints.
-        max_streams: Calls at the same time, each of which has a thread; None
+        max_streams: Calls at the same time; None
             for as many as sessions.
         hello_timeout_s: How long a stream may take to open a session.
         message_timeout_s: How long a message may take to arrive, or a reply
@@ -103,6 +107,9 @@ class ServerConfig:
         max_inflight_bytes: Memory for messages that are arriving or being
             answered, of all clients together. One client has a quarter of
             it, or one message.
+        max_reuse_bytes: Memory for smashed data of one session that need not
+            be sent again, where its client asks for it. 8 sessions at a time
+            have it; 0 for none.
         hello_burst: Sessions that one host or client may ask for at once.
         hellos_per_s: How many of these it is given back each second.
         messages_per_s: Messages that one stream may send in a second; so many
@@ -121,6 +128,7 @@ class ServerConfig:
     security: Security = Security()
     insecure: bool = False
     bodies: str = "shared"
+    cohort: CohortConfig | None = None
     inference_only: bool = False
     max_sessions: int = 64
     max_batch: int = GradientLimits.max_batch
@@ -138,6 +146,7 @@ class ServerConfig:
     hello_timeout_s: float = StreamLimits.hello_timeout_s
     message_timeout_s: float = StreamLimits.message_timeout_s
     max_inflight_bytes: int = StreamLimits.max_inflight_bytes
+    max_reuse_bytes: int = 256 << 20
     hello_burst: float = StreamLimits.hello_burst
     hellos_per_s: float = StreamLimits.hellos_per_s
     messages_per_s: float = StreamLimits.messages_per_s
@@ -156,6 +165,7 @@ class ServerConfig:
             ("address", str, "a name or an IP address"),
             ("security", Security, "a keras_split.server.Security"),
             ("insecure", bool, "True or False"),
+            ("cohort", CohortConfig | None, "a CohortConfig"),
             ("inference_only", bool, "True or False"),
             ("checkpoints", _PATHS, "the path of a folder"),
             ("snapshots", _PATHS, "the path of a folder"),
@@ -166,6 +176,8 @@ class ServerConfig:
             raise _wrong("bodies", "one of " + ", ".join(BODIES), self.bodies)
         if self.inference_only:
             self._check_nothing_is_kept()
+        if self.cohort is not None:
+            self._check_cohort(self.cohort)
 
     @classmethod
     def get(
@@ -220,12 +232,46 @@ class ServerConfig:
             self.max_smashed_norm,
         )
 
+    @property
+    def kind_of_bodies(self) -> str:
+        """One of `BODIES`; a private cohort has a body for each phone."""
+        if self.cohort is not None and self.cohort.mode == "private":
+            return "private"
+        return self.bodies
+
+    def _check_cohort(self, cohort: CohortConfig) -> None:
+        """Refuses what phones that train one model cannot have."""
+        mode = cohort.mode
+        if self.inference_only and mode != "personal":
+            raise OptionError(
+                f"Expected a body that is trained, for a {mode} cohort. "
+                "Received: inference_only=True. Leave one of them out."
+            )
+        if self.bodies == "private" and mode in ("merged", "shared"):
+            raise OptionError(
+                f"Expected one body for a {mode} cohort. Received: "
+                "bodies='private'. Leave it out, or choose the mode private."
+            )
+        if mode != "personal" and cohort.phones > self.max_sessions:
+            raise OptionError(
+                "Expected room for all phones that are awaited. Received: "
+                f"phones={cohort.phones} and max_sessions="
+                f"{self.max_sessions}. Raise --max-sessions."
+            )
+        if mode == "merged" and cohort.batch > self.max_batch:
+            raise OptionError(
+                f"Expected merged steps of {self.max_batch:,} examples or "
+                f"less (max_batch). Received: batch={cohort.batch:,}. Raise "
+                "--max-batch, too."
+            )
+
     def _check_nothing_is_kept(self) -> None:
         """Refuses what only a body that is trained has."""
         for name, value in (
             ("checkpoints", self.checkpoints),
             ("snapshots", self.snapshots),
             ("bodies", self.bodies if self.bodies != "shared" else None),
+            ("cohort", self.cohort and self.cohort.mode),
         ):
             if value is not None:
                 raise OptionError(

@@ -1,36 +1,30 @@
 """Where calls come in, whatever carries them: bytes in, bytes out."""
 
 import contextlib
+from collections.abc import AsyncIterable
 from collections.abc import Callable
-from collections.abc import Generator
-from collections.abc import Iterable
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from keras_split.compression.codecs import Codec
-from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
-from keras_split.protocol.messages import Welcome
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.wire import status as wire_status
-from keras_split.protocol.wire import unary
-from keras_split.protocol.wire.frames import read_envelope
 from keras_split.server.accounts import Accounts
+from keras_split.server.admission import Admission
 from keras_split.server.answerer import Answerer
+from keras_split.server.call import Call
 from keras_split.server.callbacks import Caller
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint_stream import EndpointStream
 from keras_split.server.flood import Tracebacks
-from keras_split.server.fresh_files import FreshFiles
 from keras_split.server.limits import Places
 from keras_split.server.limits import Share
-from keras_split.server.limits import StreamLimits
-from keras_split.server.service import TrainingService
-from keras_split.server.tokens import Tokens
-from keras_split.server.watchdog import Watch
+from keras_split.server.message_service import MessageService
+from keras_split.server.outgoing import Send
+from keras_split.server.oversight import Oversight
 from keras_split.server.watchdog import Watchdog
 
 
@@ -58,6 +52,7 @@ class Endpoint:
     Attributes:
         service: The same.
         config: The same.
+        admission: Knows who may call.
         limits: What of it is about calls.
         watchdog: Ends calls whose clients take too long.
         tracebacks: Logs what should not be raised, of each caller a few.
@@ -69,7 +64,7 @@ class Endpoint:
 
     def __init__(
         self,
-        service: TrainingService,
+        service: MessageService,
         codec: Codec,
         config: ServerConfig | None = None,
         *,
@@ -81,9 +76,17 @@ class Endpoint:
         self.config = ServerConfig.get(config, **options)
         self.limits = self.config.stream_limits
         self.watchdog = Watchdog(self.limits.watch_period_s)
-        self._tokens = self._read_tokens()
+        self.admission = Admission(
+            self.config.security, self.config.checkpoints
+        )
+        self._oversight = Oversight(
+            self.config.security,
+            lambda token: self.admission.who(token) is not None,
+            lambda caller: service.events.refused("", caller, "permission"),
+        )
         self._status = status
         self._closed = closed
+        self._beside: list[Callable[[], object]] = []
         self.tracebacks = Tracebacks()
         self._answerer = Answerer(service, codec, self.limits, self.tracebacks)
         # Of service and endpoint one: what a client has, wherever it asks.
@@ -98,15 +101,19 @@ class Endpoint:
     # -- who calls ------------------------------------------------------------
 
     def knows(self, token: str | None) -> bool:
-        """Whether a token lets its client in; any does if nobody is asked."""
-        if self._tokens is None:
+        """Whether a token lets anybody in; any does if nobody is asked."""
+        admission = self.admission
+        if not admission.asks or self._oversight.is_operator(token):
             return True
-        return token is not None and self._tokens.value.who(token) is not None
+        return admission.who(token) is not None
 
     def caller(
         self, peer: str, token: str | None = None, certificate: str = ""
     ) -> Caller:
         """Who calls: by token, else by certificate, else nobody knows.
+
+        The operator, whom a token of its own shows, may see the `status` and
+        do nothing else.
 
         Args:
             peer: Where from, as `"ipv4:10.0.0.2:40312"` or
@@ -120,18 +127,20 @@ class Endpoint:
             RefusedError: With reason `"unauthenticated"`, if tokens are asked
                 for and this is none.
         """
-        if self._tokens is None:
+        if self._oversight.is_operator(token):
+            return Caller("", peer, operator=True)
+        if not self.admission.asks:
             return Caller(certificate, peer)
-        tokens = self._tokens.value
-        name = tokens.who(token) if token is not None else None
-        if name is None:
+        known = self.admission.who(token)
+        if known is None:
             self.service.events.refused("", Caller("", peer), "unauthenticated")
             raise RefusedError(
                 "Expected a token that this server knows. Received: another, "
                 "or none.",
                 "unauthenticated",
             )
-        return Caller(name, peer, tokens.key(name))
+        name, key = known
+        return Caller(name, peer, key)
 
     def reload(self) -> None:
         """Reads the tokens again, whether or not their file has changed.
@@ -140,20 +149,13 @@ class Endpoint:
         are broken off soon. A file that is of no use changes nothing; the
         log says so. A file that changes is noticed without this.
         """
-        if self._tokens is not None:
-            self._tokens.reload(anyway=True)
-
-    def _read_tokens(self) -> FreshFiles[Tokens] | None:
-        path = self.config.security.tokens
-        if path is None:
-            return None
-        return FreshFiles("tokens", [path], lambda: Tokens.read(path))
+        self.admission.reload()
+        self._oversight.reload()
 
     def _lets_in(self, caller: Caller) -> bool:
         """Whether a caller may go on."""
-        if self._tokens is None or self._tokens.value.holds(
-            caller.client, caller.key
-        ):
+        admission = self.admission
+        if not admission.asks or admission.holds(caller.client, caller.key):
             return True
         self.service.events.refused("", caller, "unauthenticated")
         return False
@@ -180,7 +182,7 @@ class Endpoint:
     @contextlib.contextmanager
     def call(
         self, caller: Caller, end: Callable[[], object] = lambda: None
-    ) -> Iterator["Call"]:
+    ) -> Iterator[Call]:
         """Surrounds a call of one message, which may still be on its way.
 
         Args:
@@ -189,62 +191,116 @@ class Endpoint:
                 message or for the reply to leave returns or raises then.
 
         Raises:
-            RefusedError: With reason `"busy"`, if there are too many calls.
+            RefusedError: With reason `"busy"`, if there are too many calls,
+                or `"permission"`, if the operator calls.
         """
+        self._oversight.check_client(caller)
         account = self.service.accounts.of(caller)
         allowed = partial(self._lets_in, caller)
-        with self._places.take(), self.watchdog.watch(end, allowed) as watch:
+        with (
+            self._places.take(),
+            self.watchdog.watch(end, allowed) as watch,
+            Share(account.inflight) as share,
+        ):
             watch.allow(self.limits.message_timeout_s)
             yield Call(
                 self._answerer,
                 caller,
                 self.limits,
                 watch,
-                Share(account.inflight),
+                share,
                 account.messages.take,
             )
 
-    def stream(
-        self,
-        requests: Iterable[bytes],
-        caller: Caller,
-        end: Callable[[], object],
-    ) -> Generator[bytes, None, None]:
-        """Answers a call of any number of messages.
+    @contextlib.contextmanager
+    def timed(
+        self, end: Callable[[], object], nbytes: int = 0
+    ) -> Iterator[None]:
+        """Surrounds what an adapter does beside calls, which takes no place.
 
         Args:
-            requests: Frames of `split.proto` as they arrive, read in another
-                thread. A `ConnectionError` of theirs means that the client
-                went away.
-            caller: Who calls.
-            end: Breaks it off, from another thread: `requests` end or raise
-                then.
+            end: Breaks it off, from another thread, when it has taken as
+                long as a message may.
+            nbytes: What travels.
+        """
+        with self.watchdog.watch(end) as watch:
+            watch.allow(self.limits.message_timeout_s, nbytes)
+            yield
 
-        Returns:
-            The frames of the replies, in order. Closed before its end, it
-            lets go of everything when `requests` give or end the next time.
+    async def stream(
+        self,
+        requests: AsyncIterable[bytes],
+        send: Send,
+        caller: Caller,
+        end: Callable[[], object],
+    ) -> None:
+        """Answers a call of any number of messages.
+
+        It holds a thread only while it computes a reply. Cancelled, for the
+        client went away, it lets go of everything and is so.
+
+        Args:
+            requests: Frames of `split.proto` as they arrive. A
+                `ConnectionError` of theirs, or of `send`, means that the
+                client went away.
+            send: Sends a frame of the replies; they come in order.
+            caller: Who calls.
+            end: Breaks it off, from another thread: cancels it, say.
 
         Raises:
-            RefusedError: When it is iterated, if the call is to end without
-                a reply, and why.
+            RefusedError: If the call is to end without a reply, and why.
         """
-        with self.watchdog.watch(end, partial(self._lets_in, caller)):
-            yield from EndpointStream(
+        self._oversight.check_client(caller)
+        allowed = partial(self._lets_in, caller)
+        account = self.service.accounts.of(caller)
+        with (
+            self.watchdog.watch(end, allowed),
+            Share(account.inflight) as share,
+        ):
+            await EndpointStream(
                 self._answerer,
                 caller,
                 end,
                 self.limits,
                 self._places,
                 self.watchdog,
-                Share(self.service.accounts.of(caller).inflight),
-            ).replies(requests)
+                share,
+            ).serve(requests, send)
 
-    def status(self) -> bytes:
-        """What the server is doing: a `StatusReply` of `split.proto`.
+    def check_client(self, caller: Caller) -> None:
+        """Whether a caller may train, as far as its token says.
 
         Raises:
-            RefusedError: With reason `"unimplemented"`, if nobody keeps it.
+            RefusedError: With reason `"permission"`, if it is the operator.
         """
+        self._oversight.check_client(caller)
+
+    def check_operator(self, caller: Caller) -> None:
+        """Whether a caller may see what the server is doing.
+
+        All who are let in may, unless the operator has a token.
+
+        Raises:
+            RefusedError: With reason `"permission"`, if not.
+        """
+        self._oversight.check_operator(caller)
+
+    @property
+    def told_status(self) -> ServerStatus | None:
+        """What it would tell the operator; None if nobody keeps it."""
+        return None if self._status is None else self._status()
+
+    def status(self, caller: Caller) -> bytes:
+        """What the server is doing: a `StatusReply` of `split.proto`.
+
+        Args:
+            caller: Who asks; see `caller`.
+
+        Raises:
+            RefusedError: With reason `"permission"`, if the caller may not
+                see it, or `"unimplemented"`, if nobody keeps it.
+        """
+        self.check_operator(caller)
         if self._status is None:
             raise RefusedError(
                 "Expected a server that tells its status. Received: a call "
@@ -268,8 +324,18 @@ class Endpoint:
         """
         self.service.drain(grace_s)
 
+    def beside(self, stop: Callable[[], object]) -> None:
+        """Has an adapter stopped before anything is closed.
+
+        Args:
+            stop: Stops it; one beside the adapter that closes the endpoint.
+        """
+        self._beside.append(stop)
+
     def close(self) -> None:
         """Writes a last checkpoint and ends every session."""
+        for stop in self._beside:
+            stop()
         self.watchdog.stop()
         self.service.close_all()
         self._closed()
@@ -284,76 +350,3 @@ class Endpoint:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class Call:
-    """One message and its reply, which have a time to travel each.
-
-    Args:
-        answerer: Answers it.
-        caller: Who sent it.
-        limits: What the caller may do.
-        watch: Ends the call when its client takes too long.
-        share: Room for what arrives.
-        take: Whether the rate of the caller's messages allows one more.
-    """
-
-    def __init__(
-        self,
-        answerer: Answerer,
-        caller: Caller,
-        limits: StreamLimits,
-        watch: Watch,
-        share: Share,
-        take: Callable[[], bool],
-    ) -> None:
-        self._answerer = answerer
-        self._caller = caller
-        self._limits = limits
-        self._watch = watch
-        self._share = share
-        self._take = take
-
-    def check_length(self, nbytes: int) -> None:
-        """Whether a message of so many bytes is worth to be read.
-
-        For those whose transport announces it, and has no limit of its own.
-
-        Raises:
-            RefusedError: With reason `"size"`, if not.
-        """
-        try:
-            self._answerer.check_length(nbytes)
-        except ProtocolError as error:
-            refusal = self._answerer.refuse(self._caller, error)
-            raise RefusedError(refusal.text, refusal.reason) from None
-
-    def answer(self, raw: bytes) -> bytes:
-        """Answers the message, which has arrived; see `Endpoint.answer`.
-
-        The caller has its time to take the reply from here to the end of the
-        call.
-        """
-        self._watch.rest()  # now it is the client that waits
-        answerer, caller = self._answerer, self._caller
-        session = ""
-        try:
-            answerer.check_length(len(raw))
-            envelope = read_envelope(raw)
-            payload: Any = envelope.payload
-            if not self._share.take(len(raw)):
-                payload = None
-            session, reply = answerer.answer(
-                envelope, payload, caller, self._take
-            )
-        except ProtocolError as error:
-            reply = answerer.refuse(caller, error)
-        finally:
-            self._share.free()
-        if isinstance(reply, Welcome):
-            answerer.service.leave(reply.session)  # there is no stream to end
-            reply = replace(reply, replies_early=False)  # nor more replies
-        made, pieces = answerer.to_wire(reply, session, len(raw))
-        whole = unary.join(made, pieces)
-        self._watch.allow(self._limits.message_timeout_s, len(whole))
-        return whole

@@ -57,13 +57,21 @@ class Guard:
     def smashed(self, tensors: list[CutTensor]) -> int:
         """Checks smashed data, and returns of how many examples it is.
 
+        Shared inputs come behind it.
+
         Raises:
             ProtocolError: If they are not what the contract says, or larger
                 than is accepted.
         """
         contract = self._half.contract
         rule, limit = contract.quantization.activations, self.limits
+        count = len(contract.smashed) if contract.shared else len(tensors)
+        shared = tensors[count:]
+        tensors = tensors[:count]
         batch = validation.check_tensors(tensors, contract.smashed, rule)
+        if contract.shared:
+            validation.check_shared(shared, contract.shared, batch)
+            validation.check_ids(shared, contract.shared, self._half.rows)
         if gradient_norm.bound(tensors, rule) > limit.max_smashed_norm:
             norm = _norm(self._half.cut_codecs.smashed, tensors)
             validation.check_smashed_norm(norm, limit.max_smashed_norm)
@@ -141,11 +149,15 @@ class Guard:
         smallest = min(largest, (limits.clip_grad_norm or float("inf")) * part)
         if gradient_norm.bound(tensors, rule) <= smallest:
             return tensors
-        norm = _norm(self._half.cut_codecs.features_grad, tensors)
+        norm = self.norm(tensors)
         gradient_norm.check_norm(norm, largest)
         if norm <= smallest:
             return tensors
         return gradient_norm.scaled(tensors, smallest / norm, rule)
+
+    def norm(self, features_grad: Sequence[CutTensor]) -> float:
+        """The norm of gradients of the features, all tensors together."""
+        return _norm(self._half.cut_codecs.features_grad, features_grad)
 
 
 def _norm(codec: "CutCodec", tensors: Sequence[CutTensor]) -> float:

@@ -1,6 +1,7 @@
 """Server and phone in one process: messages are handed over as they are."""
 
 import contextlib
+from concurrent.futures import Future
 
 from keras_split.compression.codecs import Codec
 from keras_split.protocol.messages import Message
@@ -36,7 +37,8 @@ class InProcessTransport(LocalTransport):
     def carry(self, message: Message) -> Message:
         """Has the host answer a message."""
         replies: list[Message] = []
-        replies.append(self.host.handle(message, HERE, replies.append))
+        reply = self.host.handle(message, HERE, replies.append)
+        replies.append(reply.result() if isinstance(reply, Future) else reply)
         self.uplink_bytes += nbytes(message, self._codec)
         self.downlink_bytes += sum(
             nbytes(reply, self._codec) for reply in replies

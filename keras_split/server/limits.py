@@ -19,7 +19,7 @@ class StreamLimits:
     """Bounds on calls, which hold before a session is asked for.
 
     Attributes:
-        max_streams: Clients at the same time. Each stream has a thread.
+        max_streams: Clients at the same time.
         hello_timeout_s: How long a stream may take to open a session.
         message_timeout_s: How long a message may take to arrive, or a reply
             to be taken; 0.1 ms for each byte come on top, up to 10 minutes.
@@ -119,7 +119,7 @@ class Budget:
 
 
 class Share:
-    """What one stream has of a budget. Used by one thread.
+    """What one call has of a budget, until the end of a `with` at most.
 
     Example:
     >>> budget = Budget(10)
@@ -142,10 +142,20 @@ class Share:
         self._held += nbytes
         return True
 
+    def reserve(self, nbytes: int) -> bool:
+        """Sets aside what is missing of so many bytes; False if it cannot."""
+        return nbytes <= self._held or self.take(nbytes - self._held)
+
     def free(self) -> None:
         """Gives back all that was taken."""
         self._budget.give_back(self._held)
         self._held = 0
+
+    def __enter__(self) -> "Share":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.free()
 
 
 class Bucket:

@@ -39,6 +39,12 @@ class Security:
             clients without such a certificate do not get a connection.
         tokens: File with the tokens of clients, see
             `keras_split.server.tokens.Tokens.read`.
+        operator_token: File with the token of who runs the server. It alone
+            shows what the server is doing then, and it trains nothing;
+            without one every client may ask.
+        invites: Whether the server gives a token to who shows a code of its
+            own, as phones do that open its page. Everybody else is asked for
+            a token then, too.
 
     Raises:
         DataError: If a certificate is given without its key, or a client CA
@@ -49,11 +55,13 @@ class Security:
     tls_key: _Path | None = None
     client_ca: _Path | None = None
     tokens: _Path | None = None
+    operator_token: _Path | None = None
+    invites: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
+            if value is not None and field.name != "invites":
                 object.__setattr__(self, field.name, os.fspath(value))
         check_pair(self.tls_cert, self.tls_key)
         if self.client_ca is not None and self.tls_cert is None:

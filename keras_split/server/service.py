@@ -12,31 +12,37 @@ from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
+from keras_split.protocol.cohort_messages import AskShare
+from keras_split.protocol.cohort_messages import BeginRound
 from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Done
-from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Hello
-from keras_split.protocol.messages import Infer
-from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.messages import WithSmashed
 from keras_split.protocol.messages import payload_bytes
 from keras_split.server import inference_only
+from keras_split.server import kept_rows
 from keras_split.server.accounts import Accounts
 from keras_split.server.bodies import KINDS
-from keras_split.server.body import BodyOptions
+from keras_split.server.body import Body
+from keras_split.server.body_options import BodyOptions
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
 from keras_split.server.callbacks import label
+from keras_split.server.cohorts import modes
+from keras_split.server.cohorts import who_sees_what
+from keras_split.server.cohorts.mode import Reply
 from keras_split.server.config import ServerConfig
 from keras_split.server.flood import Tracebacks
+from keras_split.server.kept_rows import RowKeeping
 from keras_split.server.meeting import notice
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
@@ -50,7 +56,6 @@ if TYPE_CHECKING:
 
 _SLACK_BYTES = 1 << 16
 _FREE = contextlib.nullcontext()
-_WITH_SMASHED = (Forward, Infer, LabeledStep)
 _NOBODY = Caller()
 # Who is in this process, and whose batches have no limit.
 HERE = Caller()
@@ -74,6 +79,7 @@ class TrainingService:
 
     Attributes:
         accounts: What each client has and uses.
+        cohort: The phones, if they train one model together.
         events: The same.
         max_message_bytes: The longest payload of a message.
 
@@ -99,17 +105,22 @@ class TrainingService:
             config.max_sessions, config.idle_timeout_s, self._ended
         )
         self._opening = threading.Lock()
+        self._rows = RowKeeping(config.max_reuse_bytes, half.contract)
         self._tracebacks = Tracebacks()
         self._stopping = False
         self._inference_only = config.inference_only
+        self._told_of_cohort = who_sees_what.notice(config.cohort)
         max_batch = config.max_batch
         whole = max(half.contract.bytes_per_sample(max_batch))
+        longest = int(whole * max_batch)
+        if config.cohort is not None:  # a half may be longer than a batch
+            longest = max(longest, config.cohort.max_half_bytes)
         self.max_message_bytes = min(
-            int(whole * max_batch) + _SLACK_BYTES, config.max_message_bytes
+            longest + _SLACK_BYTES, config.max_message_bytes
         )
         self.accounts = Accounts(config.stream_limits, self.max_message_bytes)
         snapshots, checkpoints = config.snapshots, config.checkpoints
-        self._bodies = KINDS[config.bodies](
+        self._bodies = KINDS[config.kind_of_bodies](
             half,
             optimizer,
             BodyOptions(
@@ -117,13 +128,17 @@ class TrainingService:
                 config.checkpoint_every,
                 config.checkpoint_every_bytes,
                 self.events,
+                together=config.cohort is not None
+                and config.cohort.mode == "merged",
             ),
             snapshots=None if snapshots is None else Path(snapshots),
             checkpoints=None if checkpoints is None else Path(checkpoints),
         )
+        self.cohort = modes.make(config.cohort, self._bodies, self.events)
         for session in self._bodies.load():
             self._sessions.add(session, streams=0)
         names = [session.name for session in self._sessions]
+        modes.go_on(self.cohort, self._bodies.found_cohort, names)
         for body in self._bodies:
             body.snapshots.let_go_but(names)
 
@@ -132,8 +147,11 @@ class TrainingService:
         message: Message,
         caller: Caller = _NOBODY,
         early: Early | None = None,
-    ) -> Message:
+    ) -> Reply:
         """Answers a message; what is wrong with it becomes a `Refusal`.
+
+        The reply may be a `Future`, where other phones of a cohort are
+        awaited; it does not raise.
 
         Args:
             message: What came.
@@ -160,6 +178,17 @@ class TrainingService:
         name = getattr(message, "session", "")
         self.events.refused(label(name) if name else "", caller, refusal.reason)
         return refusal
+
+    @property
+    def session_names(self) -> tuple[str, ...]:
+        """Of all that are open; who knows one can go on with it."""
+        return tuple(session.name for session in self._sessions)
+
+    @property
+    def shared_body(self) -> Body:
+        """The one that all sessions train."""
+        (body,) = self._bodies
+        return body
 
     def find(self, session: str) -> Session | None:
         """An open session by its name."""
@@ -207,6 +236,8 @@ class TrainingService:
         left = self._sessions.leave(session)
         if left is not None:
             left.rest()
+            if self.cohort is not None:
+                self.cohort.left(session)
             self.events.left(label(session))
 
     def close(self, session: str, reason: str = "goodbye") -> None:
@@ -232,6 +263,8 @@ class TrainingService:
     def close_all(self) -> None:
         """Writes a last checkpoint and forgets every session."""
         self._stopping = True
+        if self.cohort is not None:
+            self.cohort.close()
         for body in self._bodies:
             with body.turns.take(""):
                 body.write_last()
@@ -240,7 +273,10 @@ class TrainingService:
                         self.close(session.name, "stopped")
 
     def _ended(self, session: Session, reason: str) -> None:
+        if self.cohort is not None:
+            self.cohort.left(session.name, ended=reason != "stopped")
         session.close()
+        self._rows.end(session)
         forget = reason != "stopped"
         if forget:
             session.body.snapshots.let_go(session.name)
@@ -249,20 +285,33 @@ class TrainingService:
 
     def _answer(
         self, message: Message, caller: Caller, early: Early | None
-    ) -> Message:
+    ) -> Reply:
         if isinstance(message, Hello):
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
         body = session.body
         if self._inference_only:
             inference_only.check(message)
-        if caller is not HERE and isinstance(message, _WITH_SMASHED):
+        reuses = isinstance(message, WithSmashed) and message.rows is not None
+        if reuses:
+            kept_rows.check(message, session)
+        if caller is not HERE and isinstance(message, WithSmashed):
+            if message.rows is not None:
+                body.guard.batch(message.rows.batch)
             for tensor in message.tensors[:1]:
                 body.guard.batch(*tensor.shape[:1])
+        if self.cohort is not None:
+            if self._stopping and isinstance(message, AskShare | BeginRound):
+                self._check_open()
+            answer = self.cohort.answer(message, session)
+            if answer is not None:
+                return answer
         # Of a host it could be somebody else's doing.
         if caller.client and self._sessions.others(caller.account):
             time.sleep(session.account.pause_s)
         with body.turns.take(caller.client or session.name) as queue_s:
+            if reuses:
+                message = kept_rows.whole(message, session)
             if self._stopping and session.begins(message):
                 self._check_open()
             if isinstance(message, Goodbye | Checkpoint):
@@ -284,18 +333,14 @@ class TrainingService:
                     body.write_restored()
             if session.next_step > before:
                 self._stepped(session, queue_s)
-            return body.with_durable(reply, session)
+            if body.keeps_checkpoints:
+                reply = body.with_durable(reply, session)
+            return reply
 
     def _stepped(self, session: Session, queue_s: float) -> None:
-        self.events.committed(
-            StepCommitted(
-                label(session.name),
-                session.next_step - 1,
-                queue_s,
-                session.compute_s,
-                session.moment,
-            )
-        )
+        self.events.committed(StepCommitted.last_of(session, queue_s))
+        if not session.body.keeps_checkpoints:
+            return
         # The first step of a session has a checkpoint of its own.
         first = session.next_step == 1
         with session.account.charged() if first else _FREE:
@@ -325,6 +370,10 @@ class TrainingService:
             found.body.half.data.check(found.data)
             session = self._sessions.join(hello.session, caller)
             session.account = self.accounts.of(caller)
+            session.known_steps = hello.next_step
+            self._keep_rows(session, hello)
+            if self.cohort is not None:
+                self.cohort.came(session.name)
             self.events.resumed(label(session.name), caller, session.next_step)
             return self._welcomed(session)
         # Where labels stay on the phone nobody needs its loss here.
@@ -344,6 +393,7 @@ class TrainingService:
                 )
             )
             session.account = self.accounts.of(caller)
+            self._keep_rows(session, hello)
             self._sessions.add(session, account=caller.account)
         self.events.opened(label(session.name), caller)
         timeline = session.body.half.timeline
@@ -351,6 +401,8 @@ class TrainingService:
 
     def _welcomed(self, session: Session, told: str = "") -> Welcome:
         notices = [inference_only.NOTICE] if self._inference_only else []
+        if self._told_of_cohort:
+            notices.append(self._told_of_cohort)
         if told:
             notices.append(told)
         if self._contract.labels_on_server:
@@ -364,10 +416,19 @@ class TrainingService:
             " ".join(notices),
             session.body.durable_steps(session),
             session.body.keeps_checkpoints,
-            replies_early=True,
+            replies_early=self.cohort is None,
             moment=session.body.half.timeline.moment,
             frozen_body=session.body.half.frozen,
+            cohort=None if self.cohort is None else self.cohort.info,
+            reuse_bytes=0 if session.rows is None else session.rows.limit_bytes,
+            reuse_rows=0 if session.rows is None else len(session.rows),
         )
+
+    def _keep_rows(self, session: Session, hello: Hello) -> None:
+        # Shares of a merged step wait for those of others, in memory.
+        merged = self.cohort is not None and self.cohort.info.mode == "merged"
+        if hello.reuse and not merged:
+            self._rows.give(session)
 
 
 def _check_durable(keeps_checkpoints: bool) -> None:

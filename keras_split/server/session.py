@@ -13,6 +13,7 @@ import numpy as np
 from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
+from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
@@ -21,6 +22,7 @@ from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.protocol.moment import Moment
@@ -28,14 +30,17 @@ from keras_split.server import steps
 from keras_split.server.accounts import Account
 from keras_split.server.body import Body
 from keras_split.server.guards import GradientLimits
+from keras_split.server.kept_rows import KeptRows
 from keras_split.server.session_state import SessionState
 from keras_split.server.session_state import not_open
 from keras_split.server.steps import Early
 from keras_split.server.steps import Means
+from keras_split.server.steps import Share
 from keras_split.server.steps import Step
 from keras_split.server.steps import StepMessage
 
 if TYPE_CHECKING:
+    from keras_split.training.body_optimizer import BodyOptimizer
     from keras_split.training.step_graph import StepGraph
 
 
@@ -59,7 +64,11 @@ class Session:
         next_step: The first step that was not taken yet.
         moment: Of the body after the last step; empty if none was taken here.
         compute_s: What the last step took, forward and backward.
+        examples: In all steps that were taken by messages.
+        rows: What it keeps of smashed data; None if it is not asked to.
         resting: Whether its client went away, and may come back.
+        known_steps: How many steps its client knew to be taken when it came
+            back; those that are not taken here were lost.
     """
 
     def __init__(self, start: SessionState, body: Body) -> None:
@@ -70,17 +79,21 @@ class Session:
         self.next_step = start.next_step
         self.moment = Moment()
         self.compute_s = 0.0
+        self.examples = start.examples
+        self._says_data = bool(start.data)
         self._start = start
         self._optimizer = body.optimizer(start.optimizer, start.loss)
         self._means = Means(body.half, self._optimizer, body.guard)
         self._step: Step | None = None
+        self.rows: KeptRows | None = None
         self.resting = self._closed = False
+        self.known_steps = 0
         self._rate_known = start.next_step > 0
         self._last_replies = start.replies
         self._replied_at = 0.0
         if start.slots:
             with body.half.lock:
-                self._check_slots(start.slots)
+                _check_slots(self._optimizer, start.slots)
                 self._optimizer.set_weights(start.slots)
 
     @property
@@ -95,6 +108,11 @@ class Session:
         return self._optimizer.graph
 
     @property
+    def joins(self) -> bool:
+        """Whether a client in this process may join it."""
+        return self.body.half.joins
+
+    @property
     def own_learning_rate(self) -> bool:
         """Whether the server's optimizer keeps its own."""
         return self._optimizer.own_learning_rate
@@ -107,6 +125,11 @@ class Session:
     @account.setter
     def account(self, account: Account) -> None:
         self._means = replace(self._means, account=account)
+
+    @property
+    def last_reply(self) -> Message:
+        """The reply to the last step that was taken."""
+        return self._last_replies[-1]
 
     @property
     def limits(self) -> GradientLimits:
@@ -133,6 +156,7 @@ class Session:
             replies=self._last_replies,
             slots=slots,
             replied_at=self._replied_at,
+            examples=self.examples,
         )
 
     @contextlib.contextmanager
@@ -190,6 +214,51 @@ class Session:
             elif self.resting:
                 self.rest()
 
+    def share(self, message: Forward | Backward) -> Share | Message:
+        """What a message gives to a step that others take part in.
+
+        Whoever has the shares of all takes the step, and says so with `took`.
+
+        Returns:
+            The session's part of that step, with what has come of it; or the
+            reply, if the message asks again for that to the last step.
+
+        Raises:
+            ProtocolError: If the message is out of order or malformed.
+        """
+        if self._closed:
+            raise not_open()
+        self.resting = False
+        if message.step != self.next_step:
+            return self._again(message, None)
+        self._check_rate(message)
+        step = self._step
+        if not (isinstance(step, Share) and step.belongs(message)):
+            begun = steps.begin_share(message, self._means)
+            self._put_aside()
+            self._step = step = begun
+        step.take(message)
+        return step
+
+    def took(self, reply: SmashedGrad, compute_s: float) -> None:
+        """Its share of a step was taken, with those of others.
+
+        The body's lock must be held, and its timeline have stepped.
+        """
+        self._note([reply], compute_s)
+
+    def missed(self, step: int) -> None:
+        """Counts a step that was lost, and has gone on without its share.
+
+        Its client has taken it once and cannot go back; one that it has not
+        taken yet has its number again.
+        """
+        with self.body.half.lock:
+            if step == self.next_step and step < self.known_steps:
+                self._put_aside()
+                self.next_step += 1
+                self._last_replies = ()
+
     def close(self) -> None:
         """Drops what is kept for a step that was never finished."""
         self._closed = True
@@ -219,19 +288,6 @@ class Session:
             "order",
         )
 
-    def _check_slots(self, slots: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Refuses slots that are not those of its optimizer."""
-        expected = [slot.shape for slot in self._optimizer.weights()]
-        received = [slot.shape for slot in slots]
-        if expected != received:
-            self._optimizer.leave()
-            raise ProtocolError(
-                f"Expected {len(expected)} slots of {self._optimizer.name}. "
-                f"Received: {len(received)}, or of other shapes. Begin a new "
-                "session.",
-                "optimizer",
-            )
-
     def _train(self, message: StepMessage, early: Early | None) -> Message:
         """Answers a message of a step; the last one takes it, once."""
         if message.step != self.next_step:
@@ -240,6 +296,8 @@ class Session:
         step = self._step
         if step is None or not step.belongs(message):
             begun = steps.begin(message, self._means)
+            if step is not None and step.number == begun.number:
+                begun.again = step.holds
             self._put_aside()
             step = self._step = begun
         # No other step may come between the one that this ends and its moment.
@@ -247,6 +305,7 @@ class Session:
         with self.body.half.lock if ends else contextlib.nullcontext():
             reply = step.answer(message, early)
             if step.done:
+                self.examples += step.examples
                 self._committed(step.replies, step.compute_s)
         if step.done:
             last = self._last_replies[-1]
@@ -290,7 +349,11 @@ class Session:
         """Takes note of a step; the body's lock must be held."""
         half = self.body.half
         half.timeline = half.timeline.stepped()
-        self.moment = half.timeline.moment
+        self._note(replies, compute_s)
+
+    def _note(self, replies: Sequence[Message], compute_s: float) -> None:
+        """Takes note of a step of the body; its lock must be held."""
+        self.moment = self.body.half.timeline.moment
         self._step = None
         self.next_step += 1
         self.compute_s = compute_s
@@ -299,7 +362,7 @@ class Session:
             *(replace(end, moment=self.moment) for end in replies[-1:]),  # type: ignore[call-arg]
         ]
         self._replied_at = time.monotonic()
-        if self.data:
+        if self._says_data:
             half = self.body.half
             half.data = half.data.or_else(self.data)
 
@@ -315,3 +378,19 @@ class Session:
         features, penalty = self.body.half.infer(message.tensors)
         self.body.guard.features(features)
         return Features(-1, features, penalty)
+
+
+def _check_slots(
+    optimizer: "BodyOptimizer", slots: Sequence[np.ndarray[Any, Any]]
+) -> None:
+    """Refuses slots that are not those of an optimizer."""
+    expected = [slot.shape for slot in optimizer.weights()]
+    received = [slot.shape for slot in slots]
+    if expected != received:
+        optimizer.leave()
+        raise ProtocolError(
+            f"Expected {len(expected)} slots of {optimizer.name}. "
+            f"Received: {len(received)}, or of other shapes. Begin a new "
+            "session.",
+            "optimizer",
+        )

@@ -22,6 +22,7 @@ class SessionState:
         optimizer: Config of its optimizer, as in `Hello`.
         loss: Config of its loss, as in `Hello`.
         data: What its client's data is, as in `Hello`.
+        examples: In all steps that were taken by messages.
         next_step: The first step that was not taken yet.
         replies: The answers to the backwards of the last one, in case they
             are asked for again: one, or one a microbatch.
@@ -39,6 +40,7 @@ class SessionState:
     slots: Sequence[np.ndarray[Any, Any]] = field(default_factory=tuple)
     replied_at: float = 0.0
     data: DataDigest = field(default_factory=DataDigest)
+    examples: int = 0
 
 
 def not_open() -> ProtocolError:

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterable
 from collections.abc import Mapping
-from pathlib import Path
 
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
@@ -34,14 +33,21 @@ class Tokens:
     """
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
-        self._digests = {name: _digest(t) for name, t in tokens.items()}
+        self._digests = {name: digest(t) for name, t in tokens.items()}
         for name, token in tokens.items():
-            _check(name, token)
+            check(repr(name), token, f"with keras-split certs --token {name}")
         if len(set(self._digests.values())) != len(tokens):
             raise DataError(
                 "Expected a token of its own for each client. Received: the "
                 "same one twice. Make a new one, as keras-split certs does."
             )
+
+    @classmethod
+    def of_digests(cls, digests: Mapping[str, bytes]) -> "Tokens":
+        """Knows clients by what `digest` made of their tokens."""
+        made = cls({})
+        made._digests = dict(digests)
+        return made
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Tokens":
@@ -54,14 +60,7 @@ class Tokens:
             DataError: If the file cannot be read, or a line is not of that
                 form. The text names the line and never shows it.
         """
-        try:
-            content = Path(path).read_text("utf-8", "replace")
-        except OSError as error:
-            raise DataError(
-                f"Expected the tokens of clients in the file {path}. "
-                f"Received: {error.strerror}. Look at the path and at who may "
-                "read it."
-            ) from error
+        content = read_private(path, "the tokens of clients")
         tokens: dict[str, str] = {}
         for number, line in enumerate(content.splitlines(), 1):
             words = line.split()
@@ -79,12 +78,6 @@ class Tokens:
                 f"Expected lines NAME TOKEN in {path}. Received: none, so "
                 "nobody could come in. Make some with keras-split certs."
             )
-        if os.stat(path).st_mode & 0o077:
-            _LOG.warning(
-                "other users of this machine may read the tokens in %s; "
-                "chmod 600 it",
-                path,
-            )
         return cls(tokens)
 
     def who(self, token: str) -> str | None:
@@ -93,12 +86,15 @@ class Tokens:
         Takes as long for every token: all of them are compared, by digests
         of the same length.
         """
-        asked = _digest(token)
+        asked = digest(token)
         found = None
-        for name, digest in self._digests.items():
-            if hmac.compare_digest(asked, digest):
+        for name, known in self._digests.items():
+            if hmac.compare_digest(asked, known):
                 found = name
         return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._digests
 
     def key(self, name: str) -> str:
         """What a client's token is known by, which tells nobody the token."""
@@ -106,8 +102,8 @@ class Tokens:
 
     def holds(self, name: str, key: str) -> bool:
         """Whether a client still has the token that it once came in with."""
-        digest = self._digests.get(name)
-        return digest is not None and digest.hex() == key
+        known = self._digests.get(name)
+        return known is not None and known.hex() == key
 
     def __repr__(self) -> str:
         return f"Tokens of {counted(len(self._digests), 'client')}"
@@ -129,20 +125,57 @@ def bearer(headers: Iterable[tuple[str, str]]) -> str | None:
     return None
 
 
-def _digest(token: str) -> bytes:
+def digest(token: str) -> bytes:
+    """What a token is known by; nobody can tell the token from it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _check(name: str, token: str) -> None:
+def read_private(path: str | os.PathLike[str], what: str) -> str:
+    """Reads a file that nobody else should read; the log says if they may.
+
+    Args:
+        path: The file.
+        what: What is in it, in words.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            content = file.read()
+            mode = os.fstat(file.fileno()).st_mode
+    except OSError as error:
+        raise DataError(
+            f"Expected {what} in the file {path}. Received: "
+            f"{error.strerror}. Look at the path and at who may read it."
+        ) from error
+    if mode & 0o077:
+        _LOG.warning(
+            "other users of this machine may read %s in %s; chmod 600 it",
+            what,
+            path,
+        )
+    return content
+
+
+def check(whose: str, token: str, how: str) -> None:
+    """Checks that a token is of use.
+
+    Args:
+        whose: Its holder, in words.
+        token: The token, which no message shows.
+        how: How to make one, in words.
+
+    Raises:
+        DataError: If it can be guessed, or no client can send it.
+    """
     if len(token) < MIN_LENGTH:
         raise DataError(
             f"Expected a token of {MIN_LENGTH} or more characters for "
-            f"{name!r}. Received: {len(token)}. Make one with keras-split "
-            f"certs --token {name}."
+            f"{whose}. Received: {len(token)}. Make one {how}."
         )
     if not (token.isascii() and token.isprintable()):
         raise DataError(
-            f"Expected a token of visible ASCII characters for {name!r}. "
-            "Received: others, which no client can send. Make one with "
-            f"keras-split certs --token {name}."
+            f"Expected a token of visible ASCII characters for {whose}. "
+            f"Received: others, which no client can send. Make one {how}."
         )

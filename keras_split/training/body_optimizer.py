@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_split.errors import ProtocolError
 from keras_split.protocol.optimizer_config import OptimizerConfig
 from keras_split.training.microbatch_graph import MicrobatchGraph
+from keras_split.utils import retracing
 
 _Arrays = list[np.ndarray[Any, Any]]
 
@@ -35,7 +36,8 @@ class SharedStep:
 
     def exchange(self, slots: Sequence[Any]) -> Sequence[Any]:
         """Puts slots in, and returns those that were there, as tensors."""
-        out: Sequence[Any] = self._exchange(list(slots))
+        with retracing.expected():  # each body has one, traced once
+            out: Sequence[Any] = self._exchange(list(slots))
         return out
 
     def _trace_exchange(self, slots: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -77,6 +79,11 @@ class BodyOptimizer:
     def graph(self) -> MicrobatchGraph:
         """The compiled step."""
         return self._shared.graph
+
+    def graph_for(self, smashed_grad: bool) -> MicrobatchGraph:
+        """The same, for a head that trains or for one that does not."""
+        graph = self._shared.graph
+        return graph if smashed_grad else graph.for_frozen_head
 
     @property
     def name(self) -> str:

@@ -91,16 +91,32 @@ class BodyOptimizers:
             ProtocolError: With reason `"optimizer"` or `"loss"`, if they say
                 what a client may not ask for.
         """
-        if config in self._known:
-            step = self._step((config, loss), lambda: self._taken(config))
-            return BodyOptimizer(step)
-        read = OptimizerConfig.read(config)
-        variables = self._body.variables
-        return BodyOptimizer(
-            self._step(
-                (read.key, loss), lambda: body_optimizer.build(read, variables)
-            )
-        )
+        return BodyOptimizer(self._asked(config, loss))
+
+    def of_all(self, config: str) -> BodyOptimizer:
+        """One for all sessions, from the config in the `Hello` of the first.
+
+        Raises:
+            ProtocolError: As `of_client` would.
+        """
+        return BodyOptimizer(self._asked(config, ""), lasting=True)
+
+    def key(self, config: str) -> str:
+        """What of a config must be alike where one optimizer is for all.
+
+        Raises:
+            ProtocolError: With reason `"optimizer"`, if it is none.
+        """
+        if config not in self._known:
+            return OptimizerConfig.read(config).key
+        optimizer, _ = self._known[config]
+        told = keras.optimizers.serialize(optimizer)
+        told["config"] = {
+            key: value
+            for key, value in told["config"].items()
+            if key not in ("learning_rate", "name")
+        }
+        return json.dumps(told, sort_keys=True, default=str)
 
     def adopt(
         self,
@@ -136,6 +152,16 @@ class BodyOptimizers:
             return own
         step = self._step((_OWN, loss), lambda: own.graph.optimizer)
         return WithLoss(own, step)
+
+    def _asked(self, config: str, loss: str) -> SharedStep:
+        """The graph of what a client asks for."""
+        if config in self._known:
+            return self._step((config, loss), lambda: self._taken(config))
+        read = OptimizerConfig.read(config)
+        return self._step(
+            (read.key, loss),
+            lambda: body_optimizer.build(read, self._body.variables),
+        )
 
     def _taken(self, config: str) -> keras.optimizers.Optimizer:
         """A copy of what a client in this process has."""

@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from keras_split.defenses.chain import Moment
+from keras_split.errors import DefenseError
 from keras_split.training.client_passes import HeadPass
 from keras_split.training.client_passes import TailPass
 from keras_split.training.client_step import ClientHalf
@@ -29,7 +30,6 @@ from keras_split.training.client_step import multipliers_of
 from keras_split.training.client_step import step_total
 from keras_split.training.client_step import values_of
 from keras_split.training.gradients import add
-from keras_split.training.gradients import dense
 from keras_split.training.shared_loss import SharedLoss
 from keras_split.training.shared_loss import refused
 from keras_split.training.slices import Slice
@@ -74,12 +74,20 @@ class MicrobatchedHalf(ClientHalf):
         Raises:
             ProtocolError: With reason `"microbatches"`, if the loss of the
                 batch is not made of those of its microbatches.
+            DefenseError: If a defense is a loss of the whole batch.
         """
         shared_loss = SharedLoss(model)
         example = next(t for t in head_inputs if t is not None)
         if keras_private.is_stateful(model):
             # It would not even take fewer examples than its state has.
             raise refused("a layer that keeps a state between batches")
+
+        if self._defenses.has_penalty:
+            raise DefenseError(
+                "Expected batches that travel whole, for a defense that is a "
+                "loss of all pairs of examples. Received: microbatches="
+                f"{count}. Train with SplitStrategy(..., microbatches=1)."
+            )
 
         def whole() -> Step:
             step = self.train(
@@ -120,9 +128,12 @@ class MicrobatchedHalf(ClientHalf):
         optimizer, passes = model.optimizer, self._passes
         exchanges = self._exchanges
         values = values_of(model)
-        moments = [Moment(optimizer.iterations, part.first) for part in parts]
-        rate = multipliers_of(model).of_body(optimizer)
         size = tf.shape(next(t for t in head_inputs if t is not None))[0]
+        moments = [
+            Moment(optimizer.iterations, part.first, size=size)
+            for part in parts
+        ]
+        rate = multipliers_of(model).of_body(optimizer)
         # Seeds go on from one microbatch to the next.
         seed_state: Updates = []
         # What the next exchange has to wait for.
@@ -247,10 +258,12 @@ def _is_float(variable: Any) -> bool:
 def _sum(
     ones: Sequence[tf.Tensor | None], others: Sequence[tf.Tensor | None]
 ) -> list[tf.Tensor | None]:
-    """Gradient by gradient; sparse ones become dense."""
-    return [
-        dense(add(one, other)) for one, other in zip(ones, others, strict=True)
-    ]
+    """Gradient by gradient.
+
+    Those of an `Embedding` stay sparse, as they are of a whole batch: Adam
+    squares them row by row, before it adds up those of one word.
+    """
+    return [add(one, other) for one, other in zip(ones, others, strict=True)]
 
 
 def _either(
@@ -266,7 +279,7 @@ def _either(
         return [
             *(loss, ready),
             *outputs,
-            *(dense(grad) for grad in gradients if grad is not None),
+            *(part for grad in gradients for part in _parts(grad)),
             *(moved[id(variable)] for variable, _ in steps[0].updates),
         ]
 
@@ -276,7 +289,21 @@ def _either(
     return Step(
         [next(made) for _ in like.outputs],
         loss,
-        [None if grad is None else next(made) for grad in like.gradients],
+        [_of_parts(grad, made) for grad in like.gradients],
         [(variable, next(made)) for variable, _ in like.updates],
         ready,
     )
+
+
+def _parts(gradient: Any) -> list[tf.Tensor]:
+    """A gradient as tensors that a condition can return."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return [gradient.values, gradient.indices, gradient.dense_shape]
+    return [] if gradient is None else [gradient]
+
+
+def _of_parts(like: Any, parts: Iterator[tf.Tensor]) -> Any:
+    """The inverse of `_parts`, for a gradient of the kind of another."""
+    if isinstance(like, tf.IndexedSlices):
+        return tf.IndexedSlices(next(parts), next(parts), next(parts))
+    return None if like is None else next(parts)

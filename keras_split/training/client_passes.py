@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_split.compression.cut import ClientCuts
 from keras_split.defenses.chain import INFERENCE
 from keras_split.defenses.chain import Moment
+from keras_split.training import input_checks
 from keras_split.training.fused_batchnorm import fused
 from keras_split.training.state_scope import StateScope
 from keras_split.training.state_scope import Updates
@@ -27,8 +28,9 @@ class HeadPass(NamedTuple):
         scope: Holds what the forward would change.
         smashed: Outputs that are sent, after the defenses.
         skips: Outputs that stay for the tail, before them.
-        losses: Of its activations, or with its weights' the penalty.
-        sent: Parts of `smashed`.
+        losses: Of its activations and of defenses, or with its weights' the
+            penalty.
+        sent: Parts of `smashed`, and of the inputs that are shared.
     """
 
     tape: tf.GradientTape
@@ -66,6 +68,7 @@ class ClientPasses:
         cuts: What the two send and get.
         skips: Positions in the head's outputs of what goes to the tail.
         fused_batchnorm: Whether batch normalization is one operation.
+        shared: Positions in the head's inputs of those that are shared.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class ClientPasses:
         cuts: ClientCuts,
         skips: Sequence[int],
         fused_batchnorm: bool,
+        shared: Sequence[int] = (),
     ) -> None:
         if tail is not None:
             # Masks come with the skips, as they do in the whole model; those
@@ -87,6 +91,7 @@ class ClientPasses:
         self._skips = list(skips)
         self._count = len(cuts.smashed.specs)
         self._fused = fused_batchnorm
+        self._shared = list(shared)
 
     @property
     def head_trains(self) -> bool:
@@ -98,11 +103,16 @@ class ClientPasses:
 
     def infer_head(
         self, inputs: list[tf.Tensor]
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Smashed data in inference mode, after defenses, and the skips."""
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+        """In inference mode: smashed data, the skips, and what is shared.
+
+        The first after defenses, the last as parts.
+        """
+        inputs = input_checks.of_known_shape(inputs, self._head.inputs)
         made = flat(self._head(inputs, training=False))
         smashed = self._cuts.smashed.defend(made[: self._count], INFERENCE)
-        return smashed, [made[i] for i in self._skips]
+        skips = [made[i] for i in self._skips]
+        return smashed, skips, self._parts_shared(inputs)
 
     def infer_tail(
         self,
@@ -134,6 +144,7 @@ class ClientPasses:
             moment: When this is sent.
             state: Variables that are not as the model has them.
         """
+        inputs = input_checks.of_known_shape(inputs, self._head.inputs)
         trained = zip(model.trainable_variables, values, strict=True)
         scope = StateScope(trained, state or [])
         with tf.GradientTape() as tape:
@@ -142,11 +153,20 @@ class ClientPasses:
                 made = self._run(self._head, inputs)
                 # Cut once, nobody behind the head counts its regularizers.
                 penalty = [] if self._tail is not None else [_penalty(model)]
-            smashed = self._cuts.smashed.defend(made[: self._count], moment)
+            bare = made[: self._count]
+            told = self._cuts.smashed.penalty(
+                self._private(inputs), bare, self.head_trains
+            )
+            losses = penalty or list(scope.losses)
+            if told is not None and penalty:
+                losses = [penalty[0] + told]
+            elif told is not None:
+                losses.append(told)
+            smashed = self._cuts.smashed.defend(bare, moment)
         return HeadPass(
             *(tape, scope, smashed, [made[i] for i in self._skips]),
-            penalty or list(scope.losses),
-            self._cuts.smashed.quantize(smashed),
+            losses,
+            self._cuts.smashed.quantize(smashed) + self._parts_shared(inputs),
         )
 
     def run_tail(
@@ -232,6 +252,15 @@ class ClientPasses:
             output_gradients=[*smashed_grad, *head_grads],
         )
         return found
+
+    def _private(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs that no server is shown."""
+        return [x for i, x in enumerate(inputs) if i not in self._shared]
+
+    def _parts_shared(self, inputs: Sequence[Any]) -> list[tf.Tensor]:
+        """Parts of the inputs that are shared, of all inputs of the head."""
+        codec = self._cuts.smashed.shared
+        return input_checks.pack(codec, [inputs[i] for i in self._shared])
 
     def _run(
         self, model: keras.Model, inputs: Sequence[tf.Tensor]

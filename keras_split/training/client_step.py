@@ -81,6 +81,7 @@ class ClientHalf:
             them, go to the tail: their positions in the head's outputs.
         strategy: Gives what speaks with the server, for each message anew.
         defenses: What is done to tensors before they are sent.
+        shared: Positions in the head's inputs of those that are shared.
 
     Attributes:
         cuts: The tensors that cross.
@@ -97,8 +98,9 @@ class ClientHalf:
         skips: Sequence[int],
         strategy: Callable[[], Exchange],
         defenses: Chain | None = None,
+        shared: Sequence[int] = (),
     ) -> None:
-        defenses = defenses or Chain()
+        defenses = self._defenses = defenses or Chain()
         if tail is None:
             _check_sent(defenses)
         smashed, features = contract.smashed, contract.features
@@ -110,9 +112,10 @@ class ClientHalf:
             leaves=[t.dtype for t in head.outputs[: len(smashed)]],
             arrives=[t.dtype for t in arriving],
             defenses=defenses,
+            shared=contract.shared,
         )
         self._passes = ClientPasses(
-            head, tail, self.cuts, skips, contract.fused_batchnorm
+            head, tail, self.cuts, skips, contract.fused_batchnorm, shared
         )
         self._exchanges = Exchanges(self.cuts, strategy)
 
@@ -122,18 +125,32 @@ class ClientHalf:
         return self._exchanges.calls
 
     def infer(
-        self, head_inputs: list[tf.Tensor], tail_inputs: list[tf.Tensor]
+        self,
+        head_inputs: list[tf.Tensor],
+        tail_inputs: list[tf.Tensor],
+        body: RemoteBody | None = None,
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """The model's outputs in inference mode, and the body's penalty."""
-        smashed, skips = self._passes.infer_head(head_inputs)
-        penalty, *features = tf.custom_gradient(self._cross)(*smashed)
-        return self._passes.infer_tail(features, skips, tail_inputs), penalty
+        """The model's outputs in inference mode, and the body's penalty.
 
-    def _cross(self, *smashed: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
-        """Penalty and features in inference mode, and no way back."""
-        sent = self.cuts.smashed.quantize(smashed)
-        penalty, *parts = self._exchanges.infer(sent)
-        return [penalty, *self.cuts.features.dequantize(parts)], _no_way_back
+        Args:
+            head_inputs: Inputs of the head.
+            tail_inputs: Raw inputs that only the tail reads.
+            body: Where the body is; by default the strategy is called in the
+                middle of the graph.
+        """
+        body = body or self._exchanges
+        smashed, skips, shared = self._passes.infer_head(head_inputs)
+
+        @tf.custom_gradient
+        def cross(*smashed: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+            """Penalty and features in inference mode, and no way back."""
+            sent = self.cuts.smashed.quantize(smashed) + shared
+            penalty, *parts = body.infer(sent)
+            features = self.cuts.features.dequantize(parts)
+            return [penalty, *features], _no_way_back
+
+        penalty, *features = cross(*smashed)
+        return self._passes.infer_tail(features, skips, tail_inputs), penalty
 
     def train(
         self,
@@ -183,6 +200,33 @@ class ClientHalf:
         )
         return Step(tail.outputs, logged, gradients, updates, ready, crossed)
 
+    def smashed_with(
+        self,
+        head_inputs: list[tf.Tensor],
+        model: keras.Model,
+        values: list[tf.Tensor],
+        state: Updates,
+        iteration: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """What the head would send in a step with other weights.
+
+        Nothing is assigned, and defenses and layers draw what they draw in
+        that step.
+
+        Args:
+            head_inputs: Inputs of the head.
+            model: Owns the variables.
+            values: Of its trainable variables.
+            state: The head's other variables, and their values.
+            iteration: Number of the optimizer's step.
+
+        Returns:
+            Parts of the smashed data.
+        """
+        return self._passes.run_head(
+            head_inputs, model, values, Moment(iteration), state
+        ).sent
+
     def train_labeled(
         self,
         head_inputs: list[tf.Tensor],
@@ -229,10 +273,11 @@ def _no_way_back(*gradients: tf.Tensor, variables: Any = None) -> Any:
 def _check_sent(defenses: Chain) -> None:
     """Refuses what would do nothing in a model that is cut once."""
     for defense in defenses.defenses:
-        if "smashed" not in defense.where:
+        if not {"smashed", "labels"} & set(defense.where):
             raise DefenseError(
-                "Expected a defense of smashed data, for a model that is cut "
-                "once: its phone sends no gradients, but the labels. Received: "
+                "Expected a defense of smashed data or of labels, for a model "
+                "that is cut once: its phone sends those, and no gradients. "
+                "Received: "
                 f"{defense.name!r} for {', '.join(defense.where)}. Cut it "
                 "twice, or leave the defense out."
             )

@@ -340,4 +340,5 @@ def _plain(name: str, arrays: Sequence[Any]) -> list[CutTensor]:
 
 def _finite(codec: CutCodec, parts: Sequence[Any]) -> list[CutTensor]:
     """What may be sent of the parts that a graph gave."""
-    return check_finite(codec.wrap(parts), codec.rule)
+    shared = len(codec.shared.specs)
+    return check_finite(codec.wrap(parts), codec.rule, shared)

@@ -12,15 +12,20 @@ import tensorflow as tf
 from keras_split.errors import PartialCommitError
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
+from keras_split.partition import lookups
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
 from keras_split.protocol.optimizer_config import LEARNING_RATE
 from keras_split.training.graph_checks import check
 from keras_split.training.graph_checks import failed
 from keras_split.training.graph_checks import finite_gradients
+from keras_split.training.input_checks import OF_INPUTS
+from keras_split.training.input_checks import check_looked_up
+from keras_split.training.input_checks import looked_up
 from keras_split.training.known_batch import KnownBatch
 from keras_split.training.step_graph import ForwardPass
 from keras_split.training.step_graph import StepGraph
+from keras_split.training.step_graph import infer
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class InGraphBody:
         """See `RemoteBody`."""
         graph = self.graph if smashed_grad else self.graph.for_frozen_head
         codec = graph.cut_codecs.features
-        passed = graph.begin(apart(parts, self.batch))
+        passed = graph.begin(apart(self._looked_up(parts), self.batch))
         features = apart(codec.quantize(passed.features), None)
         finite = _finite(passed.smashed)
         norm = tf.sqrt(_squares(passed.smashed, self.max_smashed_norm))
@@ -65,6 +70,19 @@ class InGraphBody:
             check(_finite(codec.dequantize(features)), "features"),
         ]
         return InGraphForward(self, graph, passed, features, checks)
+
+    def infer(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, in inference mode."""
+        codecs = self.graph.cut_codecs
+        parts = apart(self._looked_up(parts), None)
+        penalty, *features = infer(self.graph.body, codecs, parts)
+        features = apart(features, None)
+        checks = [
+            check(_finite(codecs.smashed.dequantize(parts)), "smashed data"),
+            check(_finite(codecs.features.dequantize(features)), "features"),
+        ]
+        with tf.control_dependencies(checks):
+            return [tf.identity(part) for part in (penalty, *features)]
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -76,14 +94,26 @@ class InGraphBody:
             raise RefusedError(str(error), error.reason) from error
         except tf.errors.InvalidArgumentError as error:
             what, number = failed(error)
-            if not what:
+            # The phone tells of its own.
+            if not what or what.startswith(OF_INPUTS):
                 raise
             try:
                 self._complain(what, number)
             except ProtocolError as ours:
                 raise ours from error
 
+    def _looked_up(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        shared = self.graph.cut_codecs.smashed.shared
+        return looked_up(shared, self._rows, parts)
+
+    @property
+    def _rows(self) -> tuple[int | None, ...]:
+        specs = self.graph.cut_codecs.smashed.shared.specs
+        return lookups.rows(self.graph.body, specs)
+
     def _complain(self, what: str, number: float) -> None:
+        specs = self.graph.cut_codecs.smashed.shared.specs
+        _refuse(check_looked_up, what, number, specs, self._rows)
         if what == "features":
             error = validation.diverged("the features")
             raise RefusedError(str(error), error.reason)
@@ -179,7 +209,7 @@ class InGraphBackward:
             return check(tf.math.is_finite(number), "phone")
 
 
-def _refuse(judge: Any, *values: float) -> None:
+def _refuse(judge: Any, *values: Any) -> None:
     """What the server would answer where `judge` raises."""
     try:
         judge(*values)

@@ -2,7 +2,8 @@
 
 Of a batch that travels in microbatches each has a graph like that of a whole
 step, which ends with its gradients; their sum is committed by a graph of its
-own.
+own. A batch of several phones has one graph, in which each phone's gradients
+count for its share.
 """
 
 import functools
@@ -10,13 +11,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_split.training import gradients
 from keras_split.training.commit import is_float
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.step_graph import StepGraph
 
 
 class MicrobatchGraph(StepGraph):
-    """The compiled step of a body, whole or in microbatches."""
+    """The compiled step of a body: whole, in microbatches, or merged."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,12 +30,20 @@ class MicrobatchGraph(StepGraph):
             reduce_retracing=True,
             autograph=False,
         )
+        self.run_merged = tf.function(
+            self._trace_merged, reduce_retracing=True, autograph=False
+        )
         self.add = tf.function(_trace_add, autograph=False)
         self.commit = tf.function(self._trace_commit, autograph=False)
 
     def seed_state(self) -> list[tf.Tensor]:
         """State that is no float, such as seeds, as it is now."""
         return [tf.convert_to_tensor(v.value) for v in self._counted]
+
+    @property
+    def merged_dtypes(self) -> list[tf.DType]:
+        """Of what a merged step waits for: loss scale, shares, parts."""
+        return [tf.float32, *self.gradient_dtypes]
 
     @property
     def _counted(self) -> list[Any]:
@@ -71,7 +81,7 @@ class MicrobatchGraph(StepGraph):
         found = self._differentiate(passed, grads, scale, share)
         smashed_grad = self._gradients.smashed(passed.smashed, found, scale)
         made = {
-            f"weight_{i}": tf.convert_to_tensor(grad)
+            f"weight_{i}": grad
             for i, grad in enumerate(self._gradients.weights(found))
             if grad is not None
         }
@@ -94,16 +104,50 @@ class MicrobatchGraph(StepGraph):
         """Penalty, seed state afterwards and features; commits nothing."""
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
         smashed = self.cut_codecs.smashed.dequantize(parts)
-        features, state, penalty = self._forward(smashed, values, seed_state)
+        given = [*smashed, *self.shared(parts)]
+        features, state, penalty = self._forward(given, values, seed_state)
         return [
             penalty,
             *self._after(seed_state, state),
             *self.cut_codecs.features.quantize(features),
         ]
 
+    def _trace_merged(
+        self, step_handle: StepHandle, *parts: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Like `_trace`, for the examples of several phones.
+
+        A phone's gradients are of the mean over its own examples, and the
+        update is that of the mean over all. So what comes from a phone with n
+        of N examples is multiplied by n / N, and what it gets by N / n.
+
+        Args:
+            step_handle: As in `_trace`; behind the loss scale comes the share
+                of each example's phone, `(batch,)`: n / N, or 0 for one whose
+                gradients are not there.
+            *parts: Smashed data, one phone's behind the other's.
+        """
+        passed = self.begin(parts)
+        features = self.cut_codecs.features.quantize(passed.features)
+        scale, shares, *back = self._in_flight.exchange(
+            step_handle,
+            [passed.penalty, *features],
+            self.merged_dtypes,
+        )
+        shares.set_shape((None,))
+        received = self._gradients.received(back, features)
+        grads = [_times(grad, shares) for grad in received]
+        found = self._differentiate(passed, grads, scale)
+        smashed_grad = self._commit(
+            passed.smashed, found, passed.state, scale, [scale]
+        )
+        inverse = tf.math.reciprocal_no_nan(shares)
+        theirs = [_times(grad, inverse) for grad in smashed_grad]
+        return self._gradients.sent(theirs, passed.crossed)
+
     def _trace_commit(
         self,
-        parts: list[dict[str, tf.Tensor]],
+        parts: list[dict[str, Any]],
         seed_state: list[tf.Tensor],
     ) -> None:
         """Updates weights and state by what microbatches add up to."""
@@ -131,7 +175,14 @@ class MicrobatchGraph(StepGraph):
         ]
 
 
-def _trace_add(
-    one: dict[str, tf.Tensor], other: dict[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    return {name: value + other[name] for name, value in one.items()}
+def _times(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Each example times its factor; zeros where that is 0, whatever it is."""
+    shape = [-1] + [1] * (x.shape.rank - 1)
+    factors = tf.cast(tf.reshape(factors, shape), x.dtype)
+    return tf.math.multiply_no_nan(x, factors)
+
+
+def _trace_add(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: gradients.add(value, other[name]) for name, value in one.items()
+    }

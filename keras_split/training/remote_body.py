@@ -24,6 +24,13 @@ class RemoteBody(Protocol):
             smashed_grad: Whether the head needs gradients of them.
         """
 
+    def infer(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Penalty, and parts of the features, in inference mode.
+
+        Args:
+            parts: Of the smashed data.
+        """
+
 
 class BodyForward(Protocol):
     """The body is in the middle of a step."""

@@ -17,7 +17,6 @@ from keras_split.training.graph_checks import finite_gradients
 from keras_split.training.in_flight import ANYONE
 from keras_split.training.in_flight import Holder
 from keras_split.training.in_flight import StepInFlight
-from keras_split.training.microbatch_graph import MicrobatchGraph
 
 if TYPE_CHECKING:
     from keras_split.training.server_step import ServerHalf
@@ -72,7 +71,7 @@ class ServerMicrobatches:
     ) -> None:
         self._half = half
         self._optimizer = optimizer
-        self._graph = graph_of(optimizer, smashed_grad)
+        self._graph = optimizer.graph_for(smashed_grad)
         self._holder = holder
         # Seeds and the like: what each of them begins with, and what the
         # last one ended with.
@@ -209,9 +208,3 @@ class ServerMicrobatches:
             [tf.float32, *graph.gradient_dtypes],
             gradients,
         )
-
-
-def graph_of(optimizer: BodyOptimizer, smashed_grad: bool) -> MicrobatchGraph:
-    """The step of a body, for a head that trains or for one that does not."""
-    graph = optimizer.graph
-    return graph if smashed_grad else graph.for_frozen_head

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
+from keras_split.partition import lookups
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.timeline import Timeline
@@ -33,10 +34,11 @@ from keras_split.training.in_flight import Holder
 from keras_split.training.in_flight import StepInFlight
 from keras_split.training.in_flight import StepsInFlight
 from keras_split.training.microbatch_graph import MicrobatchGraph
+from keras_split.training.server_merged import ServerMerged
 from keras_split.training.server_microbatches import ServerMicrobatches
 from keras_split.training.server_microbatches import Unfinished
-from keras_split.training.server_microbatches import graph_of
 from keras_split.training.step_graph import CutCodecs
+from keras_split.training.step_graph import infer
 
 Early = Callable[[list[CutTensor]], None]
 _NEW = Timeline()
@@ -77,11 +79,16 @@ class ServerHalf:
         optimizers: What updates it.
         unfinished: The steps in microbatches that have sums of gradients.
         data: What the body is trained with, as far as it is known.
+        rows: Of the tables in which it looks up shared inputs.
         lock: Held while the body computes or is read.
         timeline: Through which moments the body has come. Whoever has it
             take a step, or brings back other weights, says so here, while it
             holds the lock.
+        joins: Whether a client in this process may take steps in one graph
+            with the body, with no messages.
     """
+
+    joins = True
 
     def __init__(
         self,
@@ -91,14 +98,16 @@ class ServerHalf:
         timeline: Timeline = _NEW,
     ) -> None:
         rules = contract.quantization
-        arrives = [t.dtype for t in body.inputs]
+        arrives = [t.dtype for t in body.inputs[: len(contract.smashed)]]
         leaves = [t.dtype for t in body.outputs]
         self.body = body
         self.contract = contract
         self.timeline = timeline
         self.lock = threading.RLock()
         self.cut_codecs = CutCodecs(
-            CutCodec(contract.smashed, rules.activations, arrives),
+            CutCodec(
+                contract.smashed, rules.activations, arrives, contract.shared
+            ),
             CutCodec(contract.features, rules.activations, leaves),
             CutCodec(contract.features, rules.gradients, leaves),
             CutCodec(contract.smashed, rules.gradients, arrives),
@@ -107,6 +116,7 @@ class ServerHalf:
         self.optimizers = BodyOptimizers(body, self._graph)
         self.unfinished = Unfinished(2 * self.in_flight.limit)
         self.data = DataDigest()
+        self.rows = lookups.rows(body, contract.shared)
         self.retrace()
         _HALVES.add(self)
 
@@ -131,7 +141,7 @@ class ServerHalf:
         self._trained = [id(v) for v in self.body.trainable_variables]
         self.optimizers.forget()
         self._infer = tf.function(
-            self._trace_infer,
+            lambda *parts: infer(self.body, self.cut_codecs, parts),
             input_signature=self.cut_codecs.smashed.part_specs,
             autograph=False,
         )
@@ -163,6 +173,7 @@ class ServerHalf:
         early: bool = False,
         smashed_grad: bool = True,
         holder: Holder = ANYONE,
+        waits: bool = True,
     ) -> tuple[list[CutTensor], float, StepInFlight | None]:
         """Runs the body forward in training mode and changes nothing.
 
@@ -172,6 +183,8 @@ class ServerHalf:
             early: Whether the gradients are to come before the update.
             smashed_grad: Whether there are to be any of the smashed data.
             holder: Whose step it is.
+            waits: Whether it may wait for its gradients; else it is computed
+                anew when they come.
 
         Returns:
             The features, the body's regularization loss, and the step, which
@@ -180,9 +193,9 @@ class ServerHalf:
         with self.lock:
             step = None
             examples = smashed[0].shape[0]
-            if self.in_flight.make_room(examples, holder):
+            if waits and self.in_flight.make_room(examples, holder):
                 step = self._start(
-                    graph_of(optimizer, smashed_grad), smashed, early=early
+                    optimizer.graph_for(smashed_grad), smashed, early=early
                 )
                 penalty, *parts = step.features.result()
                 self.in_flight.keep(step, examples, holder)
@@ -226,7 +239,7 @@ class ServerHalf:
         """
         with self.lock:
             scale = np.float32(optimizer.enter(learning_rate))
-            graph = graph_of(optimizer, smashed_grad)
+            graph = optimizer.graph_for(smashed_grad)
             given = [scale, *graph.unwrapped(features_grad)]
             step = self.in_flight.take(waiting)
             if step is None:
@@ -258,6 +271,16 @@ class ServerHalf:
             self, optimizer, holder, smashed_grad=smashed_grad
         )
 
+    def merged(
+        self,
+        smashed: Sequence[Sequence[CutTensor]],
+        optimizer: BodyOptimizer,
+        *,
+        smashed_grad: bool = True,
+    ) -> ServerMerged:
+        """A step over the smashed data of several phones."""
+        return ServerMerged(self, optimizer, smashed, smashed_grad=smashed_grad)
+
     def labeled_step(
         self,
         smashed: Sequence[CutTensor],
@@ -285,7 +308,7 @@ class ServerHalf:
                 [tf.convert_to_tensor(t.codes) for t in sample_weights],
             )
             with finite_gradients():
-                graph = graph_of(optimizer, smashed_grad)
+                graph = optimizer.graph_for(smashed_grad)
                 loss, made, out = graph.run_labeled(*inputs, scale)
             codecs = self.cut_codecs
             return (
@@ -395,11 +418,3 @@ class ServerHalf:
             gradients,
             early=early,
         )
-
-    def _trace_infer(self, *parts: tf.Tensor) -> list[tf.Tensor]:
-        smashed = self.cut_codecs.smashed.dequantize(parts)
-        features = keras.tree.flatten(self.body(smashed, training=False))
-        penalty = tf.add_n(
-            [tf.cast(x, tf.float32) for x in self.body.losses] or [0.0]
-        )
-        return [penalty, *self.cut_codecs.features.quantize(features)]

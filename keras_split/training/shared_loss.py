@@ -60,6 +60,18 @@ class SharedLoss:
         return loss - (1 - share) * tf.add_n(weights) if weights else loss
 
 
+def is_mean(model: keras.Model) -> bool:
+    """Whether each loss of a model is a mean over the examples.
+
+    One that nobody can tell of, for it is made otherwise, counts as a mean.
+    """
+    return all(
+        getattr(keras.losses.get(loss), "reduction", _MEANS[0]) in _MEANS
+        for loss in keras.tree.flatten(keras_private.loss_given(model))
+        if loss is not None
+    )
+
+
 def _reduction(loss: Any) -> str:
     """`"mean"` or `"sum"`."""
     loss = keras.losses.get(loss)

@@ -90,6 +90,9 @@ class StepGraph:
         body: The same.
         cut_codecs: The same.
         optimizer: The same.
+        goes_back: Whether anything needs a backward pass of the body.
+        gradient_dtypes: Of what a step waits for: the loss scale and the
+            parts.
     """
 
     def __init__(
@@ -120,6 +123,8 @@ class StepGraph:
                 for layer in keras_private.flatten_layers(body)
             ),
         )
+        self.goes_back = self._gradients.needed
+        self.gradient_dtypes = [tf.float32, *self._gradients.dtypes]
         optimizer.build(self._trained)
         # A known batch size is worth 3 % of the step, so each gets a trace.
         self.run = tf.function(
@@ -151,21 +156,11 @@ class StepGraph:
             smashed_grad=False,
         )
 
-    @property
-    def gradient_dtypes(self) -> list[tf.DType]:
-        """Of what a step waits for: the loss scale and the parts."""
-        return [tf.float32, *self._gradients.dtypes]
-
     def unwrapped(self, features_grad: Sequence[CutTensor]) -> list[Any]:
         """Parts of the features' gradients that it waits for."""
         if not self.goes_back:
             return []
         return self.cut_codecs.features_grad.unwrap(features_grad)
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether anything needs a backward pass of the body."""
-        return self._gradients.needed
 
     def _trace(
         self, step_handle: StepHandle, *parts: tf.Tensor
@@ -204,6 +199,10 @@ class StepGraph:
         )
         return passed, self._gradients.received(back, features), scale
 
+    def shared(self, parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Inputs of the model that came behind the smashed data."""
+        return self.cut_codecs.smashed.shared.unpack(parts)
+
     def begin(
         self,
         parts: Sequence[tf.Tensor],
@@ -222,7 +221,7 @@ class StepGraph:
         with tf.GradientTape() as tape:
             tape.watch(self._gradients.sources(smashed, values))
             features, state, penalty = self._forward(
-                smashed, values, seed_state
+                [*smashed, *self.shared(parts)], values, seed_state
             )
         crossed = self.cut_codecs.smashed.positions(parts)
         return ForwardPass(
@@ -275,7 +274,8 @@ class StepGraph:
         """Smashed data in, penalty and features out; commits nothing."""
         values = [tf.convert_to_tensor(v.value) for v in self._trained]
         smashed = self.cut_codecs.smashed.dequantize(parts)
-        features, _, penalty = self._forward(smashed, values)
+        given = [*smashed, *self.shared(parts)]
+        features, _, penalty = self._forward(given, values)
         return [penalty, *self.cut_codecs.features.quantize(features)]
 
     def _trace_labeled(
@@ -292,7 +292,8 @@ class StepGraph:
         with tf.GradientTape() as tape:
             sources = self._gradients.sources(smashed, values)
             tape.watch(sources)
-            features, state, penalty = self._forward(smashed, values)
+            given = [*smashed, *self.shared(parts)]
+            features, state, penalty = self._forward(given, values)
             with keras.StatelessScope():
                 loss = self._loss_model.compute_loss(
                     y=_bare(labels),
@@ -313,14 +314,14 @@ class StepGraph:
 
     def _forward(
         self,
-        smashed: list[tf.Tensor],
+        given: list[tf.Tensor],
         values: list[tf.Tensor],
         seed_state: list[tf.Tensor] | None = None,
     ) -> tuple[list[tf.Tensor], list[tuple[Any, tf.Tensor]], tf.Tensor]:
         """The body in training mode, as a pure function.
 
         Args:
-            smashed: The smashed data.
+            given: The smashed data, then the shared inputs.
             values: Of the weights.
             seed_state: What to begin with instead of the state that is no
                 float.
@@ -328,11 +329,11 @@ class StepGraph:
         Returns:
             Features, new values of state variables, and the penalty.
         """
-        given = iter(seed_state or ())
+        seeds = iter(seed_state or ())
         before = [
             tf.convert_to_tensor(v.value)
             if seed_state is None or is_float(v)
-            else next(given)
+            else next(seeds)
             for v in self._state
         ]
         with fused(self.body, self._fused):
@@ -341,7 +342,7 @@ class StepGraph:
                 zip(self._state, before, strict=True),
             )
             with scope:
-                features = self.body(smashed, training=True)
+                features = self.body(given, training=True)
                 losses = self.body.losses
         state = scope.updates()
         check_listed(state, self.body)
@@ -414,6 +415,23 @@ class StepGraph:
     def _finite(self, tensors: Sequence[tf.Tensor | None]) -> list[Any]:
         """What to wait for so that nothing that is not finite goes on."""
         return [check(tf.math.is_finite(total(tensors)), "body")]
+
+
+def infer(
+    body: keras.Model, cut_codecs: CutCodecs, parts: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Penalty, and parts of the features, in inference mode.
+
+    Args:
+        body: The body.
+        cut_codecs: What crosses.
+        parts: Of the smashed data.
+    """
+    given = cut_codecs.smashed.dequantize(parts)
+    given += cut_codecs.smashed.shared.unpack(parts)
+    features = keras.tree.flatten(body(given, training=False))
+    losses = [tf.cast(x, tf.float32) for x in body.losses]
+    return [tf.add_n(losses or [0.0]), *cut_codecs.features.quantize(features)]
 
 
 def _bare(values: list[tf.Tensor]) -> Any:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 from typing import NamedTuple
@@ -75,6 +77,26 @@ class Route:
     def far(self) -> bool:
         """Whether the server has cores of its own, as it seems."""
         return self.address is not None and not self.address.is_loopback
+
+    def elsewhere(self, target: str) -> "Route":
+        """The same, to another server of the same scheme.
+
+        Args:
+            target: `"host:port"`, as the first server said.
+
+        Raises:
+            ValueError: If it is none.
+            TransportError: If this route has no address of its own.
+        """
+        if self.address is None:
+            raise TransportError(
+                "Expected a server that has its sessions itself, behind a "
+                f"transport of one's own. Received: one that sends to "
+                f"{target!r}. Give the strategy an address."
+            )
+        address = Address(self.address.scheme, target)
+        address.check_port()
+        return replace(self, address=address)
 
     def open(
         self, contract: Contract, local: Transport | None = None
@@ -184,7 +206,8 @@ def _grpc(route: Route, contract: Contract) -> Transport:
         credentials=route.credentials,
         connect_timeout_s=route.connect_timeout_s,
         reply_timeout_s=route.reply_timeout_s,
-        reply_limit_bytes=contract.reply_limit_bytes,
+        # A batch is as large as the one before, as a rule.
+        reply_limit_bytes=lru_cache(maxsize=16)(contract.reply_limit_bytes),
     )
 
 

@@ -340,6 +340,58 @@ def keep_message(errors: type[Exception]) -> None:
     errors._keras_call_info_injected = True  # type: ignore[attr-defined]
 
 
+def initializers(layer: Any) -> list[tuple[Any, Any]]:
+    """The variables of a layer that is made anew, and their initializers.
+
+    Made without values, so that a large layer costs nothing.
+    `Variable._initializer` (Keras 3.0 on) is kept where variables are made
+    in a `StatelessScope`, and nowhere else; the public attributes of layers,
+    such as `kernel_initializer`, exist for some layers and variables alone.
+
+    Args:
+        layer: A layer with weights, built.
+
+    Returns:
+        Pairs in the order of `layer.variables`.
+
+    Raises:
+        Exception: Whatever the layer's class raises.
+    """
+    from keras.src.backend.common import global_state
+
+    waiting = global_state.get_global_attribute("uninitialized_variables")
+    before = list(waiting or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            made = type(layer).from_config(layer.get_config())
+            shapes = layer.get_build_config()
+            if not made.built and shapes:
+                made.build_from_config(shapes)
+    finally:
+        # Or Keras makes their values the next time that it makes any.
+        global_state.set_global_attribute("uninitialized_variables", before)
+    return [(variable, variable._initializer) for variable in made.variables]
+
+
+@contextlib.contextmanager
+def default_generator(generator: Any) -> Iterator[None]:
+    """Lets `keras.random` draw from a `SeedGenerator` where no seed is given.
+
+    The attribute `global_seed_generator` of Keras' global state, Keras 3.0
+    on; the public `keras.utils.set_random_seed` cannot give back what was
+    there before.
+    """
+    from keras.src.backend.common import global_state
+
+    name = "global_seed_generator"
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, generator)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(name, before)
+
+
 def set_initial_epoch(model: keras.Model, epoch: int) -> None:
     """Makes a `fit` that has begun go on with another epoch.
 

@@ -1,17 +1,15 @@
 """An .npz file that is whole or not there, and never pickled."""
 
-import errno
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_split.utils import whole_file
+
 Array = np.ndarray[Any, Any]
-# What file systems answer that cannot sync a folder; a phone's are such.
-_NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP)
 
 
 class BrokenError(ValueError):
@@ -56,30 +54,5 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     Raises:
         OSError: If it cannot be written; the old file is as it was.
     """
-    path = Path(path)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        flags |= getattr(os, "O_BINARY", 0)  # Windows
-        with open(os.open(draft, flags, 0o600), "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    if os.name == "posix":  # Windows opens no folders
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Makes a new name in a folder outlive a power cut."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
+    with whole_file.written(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import traceback
 from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from unittest import mock
 
 import keras
@@ -95,6 +96,20 @@ def installed(monkeypatch):
         return [*found(group=group), *[entry] * (group == zoo.GROUP)]
 
     monkeypatch.setattr(zoo, "entry_points", entry_points)
+
+
+def installed_in(folder):
+    """The same for other processes: their environment, with a package."""
+    about = folder / "tiny-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: tiny\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        f"[{zoo.GROUP}]\ntiny = tests.cli.commands:TINY\n"
+    )
+    root = Path(__file__).parents[2]
+    before = os.environ.get("PYTHONPATH")
+    paths = [str(folder), str(root), *[before] * (before is not None)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def halves(activation="softmax", classes=2, compiled=None):

@@ -39,6 +39,7 @@ def train(folder, running, *options):
     )
 
 
+@pytest.mark.slow
 def test_a_client_goes_on_with_the_slots_of_its_optimizer(data, tmp_path):
     client, server = commands.halves(None, 3, compiled())
     arrays = np.load(data)
@@ -176,6 +177,7 @@ def test_several_outputs_are_refused_in_words(data, tmp_path):
     assert "one output" in result.stderr and "a, b" in result.stderr
 
 
+@pytest.mark.slow
 def test_parts_learn_at_rates_of_their_own_and_go_on_so(data, tmp_path):
     with write(tmp_path, None, 3, compiled()) as running:
         first = train(

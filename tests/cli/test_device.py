@@ -100,7 +100,7 @@ def test_it_stops_early_with_classes_that_count_the_same(served, tmp_path):
     result = commands.run(
         *("device", "train", *common, "--data", data, "--epochs", 20),
         *("--validation-data", test, "--class-weights", "0=1,1=3"),
-        *("--early-stopping", 2),
+        *("--early-stopping", 2, "--detect-hijack"),
     )
     scores = commands.run(
         *("device", "evaluate", *common, "--data", test),
@@ -187,7 +187,7 @@ def test_it_evaluates_and_predicts_where_training_is_refused(halves, tmp_path):
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
 def test_the_help_has_an_example(command):
-    result = call(command, "--help")
+    result = commands.run("device", command, "--help")
 
     assert result.returncode == 0
     assert f"keras-split device {command} client.tflite" in result.stdout

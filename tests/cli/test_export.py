@@ -32,6 +32,7 @@ def saved(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_preset_gives_both_halves(tmp_path, monkeypatch):
     commands.installed(monkeypatch)
 
@@ -54,6 +55,7 @@ def test_a_preset_gives_both_halves(tmp_path, monkeypatch):
         assert word in result.output
 
 
+@pytest.mark.slow
 def test_a_client_keeps_its_optimizer(saved, tmp_path):
     result = call(saved, "-o", tmp_path / "halves", "--batch-size", 2)
 

@@ -163,6 +163,7 @@ def test_an_export_says_what_the_client_says(halves, tmp_path):
         assert about["hello"]["data"] == spec.digest.get_config()
 
 
+@pytest.mark.slow
 def test_an_export_labels_a_whole_pair(tmp_path):
     names = tmp_path / "classes.txt"
     names.write_text("cat\ndog\nfox\n")

@@ -139,6 +139,7 @@ def test_checkpoints_have_the_body_and_a_server_model_its_layers(
     )
 
 
+@pytest.mark.slow
 def test_a_device_state_becomes_a_file_that_litert_runs_alone(device, tmp_path):
     path = tmp_path / "whole.tflite"
 

@@ -40,7 +40,7 @@ def test_without_a_command_it_shows_what_there_is():
     [("zoo",), ("zoo", "list"), ("zoo", "show"), *((c,) for c in COMMANDS)],
 )
 def test_every_command_has_a_help_that_says_what_it_does(command):
-    result = call(*command, "--help")
+    result = commands.run(*command, "--help")
 
     assert result.returncode == 0
     assert "Usage: keras-split " + " ".join(command) in result.stdout

@@ -42,3 +42,37 @@ def test_arguments_make_the_same_network(fused, monkeypatch):
     assert received == [network]
     _, server = network.load()
     assert server.contract.fused_batchnorm is fused
+
+
+@pytest.mark.parametrize(
+    "cut, layers", [("norm,pool", ["norm", "pool"]), ("deep", None)]
+)
+def test_a_cut_is_a_name_or_two_layers(cut, layers, monkeypatch):
+    commands.installed(monkeypatch)
+    received = []
+
+    @click.command()
+    @network_options
+    def command(**options):
+        received.append(Network("tiny", **options))
+
+    result = CliRunner().invoke(
+        command, ["--cut", cut, "--input-size", "32", "--classes", "2"]
+    )
+
+    assert result.exit_code == 0, result.output
+    client, server = received[0].load()
+    assert list(client.contract.cut) == (layers or ["norm", "pool"])
+
+
+@pytest.mark.parametrize("cut", ["nowhere", "norm,", "+,pool", ""])
+def test_what_is_no_cut_is_refused(cut):
+    @click.command()
+    @network_options
+    def command(**options):
+        raise AssertionError(options)
+
+    result = CliRunner().invoke(command, ["--cut", cut])
+
+    assert result.exit_code == 2
+    assert "or two layers, as in A,B" in result.output

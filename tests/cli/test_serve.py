@@ -37,6 +37,7 @@ def health(channel):
     return stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status
 
 
+@pytest.mark.slow
 def test_sigterm_lets_a_step_in_flight_finish(saved, tmp_path):
     """Not serving first, then the step, then the checkpoint, then exit 0."""
     contract = saved.contract

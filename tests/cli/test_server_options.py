@@ -38,6 +38,37 @@ def test_without_options_it_is_the_default_config(parse):
     }
 
 
+@pytest.mark.parametrize(
+    ("host", "web", "invites"),
+    [
+        ("127.0.0.1", True, False),
+        ("0.0.0.0", True, True),
+        ("0.0.0.0", False, False),
+    ],
+)
+def test_browsers_beyond_this_machine_are_asked_for_tokens(host, web, invites):
+    found = []
+
+    @click.command()
+    @server_options
+    def command(**options):
+        found.append(serving(options, web=web))
+
+    CliRunner().invoke(command, ["--host", host])
+
+    assert found[0].security == Security(invites=invites)
+
+
+def test_the_operators_token_is_made_if_it_is_not_there(parse, tmp_path):
+    path = tmp_path / "operator"
+    config, _ = parse("--operator-token", str(path))
+    token = path.read_text()
+    parse("--operator-token", str(path))
+
+    assert config.security.operator_token == str(path)
+    assert path.read_text() == token and len(token) > 20
+
+
 def test_each_option_has_its_field(parse):
     config, _ = parse(
         *("--host", "::1", "--port", "0", "--insecure"),

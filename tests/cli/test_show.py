@@ -3,6 +3,9 @@
 import json
 
 import keras_split
+from keras_split.defenses import Chain
+from keras_split.defenses import Clip
+from keras_split.defenses import GradientNoise
 from keras_split.protocol.moment import Moment
 from tests import nets
 from tests.cli import commands
@@ -20,6 +23,25 @@ def test_a_half_is_described_for_people_and_for_programs(tmp_path):
         assert word in told.stdout
     assert json.loads(plain.stdout)["step"] == 1234
     assert told.returncode == plain.returncode == 0
+
+
+def test_defenses_are_named_and_their_seed_is_not(tmp_path):
+    seed = 123456789012345678901
+    client, _ = keras_split.compile(
+        nets.built(nets.dense),
+        ["a", "b"],
+        defenses=Chain(["identity", GradientNoise(2), Clip(1)], seed),
+    )
+    client.save(tmp_path / "client.keras")
+    client.export(tmp_path / "client.tflite", mode="infer")
+
+    for name in ("client.keras", "client.json", "client.tflite"):
+        told = commands.run("show", tmp_path / name).stdout
+        plain = commands.run("show", tmp_path / name, "--json").stdout
+
+        assert str(seed) not in told + plain
+        if name != "client.tflite":
+            assert "gradient_noise:sigma=2.0; clip:limit=1.0,where=" in told
 
 
 def test_a_tflite_lists_signatures_and_what_describes_it(tmp_path):

@@ -12,10 +12,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.moment import Moment
+from keras_split.protocol.status import CohortStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
+from keras_split.protocol.times import Times
+from keras_split.server.security import Security
 from keras_split_cli.status import status
 from keras_split_cli.status import table
 from tests import links
@@ -94,6 +98,48 @@ def test_each_session_has_a_row():
     )
     assert row(text, "ef56ab78")[1] == "ann"
     assert row(text, "ef56ab78")[-2:] == ["1:01:01", "no"]
+
+
+def test_the_times_of_a_step_are_those_since_the_last_look():
+    def times(*counts, total_s):
+        return Times((0.001, 0.01, 0.1), counts, total_s)
+
+    before = dataclasses.replace(
+        NOW,
+        queue_times=times(8, 0, 0, 0, total_s=0.004),
+        compute_times=times(0, 0, 8, 0, total_s=0.4),
+    )
+    now = dataclasses.replace(
+        NOW,
+        queue_times=times(8, 2, 0, 0, total_s=0.014),
+        compute_times=times(0, 0, 10, 0, total_s=0.47),
+    )
+
+    assert "a step  waits -, computes -\n" in show(NOW)
+    assert (
+        "a step  waits 1.4 ms (95% within 7.8 ms), computes 47 ms (95% "
+        "within 96 ms)\n" in show(now)
+    )
+    assert (
+        "a step  waits 5 ms (95% within 9.5 ms), computes 35 ms (95% within "
+        "96 ms)\n" in show(now, before)
+    )
+    # Nothing was trained meanwhile: as before.
+    assert "waits 1.4 ms" in show(now, now)
+
+
+def test_sessions_that_were_there_are_counted():
+    now = dataclasses.replace(
+        NOW,
+        sessions_opened=1234,
+        sessions_resumed=3,
+        sessions_closed={"idle": 2, "goodbye": 1230},
+    )
+
+    assert (
+        "sessions  2 open; 1,234 opened, 3 resumed; ended: goodbye 1,230, "
+        "idle 2\n" in show(now)
+    )
 
 
 def test_steps_a_second_are_those_since_the_last_look():
@@ -201,6 +247,28 @@ def test_tls_files_mean_tls(running, tmp_path):
     assert "none.pem" in str(result.exception)
 
 
+def test_where_the_operator_has_a_token_it_shows_the_status(tmp_path):
+    tokens, mine = tmp_path / "tokens", tmp_path / "operator.txt"
+    alice = tmp_path / "token-alice.txt"
+    for file, text in (
+        (tokens, "alice token-of-alice-0123"),
+        (alice, "token-of-alice-0123"),
+        (mine, "a-token-of-the-operator"),
+    ):
+        file.write_text(text)
+        file.chmod(0o600)
+    security = Security(tokens=tokens, operator_token=mine)
+    with links.halves()[1].serve(port=0, security=security) as running:
+        client = invoke(running.target, "--token-file", str(alice))
+        operator = invoke(running.target, "--token-file", str(mine))
+
+    assert isinstance(client.exception, RefusedError)
+    assert "the operator's token (serve --operator-token)" in str(
+        client.exception
+    )
+    assert "no session is open" in operator.output
+
+
 def test_on_a_terminal_it_goes_on_until_ctrl_c(running):
     with Watching(running.target) as watching:
         watching.read_until("steps/s", times=3)
@@ -281,3 +349,18 @@ def test_a_server_that_trains_nothing_says_so():
 
     assert "0123456789ab only predicts" in show(only)
     assert "only predicts" not in show(NOW)
+
+
+def test_a_cohort_has_a_line():
+    cohort = CohortStatus(
+        *("ab" * 16, "shared", 3, True, 3, {0: "s", 2: "u"}, 4, 0, 5, 2.5),
+        (1,),
+    )
+
+    text = show(dataclasses.replace(NOW, cohort=cohort), width=140)
+
+    assert (
+        "cohort  shared abababab; 2 of 3 phones here (0, 2); halves under "
+        "masks; round 4 took 2.50 s; without 1" in text
+    )
+    assert "cohort" not in show(NOW)

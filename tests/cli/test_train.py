@@ -91,6 +91,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_a_phone_and_a_server_learn_from_a_folder(halves, photos):
     client, trained = halves / "client.keras", halves / "trained.keras"
     body = halves / "body.keras"
@@ -134,6 +135,44 @@ def test_a_preset_learns_from_an_archive(tmp_path):
 
     assert result.returncode == 0, result.stderr
     assert "training images" in result.stdout
+
+
+@pytest.mark.slow
+def test_epsilon_is_said_of_all_epochs_and_what_has_none_is_named(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8, 8))
+    test = commands.archive(tmp_path / "test.npz", (2, 2, 2))
+    mechanism = "gaussian_mechanism:limit=1,sigma=8"
+    said = {}
+
+    with served("spliteasy", classes=3) as target:
+        for where in ("smashed+features_grad", "smashed"):
+            for epochs in (1, 2):
+                result = commands.run(
+                    *("train", "tiny", "--input-size", 32, "--data", data),
+                    *("--server", target, "--validation-data", test),
+                    *("--epochs", epochs, "--batch-size", 8),
+                    *("--resume", tmp_path / where),
+                    *("--defense", f"{mechanism},where={where}"),
+                )
+                assert result.returncode == 0, result.stderr
+                said[where, epochs] = result.stdout
+
+    half, _ = keras_split.compile(
+        commands.tiny((32, 32, 3), 3),
+        ["first", "pool"],
+        defenses=[
+            keras_split.defenses.GaussianMechanism(
+                1.0, 8.0, ("smashed", "features_grad")
+            )
+        ],
+    )
+    whole = keras_split.defenses.Accountant(half).epsilon(2)
+    both = said["smashed+features_grad", 2]
+    assert "Epsilon after 2 epochs, at delta 1e-05" in both
+    assert f"examples {whole:.3g}\n" in both
+    assert "validated with have no epsilon" in both
+    assert "Epsilon after 1 epoch, " in said["smashed", 1]
+    assert "Labels have no epsilon. Expected a mechanism" in said["smashed", 2]
 
 
 def test_a_server_of_another_cut_is_refused(photos):
@@ -297,6 +336,55 @@ def test_without_an_address_a_client_calls_the_server_it_knows(tmp_path):
     assert "Sent 0 B" not in result.stdout
 
 
+@pytest.mark.slow
+def test_a_frozen_head_need_not_send_an_image_twice(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (16, 8))
+    client, server = commands.halves()
+    client.save(tmp_path / "client.keras")
+    weights = [v.numpy().copy() for v in server.body.variables]
+    told = []
+    for more in ((), ("--reuse",)):
+        for variable, value in zip(server.body.variables, weights, strict=True):
+            variable.assign(value)
+        with server.serve(port=0) as running:
+            result = commands.run(
+                *("train", tmp_path / "client.keras", "--data", data),
+                *("--server", running.target, "--freeze", "head", *more),
+                *("--epochs", 8, "--batch-size", 8),
+            )
+        assert result.returncode == 0, result.stderr
+        told.append(result.stdout)
+
+    whole, once = told
+    last = re.findall(r"^.*Epoch 8/8.*$", whole, re.M)
+    assert last and last == re.findall(r"^.*Epoch 8/8.*$", once, re.M)
+    sent = [re.search(r"Sent ([\d.]+ \w+)", text).group(1) for text in told]
+    assert bytes_of(sent[1]) < 0.8 * bytes_of(sent[0])
+
+
+@pytest.mark.slow
+def test_a_head_that_trains_has_nothing_to_reuse(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (4, 4))
+    client, server = commands.halves()
+    client.save(tmp_path / "client.keras")
+
+    with server.serve(port=0) as running:
+        result = commands.run(
+            *("train", tmp_path / "client.keras", "--data", data),
+            *("--server", running.target, "--epochs", 1, "--reuse"),
+        )
+
+    assert result.returncode != 0
+    assert "Freeze all layers up to" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def bytes_of(text):
+    number, unit = text.split()
+    return float(number) * {"B": 1, "KiB": 1024, "MiB": 1 << 20}[unit]
+
+
+@pytest.mark.slow
 def test_early_stopping_brings_both_halves_back(tmp_path):
     data = commands.archive(tmp_path / "data.npz", (16, 8))
     test = commands.archive(tmp_path / "test.npz", (4, 4), wrong=True)
@@ -350,13 +438,15 @@ def test_a_preset_that_is_trained_here_may_freeze_its_body(tmp_path):
         *("--validation-data", test, "--epochs", 9, "--batch-size", 8),
         *("--freeze", "body,tail", "--early-stopping", 1, "--augment", "flip"),
         *("--learning-rate", 0.01, "--save", tmp_path / "trained.keras"),
+        *("--secret-file", tmp_path / "secret"),
     )
 
     assert result.returncode == 0, result.stderr
     assert "Both halves are those of epoch " in result.stdout
     trained = keras_split.load_model(tmp_path / "trained.keras")
     network = Network("tiny", "spliteasy", 32, 2, None, None, 0, "int8", None)
-    untrained, _ = network.load()
+    secret = bytes.fromhex((tmp_path / "secret").read_text())
+    untrained, _ = network.load(secret)
     for half, same in (("head", False), ("tail", True)):
         pairs = zip(
             getattr(trained, half).get_weights(),
@@ -364,6 +454,28 @@ def test_a_preset_that_is_trained_here_may_freeze_its_body(tmp_path):
             strict=True,
         )
         assert all(np.array_equal(a, b) for a, b in pairs) is same
+
+
+@pytest.mark.slow
+def test_a_training_that_died_in_its_first_epoch_begins_alike(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8))
+    ended = []
+
+    for _ in range(2):
+        result = commands.run(
+            *("train", "tiny", "--input-size", 32, "--data", data),
+            *("--epochs", 1, "--batch-size", 8, "--seed", 5),
+            *("--resume", tmp_path / "states"),
+            *("--save", tmp_path / "trained.keras"),
+        )
+        assert result.returncode == 0, result.stderr
+        ended.append(keras_split.load_model(tmp_path / "trained.keras"))
+        for state in (tmp_path / "states").glob("*.h5"):
+            state.unlink()
+
+    pairs = zip(*(client.get_weights() for client in ended), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert (tmp_path / "states" / "secret").stat().st_mode & 0o777 == 0o600
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(halves, tmp_path):
@@ -452,7 +564,7 @@ def test_classes_to_validate_with_have_the_numbers_of_their_names(
 
 @pytest.mark.slow
 def test_the_demo_prints_its_table():
-    result = call("demo", "--epochs", 1, "--images", 320)
+    result = call("demo", "--epochs", 1, "--images", 64)
 
     assert result.returncode == 0, result.stderr
     for text in ("test accuracy", "median step", "SplitEasy", "times more"):
@@ -470,6 +582,7 @@ def test_photos_are_streamed_to_the_same_weights(photos, tmp_path):
                     *("--server", target, "--data", photos, f"--{name}"),
                     *("--epochs", 2, "--batch-size", 8),
                     *("--validation-split", 0.2),
+                    *("--secret-file", tmp_path / "secret"),
                     *("--save", tmp_path / f"{name}.keras"),
                 )
             )

@@ -107,6 +107,28 @@ def test_steps_that_a_server_lost_are_sent_again_if_they_are_kept(server):
     assert again == [str(n) for n in (1, 2) if 0 < server <= n]
 
 
+@pytest.mark.parametrize("deaths", [1, 3])
+def test_a_server_may_take_a_step_while_it_is_sent_again(deaths):
+    """What the broken connection had left behind was yet to be dealt with."""
+    taken = Refusal("order", "Expected step 2. Received: step 1.")
+    ways = [Scripted(Welcome("s", keeps_checkpoints=True))]
+    ways += [Scripted(Welcome("s", 1), taken) for _ in range(deaths)]
+    ways.append(Scripted(Welcome("s", 2), Done()))
+    connection = opened(*ways)
+    for number in (1, 2):
+        connection.replay_log.add(number, [Release("s", str(number))])
+    connection.hang_up()
+
+    if deaths == 3:  # that is no chance any more
+        with pytest.raises(RefusedError, match="Received: step 1"):
+            connection.resume(3, lambda way, taken: None)
+        assert connection.transport is None
+    else:
+        connection.resume(3, lambda way, taken: None)
+        assert [m.tag for m in ways[2].sent if isinstance(m, Release)] == ["2"]
+    assert ways[1].sent[-1] == "close"
+
+
 def test_what_is_no_welcome_closes_the_way():
     way = Scripted(Done())
 
@@ -148,3 +170,42 @@ def test_snapshots_that_nobody_needs_are_told_of_once():
     connection.send_releases(way)
 
     assert way.sent[1:] == [Release("s", "a"), Release("s", "b")]
+
+
+def test_it_greets_the_server_that_it_is_sent_to(monkeypatch):
+    ways = {
+        "front:1": Scripted(Welcome("", address="there:2")),
+        "there:2": Scripted(Welcome("s", 0)),
+    }
+    monkeypatch.setattr(
+        Route, "open", lambda route, *_: ways[route.address.target]
+    )
+    connection = Connection(Route.to("grpc://front:1"), Retry())
+
+    connection.open(Hello("contract", ""), None)
+
+    asked, gone = ways["front:1"].sent
+    assert (asked.follows, gone) == (True, "close")
+    assert [hello.follows for hello in ways["there:2"].sent] == [False]
+    assert connection.session == "s"
+    assert connection.transport is ways["there:2"]
+
+
+@pytest.mark.parametrize("address", ["nowhere", "there:no"])
+def test_it_does_not_follow_to_what_is_no_address(monkeypatch, address):
+    way = Scripted(Welcome("", address=address))
+    monkeypatch.setattr(Route, "open", lambda *_: way)
+
+    with pytest.raises(ProtocolError, match="host and port"):
+        Connection(Route.to("grpc://front:1"), Retry()).open(
+            Hello("contract", ""), None
+        )
+    assert way.sent[-1] == "close"
+
+
+def test_who_has_a_transport_of_its_own_does_not_follow():
+    way = Scripted(Welcome("s"))
+
+    opened(way)
+
+    assert not way.sent[0].follows

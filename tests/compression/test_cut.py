@@ -87,9 +87,8 @@ def test_a_defended_half_precision_head_gets_its_gradients_in_float32():
     assert made.smashed.defend(x, moment())[0].dtype == tf.float32
 
 
-@pytest.mark.parametrize(
-    "quantization", [pytest.param("float32", marks=pytest.mark.slow), "int8"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
 def test_litert_sends_the_same_bits(quantization):
     made = cuts(quantization)
     pairs = [(made.smashed, SMASHED), (made.features_grad, FEATURES)]

@@ -67,10 +67,8 @@ def fitted(client, address=None):
     return [np.array(w) for w in client.weights]
 
 
-@pytest.mark.parametrize(
-    "quantization",
-    ["fixed16", pytest.param("float8_e4m3", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["fixed16", "float8_e4m3"])
 def test_training_is_the_same_in_process_over_grpc_and_on_the_phone(
     quantization, outside, tmp_path
 ):

@@ -46,6 +46,22 @@ def name(rule):
 
 
 every_rule = pytest.mark.parametrize("rule", RULES, ids=name)
+
+
+def but_few_slow(rules, *more):
+    """Parameters: a graph or a file of each rule takes half a second."""
+    few = [*FLOATS, FLOAT8[0], *PAIRS[::4]]  # each level of each once
+    return [
+        pytest.param(
+            rule,
+            *more,
+            id=name(rule) + "".join(f"-{value}" for value in more),
+            marks=[] if rule in few else [pytest.mark.slow],
+        )
+        for rule in rules
+    ]
+
+
 every_integer_rule = pytest.mark.parametrize("rule", INTEGERS, ids=name)
 
 
@@ -316,7 +332,7 @@ def test_what_is_not_finite_stays_visible(rule):
             assert not np.isfinite(quantized.scales.numpy()).all()
 
 
-@every_rule
+@pytest.mark.parametrize("rule", but_few_slow(RULES))
 def test_a_graph_gives_the_bits_of_eager_code(rule):
     spec = tf.TensorSpec((None, 5, 7, 6))
     there = tf.function(lambda x: parts(quantize(x, rule)), [spec])
@@ -326,6 +342,7 @@ def test_a_graph_gives_the_bits_of_eager_code(rule):
         assert_same_bits([both(x)], [simulate(x, rule)])
 
 
+@pytest.mark.slow
 @every_rule
 def test_a_larger_graph_gives_the_same_bits(rule):
     rng = np.random.default_rng(0)
@@ -346,7 +363,7 @@ def test_a_larger_graph_gives_the_same_bits(rule):
         assert_same_bits([values], [simulate(activations, rule)])
 
 
-@every_rule
+@pytest.mark.parametrize("rule", but_few_slow(RULES))
 def test_an_unknown_batch_keeps_the_static_shape(rule):
     @tf.function(input_signature=[tf.TensorSpec((None, 4, 3))])
     def step(x):
@@ -471,9 +488,8 @@ def converted(function, *specs):
 
 @pytest.mark.parametrize(
     ("rule", "shape"),
-    [(rule, (5, 7, 6)) for rule in FLOATS + FLOAT8 + PAIRS]
-    + [(rule, (13,)) for rule in RULES if rule.granularity == "example"],
-    ids=lambda value: name(value) if isinstance(value, Rule) else None,
+    but_few_slow(FLOATS + FLOAT8 + PAIRS, (5, 7, 6))
+    + but_few_slow([r for r in RULES if r.granularity == "example"], (13,)),
 )
 def test_litert_gives_the_same_bits_with_builtin_operations(rule, shape):
     keys = ["codes", "scales"][: 2 if rule.has_scales else 1]

@@ -1,5 +1,6 @@
 """Several defenses and one seed."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +52,15 @@ def test_a_seed_is_drawn_that_nobody_can_guess():
 
     assert first.seed != second.seed
     assert max(first.seed, second.seed) > 1 << 100
+
+
+def test_a_seed_does_not_follow_from_those_that_a_server_knows():
+    seeds = set()
+    for _ in range(3):
+        keras.utils.set_random_seed(0)
+        seeds.add(Chain(["scaled"]).seed)
+
+    assert len(seeds) == 3
 
 
 def test_the_seed_travels_in_the_config_and_not_in_the_description():

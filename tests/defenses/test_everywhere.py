@@ -6,9 +6,18 @@ import pytest
 
 import keras_split
 from keras_split import SplitStrategy
+from keras_split.compression.codecs import get as get_codec
 from keras_split.defenses import Chain
+from keras_split.defenses import Clip
+from keras_split.defenses import GaussianMechanism
 from keras_split.defenses import GaussianNoise
+from keras_split.defenses import GradientNoise
+from keras_split.defenses import LaplaceMechanism
+from keras_split.defenses import MaxNorm
+from keras_split.defenses import NoPeek
+from keras_split.defenses import RandomizedResponse
 from keras_split.errors import DefenseError
+from keras_split.protocol.wire import unary
 from tests import links
 from tests import nets
 from tests.defenses.scaled import Scaled
@@ -17,8 +26,27 @@ BOTH = ("smashed", "features_grad")
 
 
 def chain(seed=7):
-    """Noise on both tensors, then factors whose gradient is the draw."""
-    return Chain([GaussianNoise(0.05, BOTH), Scaled()], seed)
+    """Noise on both tensors, then factors whose gradient is the draw.
+
+    And labels that are drawn.
+    """
+    drawn = RandomizedResponse(1.0)
+    return Chain([GaussianNoise(0.05, BOTH), Scaled(), drawn], seed)
+
+
+def mechanisms(seed=7):
+    """Clips whose gradients are taken, and noise of whole numbers."""
+    return Chain(
+        [
+            MaxNorm(),
+            Clip(3.0, BOTH),
+            GaussianMechanism(2.0, 0.05, BOTH),
+            GradientNoise(0.1),
+            LaplaceMechanism(9.0, 0.01, BOTH),
+            NoPeek(0.5),
+        ],
+        seed,
+    )
 
 
 class Recorded(SplitStrategy):
@@ -79,19 +107,24 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "quantization", [pytest.param("float32", marks=pytest.mark.slow), "int8"]
+    ("quantization", "defenses"),
+    [("float32", chain), ("int8", mechanisms)],
+    ids=["float32", "int8"],
 )
-def test_messages_one_graph_and_grpc_train_to_the_same_bits(quantization):
+def test_messages_one_graph_and_grpc_train_to_the_same_bits(
+    quantization, defenses
+):
     by_message = Recorded()
-    expected = trained(*halves(quantization), by_message)
+    expected = trained(*halves(quantization, defenses()), by_message)
 
-    client, server = halves(quantization)
+    client, server = halves(quantization, defenses())
     one_graph = trained(client, server, SplitStrategy())
     assert client.strategy.next_step or client._server_link.joint is not None
     same(one_graph, expected)
-    client, _ = halves(quantization)
-    _, server = halves(quantization)
+    client, _ = halves(quantization, defenses())
+    _, server = halves(quantization, defenses())
     with server.serve(port=0) as running:
         far = Recorded(f"grpc://{running.target}")
         same(trained(client, server, far), expected)
@@ -155,6 +188,30 @@ def test_a_client_comes_back_from_its_file_with_its_seed(tmp_path):
     assert str(expected_seed) not in config
 
 
+class Bytes(keras_split.SessionTap):
+    """Keeps what would be written to a socket."""
+
+    def __init__(self):
+        self.written = []
+
+    def sent(self, message):
+        self.written.append(unary.encode(message, get_codec("raw")))
+
+
+def test_no_message_has_the_seed():
+    letters = b"sixteen letters!"
+    seed = int.from_bytes(letters, "big")
+    client, server = halves("int8", Chain([GaussianNoise(0.05, BOTH)], seed))
+    tap = Bytes()
+
+    trained(client, server, SplitStrategy(taps=[tap]))
+
+    assert len(tap.written) >= 7
+    everything = b"".join(tap.written)
+    for form in (letters, letters[::-1], str(seed).encode(), b"%x" % seed):
+        assert form not in everything
+
+
 def test_a_client_without_defenses_is_saved_as_before():
     client, _ = halves("int8", ())
 
@@ -176,16 +233,17 @@ def test_a_defense_of_gradients_that_are_not_sent_is_refused():
 def test_cut_quantizers_make_the_whole_model_train_as_the_halves(quantization):
     keras.utils.set_random_seed(0)
     split = nets.dense()
+    noise = Chain(chain().defenses[:2], seed=7)  # its labels are the true ones
     client, _ = keras_split.compile(
         split,
         ["a", "b"],
         quantization=quantization,
-        defenses=chain(),
+        defenses=noise,
     )
     keras.utils.set_random_seed(0)
     layers = nets.dense().layers
     x = layers[1](layers[0].output)
-    options = {"quantization": quantization, "defenses": chain()}
+    options = {"quantization": quantization, "defenses": noise}
     x = layers[2](keras_split.CutQuantizer(**options)(x))
     x = keras_split.CutQuantizer(where="features_grad", **options)(x)
     whole = keras.Model(layers[0].output, layers[3](x))

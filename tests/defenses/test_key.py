@@ -57,6 +57,17 @@ def test_another_step_seed_or_example_draws_other_numbers(other):
     assert abs((one * two).mean() * np.sqrt(one.size)) < 4.5
 
 
+def test_no_two_examples_of_many_steps_draw_the_same():
+    # With 2**24 streams to choose from, 1.5 % of these were one of another.
+    drawn = [
+        key(step=step, samples=range(10_000)).words(4).numpy()
+        for step in range(60)
+    ]
+
+    rows = np.concatenate(drawn).view("V16")
+    assert len(np.unique(rows)) == 600_000
+
+
 def test_an_example_draws_the_same_wherever_it_is_in_a_batch():
     whole = key().normal(SHAPE).numpy()
 

@@ -88,6 +88,7 @@ def test_fit_logs_and_learns_what_the_keras_client_does(phone, quantization):
         np.testing.assert_allclose(logs[name], values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_frozen_head_gets_no_gradients_and_its_file_wants_none(
     phone, tmp_path
 ):
@@ -128,6 +129,7 @@ def test_sample_weights_count_as_in_keras(phone):
     assert logs["accuracy"] == pytest.approx(expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["skips", "many"])
 def test_every_kind_of_model_takes_the_step_of_the_keras_client(
     phone, tmp_path, kind
@@ -509,6 +511,7 @@ def test_an_address_that_is_none_is_an_error(files):
         device.Client(files["float32"], "127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_images_are_prepared_as_client_json_says(phone, tmp_path):
     keras.utils.set_random_seed(0)
     layers = keras.layers

@@ -17,8 +17,24 @@ from keras_split.compression import codecs
 from keras_split.compression.rules import Quantization
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
+from keras_split.protocol.cohort import AveragingTerms
+from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.cohort import MergedStep
+from keras_split.protocol.cohort_messages import AskShare
+from keras_split.protocol.cohort_messages import BeginRound
+from keras_split.protocol.cohort_messages import Contribution
+from keras_split.protocol.cohort_messages import Enroll
+from keras_split.protocol.cohort_messages import Enrolled
+from keras_split.protocol.cohort_messages import Gathered
+from keras_split.protocol.cohort_messages import Later
+from keras_split.protocol.cohort_messages import Leave
+from keras_split.protocol.cohort_messages import PutHalf
+from keras_split.protocol.cohort_messages import RoundBegun
+from keras_split.protocol.cohort_messages import Share
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
+from keras_split.protocol.known_rows import KnownRows
+from keras_split.protocol.known_rows import digest
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Checkpoint
 from keras_split.protocol.messages import Committed
@@ -56,6 +72,8 @@ FLOAT32 = CutTensor("b", (_BATCH, 3), _FLOATS)
 FLOAT16 = CutTensor("c", (_BATCH, 3), _FLOATS.astype(np.float16))
 BFLOAT16 = CutTensor("d", (_BATCH, 3), _CODES.astype(np.uint16) * 257)
 LABELS = CutTensor("labels_0", (_BATCH,), np.array([7, -1], np.int32))
+VECTOR = CutTensor("half", (1, 3), _FLOATS[:1])
+MASKED = CutTensor("half", (1, 3), np.array([[1, 2, 1 << 63]], np.uint64))
 WEIGHTS = CutTensor("sample_weights_0", (_BATCH,), _FLOATS[0, :_BATCH])
 
 CONTRACT = Contract(
@@ -70,6 +88,7 @@ CONTRACT = Contract(
 _OPEN = {"session": "feedc0ffee123456"}
 _STEP = _OPEN | {"step": 300}
 _MOMENT = Moment("0123456789abcdef" * 2, 300)
+_KNOWN = KnownRows(3, digest(b"a") + digest(b"b") + digest(b"a"))
 
 SAMPLES = {
     "Hello": Hello(CONTRACT, '{"class_name": "SGD"}', '{"loss": "mse"}'),
@@ -83,6 +102,8 @@ SAMPLES = {
         **_OPEN, next_step=7, durable_steps=5, keeps_checkpoints=True
     ),
     "Welcome, trained": Welcome(**_OPEN, moment=_MOMENT),
+    "Hello, follows": Hello(CONTRACT, follows=True),
+    "Welcome, elsewhere": Welcome("", address="10.0.0.2:50051"),
     "Forward, int8": Forward(**_STEP, tensors=[INT8]),
     "Forward, int4 and float32": Forward(**_STEP, tensors=[INT4, FLOAT32]),
     "Forward, a microbatch": Forward(
@@ -156,6 +177,70 @@ SAMPLES = {
     "Goodbye": Goodbye(**_OPEN),
     "Done": Done(),
     "Refusal": Refusal("shape", "Expected … Received …"),
+    "Welcome, cohort": Welcome(
+        "s",
+        cohort=CohortInfo(
+            "0123456789abcdef" * 2, "merged", 8, 32, secure=True, bits=64
+        ),
+    ),
+    "Forward, merged": Forward(
+        **_STEP, tensors=[FLOAT32], merged=MergedStep(17, 2, (0, 3, 4))
+    ),
+    "Forward, merged, with a ticket": Forward(
+        **_STEP,
+        tensors=[FLOAT32],
+        merged=MergedStep(17, 2, (0, 3, 4), b"a ticket"),
+    ),
+    "Later": Later(),
+    "Enroll": Enroll(
+        **_OPEN,
+        terms=AveragingTerms(4, "weights", "local", "{}"),
+        size=3,
+        layout="ab" * 32,
+        examples=600,
+        capacity=8,
+        version=-1,
+    ),
+    "Enrolled": Enrolled(3, 7, tensors=[VECTOR]),
+    "Enrolled, first": Enrolled(0, 0, give_half=True),
+    "PutHalf": PutHalf(**_OPEN, version=7, tensors=[VECTOR]),
+    "BeginRound": BeginRound(**_OPEN, version=7),
+    "Leave": Leave(**_OPEN),
+    "RoundBegun": RoundBegun(5, 7, tensors=[VECTOR]),
+    "AskShare": AskShare(**_OPEN, left=500, epoch=1, version=7),
+    "AskShare, after others": AskShare(
+        **_OPEN, left=498, epoch=1, version=7, seen=18
+    ),
+    "Share": Share(17, 2, (0, 3, 4), 7),
+    "Share, with a ticket": Share(17, 2, (0, 3, 4), 7, ticket=b"a ticket"),
+    "Share, the epoch is over": Share(-1, 0, version=7, tensors=[VECTOR]),
+    "Contribution": Contribution(
+        **_OPEN, round=5, stage="value", weight=600.0, tensors=[MASKED]
+    ),
+    "Contribution, shares": Contribution(
+        **_OPEN, round=5, stage="shares", blobs={4: b"sealed"}
+    ),
+    "Gathered": Gathered(
+        5, "value", (0, 3, 4), 8, weight=1800.0, tensors=[VECTOR]
+    ),
+    "Gathered, shares": Gathered(5, "shares", (0, 3, 4), blobs={4: b"sealed"}),
+    "Gathered, with a moment": Gathered(
+        5, "value", (0, 3), 8, 1800.0, [VECTOR], moment=Moment("ab" * 16, 40)
+    ),
+    "Hello, reuse": Hello(CONTRACT, reuse=True),
+    "Welcome, reuse": Welcome(
+        "feedc0ffee123456", reuse_bytes=256 << 20, reuse_rows=3
+    ),
+    "Forward, known rows": Forward(**_STEP, tensors=[], rows=_KNOWN),
+    "Infer, known rows": Infer(**_OPEN, tensors=[INT8], rows=_KNOWN),
+    "LabeledStep, known rows": LabeledStep(
+        **_STEP,
+        tensors=[INT8],
+        labels=[LABELS],
+        sample_weights=[],
+        learning_rate=0.1,
+        rows=_KNOWN,
+    ),
 }
 
 

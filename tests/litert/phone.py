@@ -56,7 +56,7 @@ class Phone:
         features, penalty = self.strategy.forward(smashed)
         given |= self._parts("features", features)
         told = self.call("tail_step", **given)
-        given |= {k: v for k, v in told.items() if k.startswith("skip")}
+        given |= {k: v for k, v in told.items() if "grad_" in k}
         grads = self._tensors("features_grad", told, count, "gradients")
         back = self.strategy.backward(grads, rate)
         given |= self._parts("smashed_grad", back)

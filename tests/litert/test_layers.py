@@ -56,6 +56,11 @@ def merge(layer):
     ]
 
 
+def numbers(x):
+    """0, 1 or 2 for each number, which repeat."""
+    return keras.ops.cast(x > 0, "int32") + keras.ops.cast(x > 1, "int32")
+
+
 SAME = {"strides": 2, "padding": "same"}
 DILATED = {"dilation_rate": 2}
 LAYERS = {
@@ -113,6 +118,14 @@ LAYERS = {
         {"filters": 3, "kernel_size": 3},
     ),
     "Dense": of(layers.Dense, SERIES, {"units": 5, "activation": "relu"}),
+    "Embedding": (
+        SERIES,
+        [
+            lambda x: layers.Concatenate()(
+                [x, layers.Embedding(3, 4)(numbers(x))[:, :, 0]]
+            )
+        ],
+    ),
     "EinsumDense": of(
         layers.EinsumDense,
         SERIES,

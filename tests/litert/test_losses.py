@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from keras_split.errors import ExportError
+from keras_split.litert.convert import convert
 from keras_split.litert.losses import OutputLoss
 
 LOSSES = keras.losses
@@ -104,6 +106,46 @@ def test_values_and_gradients_are_those_of_keras(name, plain):
     np.testing.assert_allclose(found, expected, rtol=2e-6)
     np.testing.assert_allclose(ours[:COUNT], gradient, rtol=1e-5, atol=1e-7)
     assert not ours[COUNT:].any()
+
+
+@pytest.fixture(scope="module")
+def litert():
+    """The losses of a batch of one, from one file."""
+
+    def specs(kind):
+        shape = (1,) if kind == "class" else (1, 4)
+        dtype = tf.int32 if kind == "class" else tf.float32
+        return {
+            "y": tf.TensorSpec(shape, dtype),
+            "p": tf.TensorSpec((1, 4), tf.float32),
+        }
+
+    def signature(loss):
+        def run(y, p):
+            ours, one = OutputLoss("y", loss), tf.ones((1,))
+            return {"loss": ours.value(y, p, one, tf.constant(1))}
+
+        return run
+
+    names = {f"f{i}": name for i, name in enumerate(CASES)}
+    functions = {
+        key: (signature(CASES[name][0]), specs(CASES[name][2]))
+        for key, name in names.items()
+    }
+    file = Interpreter(model_content=convert(tf.Module(), functions, {}))
+    return {names[key]: file.get_signature_runner(key) for key in names}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_nan_shows_in_the_phones_loss(name, litert):
+    y = label(CASES[name][2], (1, 4))
+
+    def loss(*p):
+        return litert[name](y=y, p=np.float32([p]))["loss"]
+
+    assert np.isfinite(loss(0.1, 0.2, 0.3, 0.4))
+    assert not np.isfinite(loss(0.1, 0.2, 0.3, np.nan))
+    assert not np.isfinite(loss(np.nan, np.nan, np.nan, np.nan))
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 4)])

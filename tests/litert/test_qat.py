@@ -60,6 +60,7 @@ def test_trained_weights_return_and_err_less():
     assert not any("_bn/" in path for path in changed)
 
 
+@pytest.mark.slow
 def test_outputs_stay_close_to_what_they_were():
     client = _client()
     before = client.predict(X, verbose=0)
@@ -80,6 +81,7 @@ def test_layers_that_stay_float_are_named(caplog):
     assert fits["tail"].float_layers == ()
 
 
+@pytest.mark.slow
 def test_a_tail_with_skips_and_inputs_of_its_own_is_trained():
     client = _client(nets.two_by_two, ("a", "b"))
     extra = X[:, 0, :3, 0]
@@ -137,9 +139,8 @@ def test_a_missing_optimizer_toolkit_is_named(monkeypatch):
         quantize_aware(_client(), X)
 
 
-@pytest.mark.parametrize(
-    "given", [None, pytest.param("0", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [None, "0"])
 def test_the_environment_stays_as_it_is(given):
     program = (
         "import os, tensorflow as tf\n"

@@ -41,10 +41,14 @@ def described():
     several, _ = keras_split.compile(
         nets.built(nets.two_by_two), ["a", "flat"], codec="zstd"
     )
+    shared, _ = keras_split.compile(
+        nets.built(nets.masked), ["a", "b"], share=["padding_mask"]
+    )
     skips.moment = Moment("ab" * 16, 7)
     return {
         "a file that trains": json.loads(session.JSON.read_text()),
         "blocks": describe(blocks, content, **ways),
+        "shared": describe(shared, content, **ways),
         "skips and defenses": describe(skips, content, **ways),
         "losses and pixels": describe(
             several,

@@ -194,7 +194,10 @@ def test_a_model_checkpoint_brings_back_both_halves(
     assert_both(both(client, server), diary.epochs[saved])
 
 
-@pytest.mark.parametrize("name", ["saved.weights.h5", "saved.keras"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("saved.weights.h5", marks=pytest.mark.slow), "saved.keras"],
+)
 def test_a_model_checkpoint_brings_back_both_halves_to_a_new_client(
     link, tmp_path, name
 ):
@@ -317,6 +320,7 @@ def test_reduce_lr_on_plateau_steers_both_halves():
     np.testing.assert_allclose(rates, [5e-2, 5e-2, 5e-3, 5e-4, 5e-5])
 
 
+@pytest.mark.slow
 def test_a_learning_rate_scheduler_steers_both_halves():
     rates = steer(
         momentum,

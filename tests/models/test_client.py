@@ -152,7 +152,13 @@ def trained():
     return fitted(CUT)
 
 
-@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(CUT, id="two"),
+        pytest.param(CUT[:1], id="one", marks=pytest.mark.slow),
+    ],
+)
 def test_evaluate_and_predict(cut, trained):
     x, y = nets.images()
     weights = np.linspace(0, 2, len(x), dtype="float32")
@@ -199,6 +205,7 @@ def test_steps_per_execution():
     assert pair.client.strategy.next_step == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
 def test_run_eagerly(cut):
     pair = plain(cut).compile(run_eagerly=True, metrics=["accuracy"])
@@ -350,6 +357,7 @@ def two_named():
     return keras.Model(model.inputs[0], {"size": size, "kind": kind})
 
 
+@pytest.mark.slow
 def test_one_cut_with_several_outputs_by_name():
     x, (kind, size) = two_lists_data()
 
@@ -502,6 +510,7 @@ def sequential():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
 def test_a_sequential_model(cut):
     pair = Pair(sequential, cut).compile(metrics=["accuracy"])
@@ -539,6 +548,7 @@ def sentences():
     return x, rng.integers(0, 3, 20)
 
 
+@pytest.mark.slow
 def test_a_mask_goes_round_the_server():
     pair = Pair(masked_skip, ["read", "b"]).compile()
 

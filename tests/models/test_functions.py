@@ -77,3 +77,10 @@ def test_an_error_in_a_call_is_as_it_was(client):
     assert str(error).startswith("Expected a finite")
     assert error.reason == "not-finite"
     assert "Exception encountered" not in text
+
+
+def test_logs_are_there_before_a_phone_has_given_its_first_examples():
+    half, _ = keras_split.compile(nets.dense(), ["a", "b"])
+    half.compile(*COMPILED, metrics=["accuracy"])
+
+    assert set(half.get_metrics_result()) == {"loss"}

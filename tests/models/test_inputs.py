@@ -106,7 +106,11 @@ KIND_ONLY = {"kind": "sparse_categorical_crossentropy"}
     ("y", "loss", "options"),
     [
         ({"kind": KINDS}, KIND_ONLY, {}),
-        ({"kind": KINDS}, KIND_ONLY, {"sample_weight": {"kind": WEIGHTS}}),
+        pytest.param(
+            *({"kind": KINDS}, KIND_ONLY),
+            {"sample_weight": {"kind": WEIGHTS}},
+            marks=pytest.mark.slow,
+        ),
         (
             {"kind": KINDS, "size": Y},
             KIND_ONLY | {"size": "mse"},
@@ -179,6 +183,7 @@ def masked_outputs():
     )
 
 
+@pytest.mark.slow
 def test_a_mask_that_the_tail_reads_is_none_of_its_outputs():
     pair = Pair(masked_outputs).compile(loss="mse")
     words = RNG.integers(0, 2, (16, 3))

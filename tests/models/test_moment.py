@@ -203,7 +203,10 @@ def test_weights_that_somebody_sets_are_of_no_known_moment(here):
     assert server.moment.run != before.run
 
 
-@pytest.mark.parametrize("name", ["best.keras", "best.weights.h5"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("best.keras", marks=pytest.mark.slow), "best.weights.h5"],
+)
 def test_an_old_file_of_model_checkpoint_is_brought_back(
     served, tmp_path, caplog, name
 ):

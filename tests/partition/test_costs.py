@@ -47,6 +47,15 @@ def test_multiply_adds_are_kernel_elements_times_positions(
     assert of_layer(layer, shape) == expected
 
 
+def test_weights_of_a_layer_that_two_models_call_are_counted_once():
+    shared = layers.Dense(3)
+    x, y = keras.Input((4,)), keras.Input((4,))
+    one = keras.Model(x, shared(x))
+    other = keras.Model(y, layers.Dense(2)(shared(y)))
+
+    assert costs.parameters([one, other]) == (4 * 3 + 3) + (3 * 2 + 2)
+
+
 def test_channels_may_come_first():
     conv = layers.Conv2D(6, 3, data_format="channels_first")
 

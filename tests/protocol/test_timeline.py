@@ -58,3 +58,18 @@ def test_the_memory_of_runs_has_an_end():
 
     assert len(timeline.past) == 64
     assert timeline.moment.steps == 100
+
+
+def test_a_mean_has_come_through_all_that_it_is_of():
+    one, other = steps(Timeline(), 3), steps(Timeline(), 5)
+    mean = Moment("ab" * 16, 1)
+
+    now = one.averaged([one.moment, other.moment, mean])
+
+    assert now.moment == Moment(one.moment.run, 4)
+    assert all(map(now.includes, (one.moment, other.moment, mean)))
+    assert not now.includes(Moment("ab" * 16, 2))
+    later = steps(now, 2).averaged([steps(other, 1).moment, Moment()])
+    assert len(later.past) == 2 and later.includes(steps(other, 1).moment)
+    copy = later.copy().averaged([mean])
+    assert copy.includes(later.moment) and copy.moment.run != now.moment.run

@@ -7,6 +7,7 @@ from keras_split.compression import formats
 from keras_split.compression.rules import GRANULARITIES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
@@ -266,3 +267,48 @@ def test_another_contract_is_refused_in_words(change, reason, text):
     assert info.value.reason == reason
     assert text in str(info.value)
     assert "TensorSpec" not in str(info.value)
+
+
+MASK = SharedSpec("mask", (10,), "int32", "bits")
+REAL = SharedSpec("real", (2,), "float32", "float32")
+
+
+def shared(spec, batch=3):
+    shape = (batch, spec.codes_per_example)
+    codes = np.zeros(shape, spec.code_dtype)
+    return CutTensor(spec.name, (batch, *spec.shape), codes)
+
+
+def test_shared_inputs_that_fit_pass():
+    validation.check_shared([shared(MASK), shared(REAL)], (MASK, REAL), 3)
+    validation.check_shared([], (), 3)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [],
+        [shared(REAL)],
+        [shared(MASK), shared(MASK)],
+        [shared(MASK, batch=2)],
+        [replace(shared(MASK), shape=(3, 11))],
+        [replace(shared(MASK), codes=np.zeros((3, 10), "uint8"))],
+        [replace(shared(MASK), codes=np.zeros((3, 2), "int8"))],
+        [replace(shared(MASK), scales=np.ones((3, 2), "float32"))],
+    ],
+)
+def test_shared_inputs_that_the_contract_does_not_have_are_refused(tensors):
+    with pytest.raises(ProtocolError, match="Expected the shared input") as e:
+        validation.check_shared(tensors, (MASK,), 3)
+
+    assert e.value.reason == "shape"
+
+
+def test_a_shared_input_must_be_finite():
+    tensor = shared(REAL)
+    tensor.codes[1, 1] = np.nan
+
+    with pytest.raises(ProtocolError, match="finite numbers in the shared"):
+        validation.check_shared([tensor], (REAL,), 3)
+    with pytest.raises(ProtocolError, match="finite 'real'"):
+        validation.check_finite([tensor], INT8, shared=1)

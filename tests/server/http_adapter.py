@@ -80,8 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         try:
-            self._caller()
-            self._reply(200, self.endpoint.status())
+            self._reply(200, self.endpoint.status(self._caller()))
         except RefusedError as error:
             self._refuse(error)
 

@@ -335,6 +335,7 @@ def variables(client):
     return [np.array(v) for v in client.variables]
 
 
+@pytest.mark.slow
 def test_two_phones_over_grpc_each_train_as_if_alone():
     expected, expected_logs = {}, {}
     for seed in (1, 2):

@@ -4,8 +4,10 @@ import pytest
 
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.callbacks import StepMerged
 from keras_split.server.callbacks import label
 from keras_split.server.observe import Audit
 from keras_split.server.observe import Log
@@ -24,6 +26,11 @@ CALLS = {
     "checkpointed": ("path", 0.1),
     "loaded": ("path", {"s": 3}),
     "stopping": (),
+    "enrolled": ("s", 2),
+    "away": ("s", 2),
+    "merged": (StepMerged(4, (0, 2), (1,), 0.5, 32),),
+    "round_begun": (4, (0, 2)),
+    "round_ended": (RoundEnded(4, (0,), (2,), 0.5, 5),),
 }
 NAMES = [name for name in vars(ServerCallback) if not name.startswith("_")]
 

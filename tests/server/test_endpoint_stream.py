@@ -1,111 +1,186 @@
+import asyncio
 import threading
-import time
+from concurrent.futures import Future
 
 import pytest
 
-from keras_split.server.endpoint_stream import ahead
+from keras_split.compression import codecs
+from keras_split.protocol.messages import Done
+from keras_split.protocol.messages import Snapshot
+from keras_split.protocol.messages import Welcome
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import frames
+from keras_split.server.endpoint import Endpoint
+from tests import links
+from tests.golden.messages import CONTRACT
+from tests.transports.scripted import Scripted
+
+RAW = codecs.get("raw")
 
 
-def wait(event):
-    assert event.wait(20)
+class Stream:
+    """A stream whose client is a queue."""
+
+    def __init__(self, endpoint):
+        self._asked, self._said = asyncio.Queue(), asyncio.Queue()
+        self.task = asyncio.create_task(
+            endpoint.stream(
+                self._requests(),
+                self._said.put,
+                endpoint.caller("p"),
+                lambda: None,
+            )
+        )
+
+    async def _requests(self):
+        while (raw := await self._asked.get()) is not None:
+            yield raw
+
+    def ask(self, message):
+        for raw in frames.split(*convert.to_wire(message, RAW)):
+            self._asked.put_nowait(raw)
+
+    def close(self):
+        self._asked.put_nowait(None)
+
+    async def receive(self):
+        [(envelope, payload)] = frames.join([await self._said.get()], 1 << 20)
+        return convert.from_wire(envelope, payload, RAW, 1 << 20)
 
 
-def test_items_come_in_order():
-    given = ahead(lambda put: (n for n in range(100)), 3)
+def run(answer, act, **limits):
+    """Runs a test in an event loop, with a stream that is answered so."""
 
-    assert list(given) == list(range(100))
+    def welcomes(message):
+        if type(message).__name__ == "Hello":
+            return Welcome("s-1")
+        return answer(message)
 
+    async def start():
+        service = Scripted(welcomes)
+        stream = Stream(Endpoint(service, RAW, **limits))
+        stream.ask(links.hello(CONTRACT))
+        await stream.receive()
+        await act(stream, service)
 
-def test_the_next_item_is_made_while_one_is_used():
-    made = threading.Event()
-
-    def items(put):
-        yield 0
-        made.set()
-        yield 1
-
-    given = ahead(items, 1)
-    first = next(given)
-    wait(made)
-
-    assert (first, list(given)) == (0, [1])
+    asyncio.run(asyncio.wait_for(start(), 20))
 
 
-def test_no_more_than_so_many_wait():
-    made, third = [], threading.Event()
+def test_the_next_message_is_answered_while_a_reply_leaves():
+    sent, asked = [], []
 
-    def items(put):
-        for number in range(10):
-            made.append(number)
-            if number == 3:
-                third.set()
-            yield number
+    async def start():
+        service = Scripted(lambda m: asked.append(m) or Done())
+        endpoint = Endpoint(service, RAW)
+        both = asyncio.Event()
 
-    given = ahead(items, 2)
-    next(given)
+        async def send(raw):
+            await both.wait()  # a slow client
+            sent.append(raw)
 
-    assert not third.wait(0.1)
-    assert max(made) < 3
-    assert list(given) == list(range(1, 10))
+        async def requests():
+            for _ in range(2):
+                for raw in frames.split(*convert.to_wire(Snapshot("s"), RAW)):
+                    yield raw
+            both.set()
 
+        await endpoint.stream(
+            requests(), send, endpoint.caller("p"), lambda: None
+        )
 
-def test_an_error_comes_after_the_items():
-    def items(put):
-        yield 1
-        raise ValueError("broken")
+    asyncio.run(asyncio.wait_for(start(), 20))
 
-    given = ahead(items, 4)
-
-    assert next(given) == 1
-    with pytest.raises(ValueError, match="broken"):
-        next(given)
+    assert len(sent) == len(asked) == 2
 
 
-@pytest.mark.parametrize("most", [1, 100])
-def test_who_is_closed_closes_the_generator(most):
-    closed = threading.Event()
+def test_a_reply_that_depends_on_others_holds_no_thread():
+    replies = []
 
-    def items(put):
-        try:
-            yield from range(10)
-        finally:
-            closed.set()
+    def answer(message):
+        replies.append(Future())
+        return replies[-1]
 
-    given = ahead(items, most)
-    next(given)
-    given.close()
+    async def act(stream, service):
+        before = threading.active_count()
+        endpoint = Endpoint(service, RAW, max_streams=200)
+        streams = [Stream(endpoint) for _ in range(100)]
+        for one in streams:
+            one.ask(Snapshot("s"))
+            while len(replies) < streams.index(one) + 1:
+                await asyncio.sleep(0.001)
+        threads = threading.active_count()
+        for reply in replies:
+            reply.set_result(Done())
+        for one in streams:
+            assert await one.receive() == Done()
+            one.close()
+            await one.task
 
-    wait(closed)
+        assert threads <= before + 2
 
-
-def test_what_cannot_wait_is_given_before_the_next_item():
-    gone_on = threading.Event()
-
-    def items(put):
-        put("early")
-        wait(gone_on)
-        yield "late"
-
-    given = ahead(items, 1)
-
-    assert next(given) == "early"
-    gone_on.set()
-    assert list(given) == ["late"]
+    run(answer, act)
 
 
-def test_what_cannot_wait_counts_for_what_comes_after_it():
-    made = []
+def test_who_goes_while_others_are_awaited_is_left_and_nobody_else():
+    reply = Future()
 
-    def items(put):
-        for number in range(20):
-            made.append(number)
-            put(f"early {number}")
-            yield f"late {number}"
+    async def act(stream, service):
+        stream.ask(Snapshot("s-1"))
+        while len(service.callers) < 2:
+            await asyncio.sleep(0.001)
 
-    given = ahead(items, 4)
-    first = next(given)
-    time.sleep(0.1)
+        stream.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.task
 
-    assert first == "early 0"
-    assert len(made) <= 3  # four wait, and one more that could not
-    assert len(list(given)) == 39
+        assert service.left == ["s-1"]
+        assert not reply.cancelled()  # others may wait for it as well
+
+    run(lambda message: reply, act)
+
+
+def test_a_stream_has_its_place_until_its_answer_is_there():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer(message):
+        begun.set()
+        assert go_on.wait(20)
+        return Done()
+
+    async def act(stream, service):
+        stream.ask(Snapshot("s-1"))
+        await asyncio.to_thread(begun.wait)
+        for _ in range(3):
+            stream.task.cancel()
+            await asyncio.sleep(0.01)
+        left, done = list(service.left), stream.task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.task
+
+        assert (left, done) == ([], False)
+        assert service.left == ["s-1"]
+
+    run(answer, act)
+
+
+def test_who_goes_while_it_is_welcomed_is_left():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer(message):
+        begun.set()
+        assert go_on.wait(20)
+        return Welcome("late")
+
+    async def act(stream, service):
+        service.answer = answer
+        stream.ask(links.hello(CONTRACT))
+        await asyncio.to_thread(begun.wait)
+        stream.task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.task
+
+        assert service.left == ["s-1", "late"]
+
+    run(answer, act)

@@ -15,13 +15,18 @@ import pytest
 
 from keras_split.protocol.messages import MAX_MICROBATCHES
 from keras_split.protocol.optimizer_config import LEARNING_RATE
+from keras_split.protocol.row_cache import ENTRY_BYTES
 from keras_split.protocol.wire import frames
 from keras_split.server import accounts
 from keras_split.server import body
-from keras_split.server import endpoint_stream
 from keras_split.server import flood
+from keras_split.server import incoming
+from keras_split.server import kept_rows
+from keras_split.server import outgoing
 from keras_split.server import service
 from keras_split.server import watchdog
+from keras_split.server.cohorts import members
+from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
 from keras_split.server.grpc import gate
 from keras_split.server.grpc import server as grpc_server
@@ -95,13 +100,23 @@ ROWS = {
         "grpc/test_server.py::"
         "test_the_longest_message_goes_through_and_one_more_example_does_not",
     ),
+    "the half of a phone of a cohort": Row(
+        (CohortConfig.max_half_bytes / MIB,),
+        "cohorts/test_enrolling.py::"
+        "test_words_that_cannot_be_cost_nothing_and_are_told",
+    ),
+    "phones of a cohort": Row(
+        (members.MOST,),
+        "cohorts/test_members.py::"
+        "test_there_is_an_end_to_them_and_those_whose_session_ended_go_first",
+    ),
     "what describes a message, before its payload": Row(
         (frames.DESCRIPTION_BYTES >> 10,),
         "../protocol/wire/test_frames.py::"
         "test_a_long_description_is_refused_before_it_is_read",
     ),
     "a stream before it has opened a session": Row(
-        (endpoint_stream._HELLO_BYTES >> 10,),
+        (incoming.HELLO_BYTES >> 10,),
         "test_endpoint.py::"
         "test_a_stream_without_a_session_may_say_no_more_than_hello",
     ),
@@ -114,9 +129,19 @@ ROWS = {
         "test_accounts.py::"
         "test_one_client_has_a_quarter_of_the_bytes_in_flight",
     ),
+    "rows of one session that need [not be sent again](how-a-step-travels.md"
+    "#what-was-sent-before), and 256 bytes for each": Row(
+        (CONFIG.max_reuse_bytes / MIB,),
+        "test_kept_rows.py::test_a_session_keeps_so_many_bytes",
+    ),
+    "sessions that have room for them at a time": Row(
+        (kept_rows.SESSIONS,),
+        "test_kept_rows.py::"
+        "test_so_many_sessions_keep_rows_and_one_that_ends_makes_room",
+    ),
     "replies of a stream that wait to leave": Row(
-        (endpoint_stream._FRAMES_AHEAD * frames.CHUNK_BYTES / MIB,),
-        "test_endpoint_stream.py::"
+        (outgoing.FRAMES_AHEAD * frames.CHUNK_BYTES / MIB,),
+        "test_outgoing.py::"
         "test_what_cannot_wait_counts_for_what_comes_after_it",
     ),
     "steps that wait in memory for their gradients": Row(
@@ -289,7 +314,7 @@ def test_each_option_is_one_with_that_default():
         for name in re.findall(r"`([^`]+)`", option):
             if not name.startswith("--"):
                 assert option.startswith("Python only"), what
-                assert name in fields, what
+                assert name in fields or hasattr(CohortConfig, name), what
                 continue
             default = flags[name].default
             assert (
@@ -303,5 +328,6 @@ def test_limits_that_are_not_numbers_on_the_page():
     assert CONFIG.clip_grad_norm is None
     assert CONFIG.stream_limits.max_streams == CONFIG.max_sessions
     assert accounts._SHARE == 4
+    assert ENTRY_BYTES == 256
     assert accounts._VAIN_PER_S == 0.1
     assert in_flight.MAX_IN_FLIGHT == max(4, tf_threads.cores())

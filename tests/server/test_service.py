@@ -246,9 +246,9 @@ def test_one_session_more_than_allowed_is_refused(server):
 
 
 def test_a_session_that_was_silent_for_too_long_makes_room(server):
-    host = TrainingService(server.half, max_sessions=1, idle_timeout_s=0.05)
+    host = TrainingService(server.half, max_sessions=1, idle_timeout_s=0.5)
     forgotten = enter(host, server)
-    time.sleep(0.1)
+    time.sleep(0.6)
 
     accepted = host.handle(links.hello(server.contract))
 

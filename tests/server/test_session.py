@@ -22,7 +22,7 @@ from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.server.body import Body
-from keras_split.server.body import BodyOptions
+from keras_split.server.body_options import BodyOptions
 from keras_split.server.guards import GradientLimits
 from keras_split.server.session import Session
 from keras_split.server.session_state import SessionState
@@ -87,6 +87,19 @@ def test_a_repeated_forward_gives_the_same_features(server, session):
     first, second = (session.handle(forward(server)) for _ in range(2))
 
     assert links.same(links.parts(first.tensors), links.parts(second.tensors))
+
+
+def test_of_forwards_that_are_repeated_one_waits_in_vain(server, session):
+    given_up = []
+    session.account.given_up = lambda: given_up.append(1)
+
+    for seed in range(5):
+        session.handle(forward(server, seed=seed))
+    session.handle(backward(server))
+
+    assert len(given_up) == 1
+    session.handle(forward(server, step=1))
+    assert server.half.in_flight.waiting == 1
 
 
 def test_a_backward_moves_weights_statistics_and_seed(server, session):

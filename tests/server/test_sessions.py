@@ -96,9 +96,9 @@ def test_a_session_is_left_when_its_last_stream_ends(sessions):
 
 
 def test_silent_sessions_end(ended):
-    sessions = Sessions(2, 0.05, lambda s, why: ended.append((s.name, why)))
+    sessions = Sessions(2, 0.3, lambda s, why: ended.append((s.name, why)))
     sessions.add(Open("a"))
-    time.sleep(0.1)
+    time.sleep(0.4)
     sessions.add(Open("b"))
 
     sessions.sweep()

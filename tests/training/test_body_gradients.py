@@ -160,6 +160,7 @@ def test_cut_once_with_everything_frozen_the_loss_is_still_logged():
     assert np.isfinite(logs["loss"]).all()
 
 
+@pytest.mark.slow
 def test_over_a_network_with_early_replies_it_is_the_same():
     trained = "b", "out"
     near, body = compiled(SplitStrategy(taps=[Heard()]), *trained)

@@ -40,11 +40,36 @@ def skipping():
     return keras.Model(values, x)
 
 
+def reading():
+    """Embeddings of words that come up more than once in a batch."""
+    words = keras.Input((5,), dtype="int32", name="words")
+    x = layers.Embedding(6, 4, name="embed")(words)
+    x = layers.Dense(4, activation="tanh", name="a")(x)
+    x = layers.Dense(4, activation="tanh", name="b")(x)
+    x = layers.GlobalAveragePooling1D(name="pool")(x)
+    return keras.Model(words, layers.Dense(3, "softmax", name="out")(x))
+
+
+def sharing():
+    """The same of words that the server has: its embeddings."""
+    values = keras.Input((4,), name="values")
+    words = keras.Input((5,), dtype="int32", name="words")
+    x = layers.Dense(4, activation="tanh", name="a")(values)
+    read = layers.Embedding(6, 4, name="embed")(words)
+    x = layers.Add()([x, layers.GlobalAveragePooling1D()(read)])
+    x = layers.Dense(4, activation="tanh", name="b")(x)
+    return keras.Model([values, words], layers.Dense(3, "softmax")(x))
+
+
 def split(microbatches, build=convolutions, cut=("a", "b"), **options):
     """A compiled client in whose process the server is, and the model."""
     quantization = options.pop("quantization", "float32")
     model = nets.built(build)
-    client, _ = keras_split.compile(model, list(cut), quantization=quantization)
+    client, _ = keras_split.compile(
+        *(model, list(cut)),
+        quantization=quantization,
+        share=options.pop("share", ()),
+    )
     options = {"loss": LOSS, "metrics": ["accuracy"]} | options
     client.compile(
         options.pop("optimizer", None) or keras.optimizers.SGD(0.05, 0.9),
@@ -62,12 +87,45 @@ def fitted(microbatches, data=None, fit=None, **options):
     return nets.values_of(model), history.history
 
 
+def test_gradients_of_embeddings_stay_those_of_the_whole_batch_for_adam():
+    _, y = nets.images()
+    words = np.random.default_rng(0).integers(0, 6, (len(y), 5))
+
+    def weights(microbatches):
+        adam = keras.optimizers.Adam(0.01, epsilon=1e-3)
+        return fitted(microbatches, (words, y), build=reading, optimizer=adam)[
+            0
+        ]
+
+    assert nets.largest_difference(weights(3), weights(1)) < 1e-5
+
+
+def test_so_do_those_of_embeddings_on_the_server():
+    _, y = nets.images()
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(len(y), 4)).astype("float32")
+    words = rng.integers(0, 6, (len(y), 5))
+
+    def weights(microbatches):
+        adam = keras.optimizers.Adam(0.01, epsilon=1e-3)
+        return fitted(
+            *(microbatches, ([values, words], y)),
+            build=sharing,
+            optimizer=adam,
+            share=["words"],
+        )[0]
+
+    assert nets.largest_difference(weights(3), weights(1)) < 1e-5
+
+
 @functools.cache
 def whole():
     return fitted(1)
 
 
-@pytest.mark.parametrize("microbatches", [3, 5])
+@pytest.mark.parametrize(
+    "microbatches", [3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_weights_and_logs_are_those_of_the_whole_batch(microbatches):
     weights, logs = fitted(microbatches)
 
@@ -228,6 +286,7 @@ def test_batchnorm_sees_each_microbatch_and_moves_once():
         )
 
 
+@pytest.mark.slow
 def test_seeds_of_the_phone_go_on_from_one_microbatch_to_the_next():
     client, _ = split(2, build=nets.plain, cut=("a_relu", "b_drop"))
     seeds = [

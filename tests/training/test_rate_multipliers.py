@@ -69,16 +69,26 @@ def test_each_part_takes_its_multiple_of_a_step_of_sgd(microbatches):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.1),
-        lambda rate: keras.optimizers.SGD(
-            keras.optimizers.schedules.ExponentialDecay(rate, 1, 0.5),
-            momentum=0.9,
+        pytest.param(
+            lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.1),
+            id="adamw",
         ),
-        lambda rate: keras.optimizers.LossScaleOptimizer(
-            keras.optimizers.Adam(rate)
+        pytest.param(
+            lambda rate: keras.optimizers.SGD(
+                keras.optimizers.schedules.ExponentialDecay(rate, 1, 0.5),
+                momentum=0.9,
+            ),
+            id="schedule",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda rate: keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.Adam(rate)
+            ),
+            id="scaled",
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["adamw", "schedule", "scaled"],
 )
 def test_a_part_does_what_it_would_at_that_rate(make):
     """All at twice the rate is the same as twice the rate for all."""

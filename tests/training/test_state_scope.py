@@ -47,6 +47,7 @@ def recurrent_pair():
     return Pair(recurrent).compile(loss="mse")
 
 
+@pytest.mark.slow
 def test_a_stateful_rnn_on_the_phone_remembers_the_batch_before(recurrent_pair):
     pair = recurrent_pair
 

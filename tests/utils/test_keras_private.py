@@ -109,6 +109,44 @@ def test_weight_decay_is_known_variable_by_variable():
     assert not keras_private.decays(optimizer, bias)
 
 
+def test_initializers_of_a_layer_are_found_again():
+    layer = keras.layers.Dense(3, kernel_initializer="he_normal")
+    layer.build((None, 4))
+
+    found = keras_private.initializers(layer)
+
+    assert [v.name for v, _ in found] == ["kernel", "bias"]
+    kinds = [type(maker).__name__ for _, maker in found]
+    assert kinds == ["HeNormal", "Zeros"], gone("Variable._initializer")
+
+
+def test_layers_made_again_wait_for_no_values():
+    from keras.src.backend.common import global_state
+
+    layer = keras.layers.Dense(3)
+    layer.build((None, 4))
+    keras_private.initializers(layer)
+
+    assert global_state.get_global_attribute("uninitialized_variables") == []
+
+
+def test_draws_without_a_seed_come_from_the_generator_set():
+    keras.utils.set_random_seed(3)
+    first = keras.random.normal((4,)).numpy()
+    draws = []
+    for _ in range(2):
+        generator = keras.random.SeedGenerator(5)
+        with keras_private.default_generator(generator):
+            draws.append(keras.random.normal((4,)).numpy())
+    second = keras.random.normal((4,)).numpy()
+
+    keras.utils.set_random_seed(3)
+    assert np.array_equal(*draws), gone("global_seed_generator")
+    assert not np.array_equal(draws[0], first)
+    assert np.array_equal(keras.random.normal((4,)).numpy(), first)
+    assert np.array_equal(keras.random.normal((4,)).numpy(), second)
+
+
 def test_a_fit_goes_on_with_another_epoch():
     class Skip(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):

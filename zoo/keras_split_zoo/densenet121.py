@@ -11,6 +11,7 @@ PRESET = Preset(
     preprocess="keras.applications.densenet:preprocess_input",
     min_size=32,
     paper="Huang et al., arXiv:1608.06993",
+    candidates_file="keras_split_zoo:candidates/densenet121.json",
     cuts={
         "spliteasy": Cut(
             layers=("pool1", "avg_pool"),

@@ -11,6 +11,7 @@ PRESET = Preset(
     preprocess="keras.applications.inception_v3:preprocess_input",
     min_size=75,
     paper="Szegedy et al., arXiv:1512.00567",
+    candidates_file="keras_split_zoo:candidates/inception_v3.json",
     cuts={
         "spliteasy": Cut(
             layers=("MaxPooling2D#1", "avg_pool"),

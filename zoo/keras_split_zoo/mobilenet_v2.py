@@ -11,6 +11,7 @@ PRESET = Preset(
     preprocess="keras.applications.mobilenet_v2:preprocess_input",
     min_size=32,
     paper="Sandler et al., arXiv:1801.04381",
+    candidates_file="keras_split_zoo:candidates/mobilenet_v2.json",
     cuts={
         "spliteasy": Cut(
             layers=("expanded_conv_project_BN", "GlobalAveragePooling2D#1"),

@@ -11,6 +11,7 @@ PRESET = Preset(
     preprocess="keras.applications.resnet:preprocess_input",
     min_size=32,
     paper="He et al., Deep Residual Learning, arXiv:1512.03385",
+    candidates_file="keras_split_zoo:candidates/resnet50.json",
     cuts={
         "spliteasy": Cut(
             layers=("pool1_pool", "avg_pool"),

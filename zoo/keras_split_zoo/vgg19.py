@@ -11,6 +11,7 @@ PRESET = Preset(
     preprocess="keras.applications.vgg19:preprocess_input",
     min_size=32,
     paper="Simonyan and Zisserman, arXiv:1409.1556",
+    candidates_file="keras_split_zoo:candidates/vgg19.json",
     cuts={
         "spliteasy": Cut(
             layers=("block1_pool", "fc2"),

@@ -17,13 +17,19 @@ from keras_split.compression.codecs import WrongSizeError
 from keras_split.compression.formats import CODE_DTYPES
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import CodecError
 from keras_split.errors import ProtocolError
+from keras_split.protocol import cohort_messages
 from keras_split.protocol import messages
+from keras_split.protocol.cohort import AveragingTerms
+from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.cohort import MergedStep
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
+from keras_split.protocol.known_rows import KnownRows
 from keras_split.protocol.messages import Message
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.wire import split_pb2 as pb
@@ -47,11 +53,34 @@ _FIELDS: dict[type[Message], str] = {
     messages.Done: "done",
     messages.Refusal: "refusal",
     messages.Checkpoint: "checkpoint",
+    cohort_messages.Later: "later",
+    cohort_messages.Enroll: "enroll",
+    cohort_messages.Enrolled: "enrolled",
+    cohort_messages.PutHalf: "put_half",
+    cohort_messages.BeginRound: "begin_round",
+    cohort_messages.Leave: "leave",
+    cohort_messages.RoundBegun: "round_begun",
+    cohort_messages.AskShare: "ask_share",
+    cohort_messages.Share: "share",
+    cohort_messages.Contribution: "contribution",
+    cohort_messages.Gathered: "gathered",
 }
 _CLASSES = {name: kind for kind, name in _FIELDS.items()}
 _TENSORS = ("predictions", "tensors", "labels", "sample_weights")
-# Labels, sample weights and predictions have two more than codes.
-_DTYPES = {*CODE_DTYPES, "float64", "bool"}
+# Labels, sample weights and predictions have two more than codes; vectors of
+# a cohort that are masked are the last two.
+_DTYPES = {*CODE_DTYPES, "float64", "bool", "uint32", "uint64"}
+# Fields that are messages of their own, and whether they may be missing.
+_NESTED: dict[str, tuple[type[Any], type[Any], bool]] = {
+    "microbatch": (messages.Microbatch, pb.Microbatch, True),
+    "merged": (MergedStep, pb.MergedStep, True),
+    "rows": (KnownRows, pb.KnownRows, True),
+    "cohort": (CohortInfo, pb.CohortInfo, True),
+    "terms": (AveragingTerms, pb.AveragingTerms, False),
+    "moment": (Moment, pb.Moment, False),
+    "data": (DataDigest, pb.DataDigest, False),
+}
+_MAPS = ("blobs", "keys")
 _MAX_RANK = 16  # labels may have a few axes; a long list is an attack
 _RUN = re.compile(r"[0-9a-f]{32}")
 _Payload = list[Any]
@@ -73,15 +102,14 @@ def to_wire(message: Message, codec: Codec) -> tuple[pb.Envelope, _Payload]:
                 target.ClearField("learning_rate")
         elif name == "contract":
             target.contract.CopyFrom(_contract_to_wire(value))
-        elif name == "microbatch":
-            if value is not None:
-                target.microbatch.CopyFrom(pb.Microbatch(**vars(value)))
-        elif name == "moment":
+        elif name in _NESTED:
             if value:
-                target.moment.CopyFrom(pb.Moment(**vars(value)))
-        elif name == "data":
-            if value:
-                target.data.CopyFrom(pb.DataDigest(**vars(value)))
+                made = _NESTED[name][1](**vars(value))
+                getattr(target, name).CopyFrom(made)
+        elif name in _MAPS:
+            getattr(target, name).update(value)
+        elif name == "members":
+            target.members.extend(value)
         else:
             setattr(target, name, value)
     envelope.payload_bytes = sum(_nbytes(piece) for piece in payload)
@@ -127,16 +155,14 @@ def from_wire(
                     "protocol",
                 )
             values[name] = _contract_from_wire(value)
-        elif name == "microbatch":
-            values[name] = None
-            if source.HasField(name):
-                values[name] = messages.Microbatch(
-                    value.index, value.count, value.batch, value.attempt
-                )
         elif name == "moment":
             values[name] = moment_from_wire(value)
-        elif name == "data":
-            values[name] = DataDigest(value.classes, value.preprocess)
+        elif name in _NESTED:
+            values[name] = _nested(source, name)
+        elif name in _MAPS:
+            values[name] = dict(value)
+        elif name == "members":
+            values[name] = tuple(value)
         else:
             values[name] = value
     reader.finish()
@@ -156,6 +182,18 @@ def moment_from_wire(value: pb.Moment) -> Moment:
             "protocol",
         )
     return Moment(value.run, value.steps) if value.run else Moment()
+
+
+def _nested(source: Any, name: str) -> Any:
+    """A field that is a message of its own; None if it is not there."""
+    kind, _, optional = _NESTED[name]
+    if optional and not source.HasField(name):
+        return None
+    value = getattr(source, name)
+    plain = {key: getattr(value, key) for key in kind.__dataclass_fields__}
+    if "members" in plain:
+        plain["members"] = tuple(plain["members"])
+    return kind(**plain)
 
 
 class _Reader:
@@ -289,6 +327,12 @@ def _contract_to_wire(contract: Contract) -> pb.Contract:
         gradients=rule(contract.quantization.gradients),
         codec=contract.codec_name,
         labels_on_server=contract.labels_on_server,
+        shared=[
+            pb.SharedInput(
+                name=s.name, shape=s.shape, dtype=s.dtype, packing=s.packing
+            )
+            for s in contract.shared
+        ],
     )
 
 
@@ -305,6 +349,10 @@ def _contract_from_wire(contract: pb.Contract) -> Contract:
         quantization=quantization,
         codec=contract.codec,
         labels_on_server=contract.labels_on_server,
+        shared=tuple(
+            SharedSpec(s.name, tuple(s.shape), s.dtype, s.packing)
+            for s in contract.shared
+        ),
     )
 
 

@@ -6,7 +6,9 @@ once on its way out and not at all on its way in. The bytes are those that
 protobuf writes, and what it would not have written so is left to it.
 """
 
+import contextlib
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -32,6 +34,7 @@ _PAYLOAD = b"\xfa\x01"  # Envelope.payload = 31, with a length
 _LONG_FRAME = 1 << 12  # shorter ones are protobuf's, which is faster with them
 _FIELDS = 4  # an envelope has three; a long list of others is an attack
 _Pieces = Sequence[Any]
+_Whole = tuple[pb.Envelope, Any]
 
 
 # -- streams of frames ---------------------------------------------------------
@@ -82,10 +85,39 @@ def join(
             of whole envelopes, or `"unreadable"`, if they are none; the
             stream cannot be followed any further.
     """
-    stream = iter(frames)
-    for raw in stream:
+    joining = joiner(limit, take)
+    for raw in frames:
+        arrived = joining.send(raw)
+        if arrived is not None:
+            yield arrived
+        del arrived  # nothing is held between messages
+    with contextlib.suppress(StopIteration):
+        joining.send(None)
+
+
+def joiner(
+    limit: int, take: Callable[[int], bool] = lambda nbytes: True
+) -> Generator[_Whole | None, bytes | None, None]:
+    """Puts frames together again, for who is given them one by one.
+
+    It is sent frames, and None at their end; it gives an envelope with its
+    payload, as `join` does, with the last frame of each.
+
+    Raises:
+        ProtocolError: As `join`; at the end, too, if a message is not whole.
+    """
+    joining = _joiner(limit, take)
+    next(joining)
+    return joining
+
+
+def _joiner(
+    limit: int, take: Callable[[int], bool]
+) -> Generator[_Whole | None, bytes | None, None]:
+    raw = yield None
+    while raw is not None:
         # In a function of its own, so that nothing is held between messages.
-        yield _whole(raw, stream, limit, take)
+        raw = yield (yield from _whole(raw, limit, take))
 
 
 def _cut(payload: list[Any]) -> Iterator[list[memoryview]]:
@@ -106,11 +138,8 @@ def _cut(payload: list[Any]) -> Iterator[list[memoryview]]:
 
 
 def _whole(
-    raw: bytes,
-    stream: Iterator[bytes],
-    limit: int,
-    take: Callable[[int], bool],
-) -> tuple[pb.Envelope, Any]:
+    raw: bytes, limit: int, take: Callable[[int], bool]
+) -> Generator[None, bytes | None, _Whole]:
     envelope, payload = read_frame(raw)
     if envelope is None:
         raise ProtocolError(
@@ -125,7 +154,7 @@ def _whole(
     # 15 ms, so 9 ms), one of the announced size is theirs to ask for.
     pieces = [payload] if keep and filled < size else []
     while filled < size:
-        following = next(stream, None)
+        following = yield
         if following is None:
             raise ProtocolError(
                 f"Expected a payload of {size:,} bytes. Received: "

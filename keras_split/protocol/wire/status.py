@@ -1,48 +1,102 @@
 """A server's status to protobuf and back."""
 
+from collections.abc import Callable
 from typing import Any
 
 from keras_split.protocol.moment import Moment
+from keras_split.protocol.status import CohortStatus
+from keras_split.protocol.status import RoundStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
+from keras_split.protocol.times import Times
 from keras_split.protocol.wire import split_pb2 as pb
+
+_KINDS: dict[type, Callable[..., Any]] = {
+    CohortStatus: pb.CohortStatus,
+    RoundStatus: pb.RoundStatus,
+    ServerStatus: pb.StatusReply,
+    SessionStatus: pb.SessionStatus,
+    Times: pb.Times,
+}
 
 
 def to_wire(status: ServerStatus) -> pb.StatusReply:
     """The reply that carries a status."""
     age = status.checkpoint_age_s
-    return pb.StatusReply(
-        **{
-            **_told(status),
-            "sessions": [pb.SessionStatus(**_told(s)) for s in status.sessions],
-            "checkpoint_age_s": -1.0 if age is None else age,
-        }
-    )
+    made: pb.StatusReply = _told(status)
+    made.checkpoint_age_s = -1.0 if age is None else age
+    return made
 
 
 def from_wire(reply: pb.StatusReply) -> ServerStatus:
     """The status in a reply."""
     age = reply.checkpoint_age_s
-    values = {name: getattr(reply, name) for name in vars(ServerStatus(""))}
     return ServerStatus(
-        **{
-            **values,
-            "cut": tuple(reply.cut),
-            "sessions": tuple(_session(item) for item in reply.sessions),
-            "refusals": dict(reply.refusals),
-            "checkpoint_age_s": None if age < 0 else age,
-            "moment": Moment(reply.moment.run, reply.moment.steps),
-        }
+        **_read(
+            ServerStatus(""),
+            reply,
+            cut=tuple(reply.cut),
+            sessions=tuple(_session(item) for item in reply.sessions),
+            refusals=dict(reply.refusals),
+            checkpoint_age_s=None if age < 0 else age,
+            cohort=_cohort(reply.cohort) if reply.HasField("cohort") else None,
+            sessions_closed=dict(reply.sessions_closed),
+        )
     )
 
 
-def _told(status: ServerStatus | SessionStatus) -> dict[str, Any]:
-    moment = status.moment
-    said = pb.Moment(run=moment.run, steps=moment.steps) if moment else None
-    return {**vars(status), "moment": said}
+def _told(value: Any) -> Any:
+    """What is said of a value: a message where it has fields."""
+    if isinstance(value, Moment):
+        # Nothing is said of one that is not known.
+        return pb.Moment(run=value.run, steps=value.steps) if value else None
+    if isinstance(value, tuple):
+        return [_told(item) for item in value]
+    if (kind := _KINDS.get(type(value))) is None:
+        return value
+    return kind(**{name: _told(item) for name, item in vars(value).items()})
+
+
+def _read(ours: Any, item: Any, **known: Any) -> dict[str, Any]:
+    """The values of all fields, those that are `known` as they are."""
+    found = {}
+    for name, default in vars(ours).items():
+        if name in known:
+            found[name] = known[name]
+            continue
+        value = getattr(item, name)
+        if isinstance(default, Moment):
+            value = Moment(value.run, value.steps)
+        elif isinstance(default, Times):
+            value = Times(
+                tuple(value.bounds_s), tuple(value.counts), value.total_s
+            )
+        found[name] = value
+    return found
 
 
 def _session(item: pb.SessionStatus) -> SessionStatus:
-    values = {name: getattr(item, name) for name in vars(SessionStatus(""))}
-    moment = Moment(item.moment.run, item.moment.steps)
-    return SessionStatus(**{**values, "moment": moment})
+    return SessionStatus(**_read(SessionStatus(""), item))
+
+
+def _cohort(item: pb.CohortStatus) -> CohortStatus:
+    return CohortStatus(
+        **_read(
+            CohortStatus(),
+            item,
+            present=dict(sorted(item.present.items())),
+            last_dropped=tuple(item.last_dropped),
+            recent=tuple(_round(one) for one in item.recent),
+        )
+    )
+
+
+def _round(item: pb.RoundStatus) -> RoundStatus:
+    return RoundStatus(
+        **_read(
+            RoundStatus(0),
+            item,
+            members=tuple(item.members),
+            dropped=tuple(item.dropped),
+        )
+    )

@@ -12,7 +12,7 @@ from keras_split.server.tokens import bearer
 _HEALTH = "/grpc.health.v1.Health/"
 
 
-class Authenticator(grpc.ServerInterceptor):
+class Authenticator(grpc.aio.ServerInterceptor):
     """Lets in, to every service of the port, whom the endpoint knows.
 
     The health service answers everybody: those who watch over servers carry
@@ -25,17 +25,17 @@ class Authenticator(grpc.ServerInterceptor):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The method's handler, or one that refuses."""
         if details.method.startswith(_HEALTH) or self._endpoint.knows(
             bearer(details.invocation_metadata)
         ):
-            return continuation(details)
+            return await continuation(details)
         # Takes any kind of call, and does not wait for its first message.
         return grpc.stream_stream_rpc_method_handler(self._send_away)
 
-    def _send_away(self, requests: Any, context: Any) -> None:
-        with refusing(context, self._endpoint.tracebacks):
+    async def _send_away(self, requests: Any, context: Any) -> None:
+        async with refusing(context, self._endpoint.tracebacks):
             caller(self._endpoint, context)
 
 

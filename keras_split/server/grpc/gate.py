@@ -1,6 +1,7 @@
 """How many calls a server answers at a time, beside those that train."""
 
 import contextlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,15 +9,16 @@ import grpc
 
 from keras_split.errors import RefusedError
 from keras_split.server.flood import Tracebacks
-from keras_split.server.grpc.guests import Guests
 from keras_split.server.grpc.refusals import refusing
+from keras_split.server.guests import Guests
 from keras_split.server.watchdog import Watch
 from keras_split.server.watchdog import Watchdog
 
 LONGEST_BYTES = 4 << 10  # nobody has more to say there
+_End = Callable[[], object]
 
 
-class Gate(grpc.ServerInterceptor):
+class Gate(grpc.aio.ServerInterceptor):
     """Keeps health, reflection and status from crowding out training.
 
     Their calls have a few places of their own, and must soon say, in a few
@@ -48,9 +50,9 @@ class Gate(grpc.ServerInterceptor):
         self._tracebacks = tracebacks
         self._others = others
 
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The method's handler, guarded."""
-        handler = continuation(details)
+        handler = await continuation(details)
         if handler is None or details.method in self._others:
             return handler
         guarded = self._stream if handler.request_streaming else self._single
@@ -58,45 +60,53 @@ class Gate(grpc.ServerInterceptor):
         # gRPC would wait for a single request before it calls anybody; only
         # a handler of streams is called at once. It would write a traceback
         # for each request that it cannot read.
-        def serve(requests: Any, context: Any) -> Iterator[Any]:
-            with refusing(context, self._tracebacks):
-                yield from guarded(handler, requests, context)
+        async def serve(requests: Any, context: Any) -> None:
+            async with refusing(context, self._tracebacks) as end:
+                await guarded(handler, requests, context, end)
 
         return grpc.stream_stream_rpc_method_handler(
             serve, None, handler.response_serializer
         )
 
     @contextlib.contextmanager
-    def _guest(self, context: Any) -> Iterator[Watch]:
+    def _guest(self, context: Any, end: _End) -> Iterator[Watch]:
         """A place for a call whose request must soon be here."""
         with (
-            self._guests.take(context.peer(), context.cancel),
-            self._watchdog.watch(context.cancel) as watch,
+            self._guests.take(context.peer(), end),
+            self._watchdog.watch(end) as watch,
         ):
             watch.allow(self._timeout_s)
             yield watch
 
-    def _single(
-        self, handler: Any, requests: Any, context: Any
-    ) -> Iterator[Any]:
-        with self._guest(context) as watch:
-            request = _read(handler, next(requests, b""))
+    async def _single(
+        self, handler: Any, requests: Any, context: Any, end: _End
+    ) -> None:
+        with self._guest(context, end) as watch:
+            request = _read(handler, await _only(context))
             watch.rest()
             if not handler.response_streaming:
-                yield handler.unary_unary(request, context)
+                await context.write(await handler.unary_unary(request, context))
                 return
-        with self._watches.take(context.peer(), context.cancel):
-            yield from handler.unary_stream(request, context)
+        with self._watches.take(context.peer(), end):
+            async for reply in handler.unary_stream(request, context):
+                await context.write(reply)
 
-    def _stream(
-        self, handler: Any, requests: Any, context: Any
-    ) -> Iterator[Any]:
-        with self._guest(context):
-            arriving = (_read(handler, raw) for raw in requests)
-            if handler.response_streaming:
-                yield from handler.stream_stream(arriving, context)
-            else:
-                yield handler.stream_unary(arriving, context)
+    async def _stream(
+        self, handler: Any, requests: Any, context: Any, end: _End
+    ) -> None:
+        with self._guest(context, end):
+            arriving = (_read(handler, raw) async for raw in requests)
+            async for reply in handler.stream_stream(arriving, context):
+                await context.write(reply)
+
+
+async def _only(context: Any) -> bytes:
+    """The request of a call that has one.
+
+    gRPC's iterator would keep it for as long as the call is in memory.
+    """
+    raw = await context.read()
+    return b"" if raw is grpc.aio.EOF else raw
 
 
 def _read(handler: Any, raw: bytes) -> Any:
@@ -105,10 +115,11 @@ def _read(handler: Any, raw: bytes) -> Any:
     Raises:
         RefusedError: If it is too long, or cannot be read.
     """
-    if len(raw) > LONGEST_BYTES:
+    if (nbytes := len(raw)) > LONGEST_BYTES:
+        del raw  # what is raised is kept for a while, and its frames
         raise RefusedError(
             f"Expected a request of at most {LONGEST_BYTES:,} bytes. "
-            f"Received: {len(raw):,}.",
+            f"Received: {nbytes:,}.",
             "size",
         )
     if handler.request_deserializer is None:
@@ -117,7 +128,7 @@ def _read(handler: Any, raw: bytes) -> Any:
         return handler.request_deserializer(raw)
     except Exception as error:
         raise RefusedError(
-            f"Expected a request of protobuf. Received: {len(raw):,} bytes "
+            f"Expected a request of protobuf. Received: {nbytes:,} bytes "
             "that are none.",
             "unreadable",
         ) from error

@@ -1,9 +1,11 @@
 """The standard health service, for those who watch over servers."""
 
-import threading
-import time
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -36,7 +38,7 @@ class Health:
         self._never = frozenset(never)
         self._watch_s = watch_s
         self._status = _Status.NOT_SERVING
-        self._changed = threading.Condition()
+        self._watches: set[Callable[[], object]] = set()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What gRPC finds the methods in."""
@@ -62,35 +64,36 @@ class Health:
         """Says from now on that it does not; those who watch hear of it."""
         self._set(_Status.NOT_SERVING)
 
-    def check(self, request: Any, context: Any) -> Any:
+    async def check(self, request: Any, context: Any) -> Any:
         """How a service does now."""
         if request.service not in self._services:
-            context.abort(
+            await context.abort(
                 grpc.StatusCode.NOT_FOUND,
                 "Expected the name of a service of this server, or none for "
                 "the whole. Received: another.",
             )
         return _Status(status=self._status_of(request.service))
 
-    def watch(self, request: Any, context: Any) -> Iterator[Any]:
+    async def watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """How a service does now, and again whenever that changes."""
         if request.service not in self._services:
             yield _Status(status=_Status.SERVICE_UNKNOWN)  # and never will be
             return
-        context.add_callback(self._wake)
-        until = time.monotonic() + self._watch_s
-        said = None
-        while (left := until - time.monotonic()) > 0:
-            with self._changed:
-                now = self._status_of(request.service)
-                if now == said and context.is_active():
-                    self._changed.wait(left)
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        wake = partial(loop.call_soon_threadsafe, changed.set)
+        self._watches.add(wake)
+        until, said = loop.time() + self._watch_s, None
+        try:
+            while (left := until - loop.time()) > 0:
+                changed.clear()
                 status = self._status_of(request.service)
-            if not context.is_active():
-                return
-            if status != said:
-                said = status
-                yield _Status(status=status)
+                if status != said:
+                    said = status
+                    yield _Status(status=status)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), left)
+        finally:
+            self._watches.remove(wake)
 
     def _status_of(self, service: str) -> Any:
         if service in self._never:
@@ -98,10 +101,6 @@ class Health:
         return self._status
 
     def _set(self, status: Any) -> None:
-        with self._changed:
-            self._status = status
-            self._changed.notify_all()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._status = status
+        for wake in list(self._watches):
+            wake()

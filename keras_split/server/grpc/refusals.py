@@ -1,13 +1,16 @@
 """How gRPC says that a call has no reply."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from keras_split.errors import RefusedError
 from keras_split.protocol.reasons import METADATA_KEY
+from keras_split.server.ending import Ending
 from keras_split.server.flood import Tracebacks
 from keras_split.transports.address import peer_host
 
@@ -18,32 +21,55 @@ CODES = {
     "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
     "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
 }
+_MOMENT_S = 0.01
 
 
-@contextlib.contextmanager
-def refusing(context: Any, tracebacks: Tracebacks) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def refusing(
+    context: Any, tracebacks: Tracebacks
+) -> AsyncIterator[Callable[[], None]]:
     """Ends the call with the status of a `RefusedError` raised within.
 
     One status has several reasons; which it was is in the trailing metadata.
     Of what should not be raised at all, gRPC would log a traceback each
     time, and tell the caller what it says.
+
+    Returns:
+        What breaks the call off, from any thread.
     """
+    ending = Ending()
     try:
-        yield
+        yield ending.end
     except RefusedError as error:
-        context.set_trailing_metadata(((METADATA_KEY, error.reason),))
-        context.abort(
-            CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION),
-            str(error),
-        )
-    except grpc.RpcError:  # the client went away
+        ending.over()
+        code = CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION)
+        trailing = ((METADATA_KEY, error.reason),)
+        await context.abort(code, str(error), trailing)
+    except asyncio.CancelledError:
+        if not ending.ended:  # the client went away
+            raise
+        await context.abort(grpc.StatusCode.CANCELLED, "Ended by the server.")
+    except grpc.aio.AbortError:  # the call was ended within
+        raise
+    except grpc.aio.BaseError:  # the client went away
+        await gone()
         raise
     except Exception as error:
-        if context.code() is not None:  # the call was ended within
-            raise
+        ending.over()
         tracebacks.log(peer_host(context.peer()), "a call failed")
-        context.abort(
+        await context.abort(
             grpc.StatusCode.INTERNAL,
             f"Expected to answer a call. Received: {type(error).__name__} on "
             "the server; its log has the traceback.",
         )
+    finally:
+        ending.over()
+
+
+async def gone() -> None:
+    """Lets gRPC cancel the call of a client that went away.
+
+    It ends such a call's requests like those of any other, fails to send to
+    it, and cancels it a moment later.
+    """
+    await asyncio.sleep(_MOMENT_S)

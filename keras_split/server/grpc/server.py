@@ -1,6 +1,9 @@
 """Listens with gRPC for an endpoint."""
 
+import contextlib
+import threading
 from types import TracebackType
+from typing import Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection
@@ -11,13 +14,13 @@ from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.fresh_files import FreshFiles
 from keras_split.server.grpc import health
+from keras_split.server.grpc import loop
 from keras_split.server.grpc.authenticator import Authenticator
-from keras_split.server.grpc.executor import DaemonThreads
 from keras_split.server.grpc.gate import Gate
-from keras_split.server.grpc.guests import Guests
 from keras_split.server.grpc.servicer import SERVICE
 from keras_split.server.grpc.servicer import TRAINING
 from keras_split.server.grpc.servicer import Servicer
+from keras_split.server.guests import Guests
 from keras_split.server.security import Certificates
 from keras_split.transports.address import join
 
@@ -33,8 +36,9 @@ _SPARE = 16  # and those that are just being told that there is no room
 class Server:
     """Listens with gRPC for an endpoint until it is stopped.
 
-    Each stream holds one thread, so `max_streams` bounds the clients that
-    are connected at the same time. The standard gRPC health and reflection
+    An event loop has all the streams; a thread is needed only for a message
+    that is being answered. `max_streams` bounds the clients that are
+    connected at the same time. The standard gRPC health and reflection
     services answer on the same port.
 
     Args:
@@ -77,25 +81,21 @@ class Server:
             endpoint.tracebacks,
             TRAINING,
         )
-        self._server = grpc.server(
-            DaemonThreads(),
-            interceptors=(Authenticator(endpoint), gate),
-            maximum_concurrent_rpcs=(
-                limits.max_streams + _GUESTS + _WATCHES + _SPARE
-            ),
-            options=_options(config.max_unary_bytes),
-        )
         never = (_TRAINS,) if endpoint.config.inference_only else ()
         self._health = health.Health(("", SERVICE, _TRAINS), never=never)
-        self._server.add_generic_rpc_handlers(
-            (Servicer(endpoint).handlers(), self._health.handlers())
-        )
-        reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE, reflection.SERVICE_NAME), self._server
-        )
+        self._stopped = threading.Event()
         wanted = join(config.address, config.port)
         try:
-            self.port = self._listen(wanted)
+            self._server, self.port = loop.run(
+                self._listen(
+                    wanted,
+                    interceptors=(Authenticator(endpoint), gate),
+                    maximum_concurrent_rpcs=(
+                        limits.max_streams + _GUESTS + _WATCHES + _SPARE
+                    ),
+                    options=_options(config.max_unary_bytes),
+                )
+            )
         except RuntimeError as error:
             raise TransportError(
                 f"Expected to listen on {wanted}. Received: "
@@ -108,7 +108,7 @@ class Server:
         """Starts to answer; returns at once."""
         self._health.enter_service()
         self.endpoint.start()
-        self._server.start()
+        loop.run(self._server.start())
         return self
 
     def reload(self) -> None:
@@ -124,7 +124,7 @@ class Server:
 
     def wait(self) -> None:
         """Waits until the server is stopped."""
-        self._server.wait_for_termination()
+        self._stopped.wait()
 
     def stop(self, grace_s: float = 1.0) -> None:
         """Stops to answer; steps in flight get `grace_s` to end.
@@ -137,12 +137,14 @@ class Server:
         # Nothing is in flight now but last replies and clients that wait for
         # nothing. Not for ever, whatever gRPC believes to be open.
         last_s = min(grace_s, 0.5)
-        self._server.stop(last_s).wait(last_s + 2.0)
+        with contextlib.suppress(TimeoutError):
+            loop.run(self._server.stop(last_s), last_s + 2.0)
         self.endpoint.close()
+        self._stopped.set()
 
     def __repr__(self) -> str:
         scheme = "grpc" if self._certificates is None else "grpcs"
-        asks = self.endpoint.config.security.tokens is not None
+        asks = self.endpoint.admission.asks
         return f"<Server {scheme}://{self.target}{', tokens' * asks}>"
 
     def __enter__(self) -> "Server":
@@ -156,10 +158,20 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _listen(self, target: str) -> int:
+    async def _listen(
+        self, target: str, **options: Any
+    ) -> tuple[grpc.aio.Server, int]:
+        """What listens there, and on which port."""
+        server = grpc.aio.server(**options)
+        server.add_generic_rpc_handlers(
+            (Servicer(self.endpoint).handlers(), self._health.handlers())
+        )
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE, reflection.SERVICE_NAME), server
+        )
         certificates = self._certificates
         if certificates is None:
-            return int(self._server.add_insecure_port(target))
+            return server, server.add_insecure_port(target)
         used = certificates.value
         # Asked for at each handshake.
         credentials = grpc.dynamic_ssl_server_credentials(
@@ -167,7 +179,7 @@ class Server:
             lambda: _for_handshakes(certificates.value),
             require_client_authentication=used.client_ca is not None,
         )
-        return int(self._server.add_secure_port(target, credentials))
+        return server, server.add_secure_port(target, credentials)
 
 
 def _fresh(config: ServerConfig) -> FreshFiles[Certificates] | None:

@@ -1,6 +1,6 @@
 """The methods of the gRPC service: from gRPC to the endpoint and back."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,6 +8,7 @@ import grpc
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.grpc.authenticator import caller
+from keras_split.server.grpc.refusals import gone
 from keras_split.server.grpc.refusals import refusing
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SplitTraining"].full_name
@@ -40,37 +41,41 @@ class Servicer:
             },
         )
 
-    def train(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+    async def train(self, requests: Any, context: Any) -> None:
         """One session. Without a Goodbye it waits to be resumed."""
-        with refusing(context, self._endpoint.tracebacks):
-            yield from self._endpoint.stream(
-                _until_gone(requests),
+
+        async def send(raw: bytes) -> None:
+            try:
+                await context.write(raw)
+            except grpc.aio.BaseError as error:
+                await gone()
+                raise ConnectionError("the client went away") from error
+
+        async with refusing(context, self._endpoint.tracebacks) as end:
+            await self._endpoint.stream(
+                _until_gone(context),
+                send,
                 caller(self._endpoint, context),
-                context.cancel,
+                end,
             )
 
-    def exchange(self, requests: Iterator[bytes], context: Any) -> bytes:
+    async def exchange(self, requests: Any, context: Any) -> bytes:
         """One message of a client that cannot stream."""
-        with (
-            refusing(context, self._endpoint.tracebacks),
-            self._endpoint.call(
-                caller(self._endpoint, context), context.cancel
-            ) as call,
-        ):
-            try:
-                raw = next(requests, b"")
-            except grpc.RpcError:
-                return b""  # the client went away
-            return call.answer(raw)
+        async with refusing(context, self._endpoint.tracebacks) as end:
+            with self._endpoint.call(
+                caller(self._endpoint, context), end
+            ) as call:
+                raw = await anext(_until_gone(context), b"")
+                return await call.answer_soon(raw)
 
-    def status(self, request: bytes, context: Any) -> bytes:
+    async def status(self, request: bytes, context: Any) -> bytes:
         """What the server is doing."""
-        with refusing(context, self._endpoint.tracebacks):
-            return self._endpoint.status()
+        async with refusing(context, self._endpoint.tracebacks):
+            return self._endpoint.status(caller(self._endpoint, context))
 
 
-def _until_gone(requests: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from requests
-    except grpc.RpcError as error:
-        raise ConnectionError("the client went away") from error
+async def _until_gone(context: Any) -> AsyncIterator[bytes]:
+    while (raw := await context.read()) is not grpc.aio.EOF:
+        yield raw
+        del raw
+    await gone()

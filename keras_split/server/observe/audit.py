@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from datetime import UTC
 from datetime import datetime
 from types import TracebackType
@@ -11,8 +12,10 @@ from typing import Any
 
 from keras_split.errors import DataError
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.callbacks import StepMerged
 from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
 
@@ -117,6 +120,26 @@ class Audit(ServerCallback):
             self._bytes.update(dict.fromkeys(sessions, (0, 0)))
         self._write("loaded", path=path, sessions=sessions)
 
+    def enrolled(self, session: str, member: int) -> None:
+        """Writes who is in the cohort."""
+        self._write("enrolled", session, member=member)
+
+    def away(self, session: str, member: int) -> None:
+        """Writes who is gone."""
+        self._write("away", session, member=member)
+
+    def merged(self, taken: StepMerged) -> None:
+        """Writes whose examples are in it, and whose are not."""
+        self._write("merged", step=taken.step, **_took(taken))
+
+    def round_begun(self, round: int, members: Sequence[int]) -> None:
+        """Writes who trains."""
+        self._write("round_begun", round=round, members=[*members])
+
+    def round_ended(self, ended: RoundEnded) -> None:
+        """Writes whose halves are in it, and whose are not."""
+        self._write("round_ended", round=ended.round, **_took(ended))
+
     def close(self) -> None:
         """Closes the file; later events are lost."""
         self._write_dropped(anyway=True)
@@ -174,6 +197,14 @@ class Audit(ServerCallback):
                 self._path,
                 cause,
             )
+
+
+def _took(what: StepMerged | RoundEnded) -> dict[str, Any]:
+    return {
+        "members": [*what.members],
+        "dropped": [*what.dropped],
+        "seconds": round(what.seconds, 6),
+    }
 
 
 def _line(event: str, session: str, more: dict[str, Any]) -> bytes:

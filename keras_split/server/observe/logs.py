@@ -3,11 +3,14 @@
 import logging
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from keras_split.errors import BackendError
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import ServerCallback
+from keras_split.server.callbacks import StepMerged
 from keras_split.server.flood import Flood
 from keras_split.server.observe.reasons import known
 from keras_split.utils.counted import counted
@@ -54,6 +57,7 @@ class Log(ServerCallback):
 
     def __init__(self) -> None:
         self._allowed = Flood(LINES_AT_ONCE)
+        self._late = Flood(LINES_AT_ONCE)
         self._flood: threading.Timer | None = None
         self._lock = threading.Lock()
 
@@ -134,6 +138,51 @@ class Log(ServerCallback):
             extra={"path": path, "sessions": sessions},
         )
 
+    def enrolled(self, session: str, member: int) -> None:
+        """Logs who is in the cohort."""
+        _LOG.info(
+            "session %s is phone %d of the cohort",
+            session,
+            member,
+            extra={"session": session, "member": member},
+        )
+
+    def away(self, session: str, member: int) -> None:
+        """Logs who is gone."""
+        _LOG.info(
+            "phone %d of the cohort is gone",
+            member,
+            extra={"session": session, "member": member},
+        )
+
+    def merged(self, taken: StepMerged) -> None:
+        """Logs who was left out of a step, if not for the n-th time."""
+        if not taken.dropped or not self._late.take(""):
+            return
+        _LOG.warning(
+            "step %d went without %s, which came too late or not at all",
+            taken.step,
+            _phones(taken.dropped),
+            extra={"step": taken.step, "dropped": [*taken.dropped]},
+        )
+
+    def round_ended(self, ended: RoundEnded) -> None:
+        """Logs whose halves are in it, and whose are not."""
+        without = f", without {_phones(ended.dropped)}" if ended.dropped else ""
+        _LOG.info(
+            "round %d of %s took %.2f s%s",
+            ended.round,
+            counted(len(ended.members), "phone"),
+            ended.seconds,
+            without,
+            extra={
+                "round": ended.round,
+                "members": [*ended.members],
+                "dropped": [*ended.dropped],
+                "seconds": ended.seconds,
+            },
+        )
+
     def _count_flood(self) -> None:
         with self._lock:
             if self._flood is None:
@@ -148,6 +197,10 @@ class Log(ServerCallback):
         _LOG.warning(
             "%s", counted(more, "more refusal"), extra={"refusals": more}
         )
+
+
+def _phones(members: Sequence[int]) -> str:
+    return f"phone{'s' * (len(members) > 1)} {', '.join(map(str, members))}"
 
 
 def _who(caller: Caller) -> str:

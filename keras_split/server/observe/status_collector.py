@@ -1,4 +1,4 @@
-"""Counts what a server does, for `keras-split status`."""
+"""Counts what a server does, for whoever shows it."""
 
 import os
 import threading
@@ -8,13 +8,21 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keras_split.protocol.cohort import CohortInfo
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.callbacks import StepMerged
+from keras_split.server.observe.cohort_tally import CohortTally
+from keras_split.server.observe.reasons import OTHER
 from keras_split.server.observe.reasons import known
+from keras_split.server.observe.stopwatch import Stopwatch
+
+_CLOSED = ("goodbye", "idle", "room", "stopped")
 
 
 @dataclass
@@ -33,11 +41,17 @@ class _Count:
 class StatusCollector(ServerCallback):
     """Keeps totals, and one row for each session that is open.
 
+    All that is shown of a server is counted here and nowhere else: what
+    `keras-split status`, the dashboard and Prometheus tell is the same.
+
     Args:
         fingerprint: Of the model that is served.
         cut: The layers after which it is cut.
         moment: Tells which moment its body is of.
         inference_only: Whether the server trains nothing.
+
+    Attributes:
+        cohort: Tells what phones hear of their cohort; None without one.
     """
 
     def __init__(
@@ -57,10 +71,18 @@ class StatusCollector(ServerCallback):
         self._total = _Count(self._began)
         self._sessions: dict[str, _Count] = {}
         self._refusals: Counter[str] = Counter()
+        self._opened = self._resumed = 0
+        self._closed: Counter[str] = Counter()
+        self._queue, self._compute = Stopwatch(), Stopwatch()
+        self._checkpoints = Stopwatch()
         self._lock = threading.Lock()
+        self._phones = CohortTally()
+        self.cohort: Callable[[], CohortInfo | None] = lambda: None
 
     def status(self) -> ServerStatus:
         """What there is to tell now."""
+        info = self.cohort()
+        cohort = None if info is None else self._phones.status(info)
         with self._lock:
             now = time.monotonic()
             return ServerStatus(
@@ -92,11 +114,19 @@ class StatusCollector(ServerCallback):
                 memory_bytes=resident_bytes(),
                 moment=self._moment(),
                 inference_only=self._inference_only,
+                cohort=cohort,
+                queue_times=self._queue.times,
+                compute_times=self._compute.times,
+                checkpoint_times=self._checkpoints.times,
+                sessions_opened=self._opened,
+                sessions_resumed=self._resumed,
+                sessions_closed=dict(self._closed),
             )
 
     def opened(self, session: str, caller: Caller) -> None:
         """Adds a session."""
         with self._lock:
+            self._opened += 1
             self._sessions[session] = _Count(
                 time.monotonic(), caller, connected=True
             )
@@ -104,6 +134,7 @@ class StatusCollector(ServerCallback):
     def resumed(self, session: str, caller: Caller, step: int) -> None:
         """Notes who came back, and from where."""
         with self._lock:
+            self._resumed += 1
             if count := self._sessions.get(session):
                 count.seen = time.monotonic()
                 count.caller, count.steps, count.connected = caller, step, True
@@ -117,12 +148,15 @@ class StatusCollector(ServerCallback):
     def closed(self, session: str, reason: str) -> None:
         """Drops a session; the totals keep what it did."""
         with self._lock:
+            self._closed[reason if reason in _CLOSED else OTHER] += 1
             self._sessions.pop(session, None)
 
     def committed(self, taken: StepCommitted) -> None:
         """Counts a step."""
         with self._lock:
             self._total.steps += 1
+            self._queue.add(taken.queue_s)
+            self._compute.add(taken.compute_s)
             if count := self._sessions.get(taken.session):
                 count.steps = taken.step + 1
                 count.moment = taken.moment
@@ -144,8 +178,10 @@ class StatusCollector(ServerCallback):
             self._refusals[known(reason)] += 1
 
     def checkpointed(self, path: str, seconds: float) -> None:
-        """Notes the time."""
-        self._saved = time.monotonic()
+        """Notes the time, and how long it took."""
+        with self._lock:
+            self._saved = time.monotonic()
+            self._checkpoints.add(seconds)
 
     def stopping(self) -> None:
         """Says so from now on."""
@@ -157,6 +193,22 @@ class StatusCollector(ServerCallback):
         with self._lock:
             for session, step in sessions.items():
                 self._sessions[session] = _Count(now, steps=step)
+
+    def enrolled(self, session: str, member: int) -> None:
+        """Notes who is in the cohort."""
+        self._phones.enrolled(session, member)
+
+    def away(self, session: str, member: int) -> None:
+        """Notes who is gone."""
+        self._phones.away(member)
+
+    def merged(self, taken: StepMerged) -> None:
+        """Counts a merged step."""
+        self._phones.merged(taken)
+
+    def round_ended(self, ended: RoundEnded) -> None:
+        """Counts a round."""
+        self._phones.round_ended(ended)
 
 
 def resident_bytes() -> int:

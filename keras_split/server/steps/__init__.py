@@ -5,19 +5,30 @@ from collections.abc import Sequence
 from keras_split.errors import ProtocolError
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Committed
+from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.moment import Moment
 from keras_split.server.steps import microbatched_step
 from keras_split.server.steps.microbatched_step import MicrobatchedStep
 from keras_split.server.steps.one_cut_step import OneCutStep
+from keras_split.server.steps.share import Share
 from keras_split.server.steps.step import Early
 from keras_split.server.steps.step import Means
 from keras_split.server.steps.step import Step
 from keras_split.server.steps.step import StepMessage
 from keras_split.server.steps.whole_step import WholeStep
 
-__all__ = ["Early", "Means", "Step", "StepMessage", "again", "begin"]
+__all__ = [
+    "Early",
+    "Means",
+    "Share",
+    "Step",
+    "StepMessage",
+    "again",
+    "begin",
+    "begin_share",
+]
 
 
 def begin(message: StepMessage, means: Means) -> Step:
@@ -43,6 +54,18 @@ def begin(message: StepMessage, means: Means) -> Step:
     if message.microbatch is not None:
         return MicrobatchedStep(message, means)
     return WholeStep(message, means)
+
+
+def begin_share(message: Forward | Backward, means: Means) -> Share:
+    """The session's part of a merged step, whose first message this is.
+
+    Raises:
+        ProtocolError: If no such step begins with the message; with reason
+            `"cohort"`, if it is a step of this phone alone.
+    """
+    if isinstance(message, Backward):
+        raise _without_forward(message, means)
+    return Share(message, means)
 
 
 def again(

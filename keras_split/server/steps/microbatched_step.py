@@ -41,6 +41,7 @@ class MicrobatchedStep(Step):
         assert message.microbatch is not None
         check(message.microbatch, means.guard)
         self._first = message.microbatch
+        self.examples = message.microbatch.batch
         self._given_up = False
         self._smashed: list[list[CutTensor]] = []
         self._features: list[Features] = []

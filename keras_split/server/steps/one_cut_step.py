@@ -34,6 +34,7 @@ class OneCutStep(Step):
                 "order",
             )
         batch = means.guard.smashed(message.tensors)
+        self.examples = batch
         validation.check_labels(
             [*message.labels, *message.sample_weights], batch
         )

@@ -51,6 +51,10 @@ class Step(abc.ABC):
             they were lost: one, or one a microbatch.
         done: Whether the body has taken it.
         compute_s: What it took so far.
+        examples: In its batch.
+        again: Whether another one of its number has just been given up: its
+            client asks more than once, as for a check of the gradients. It
+            does not wait in memory then, for each that waits in vain costs.
     """
 
     number: int
@@ -58,6 +62,13 @@ class Step(abc.ABC):
     replies: list[Message] = field(default_factory=list)
     done: bool = False
     compute_s: float = 0.0
+    examples: int = 0
+    again: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has something in memory that is given up with it."""
+        return self.again
 
     @property
     def waits(self) -> bool:

@@ -36,8 +36,14 @@ class WholeStep(Step):
         super().__init__(message.step, means)
         means.guard.smashed(message.tensors)
         self._smashed = message.tensors
+        self.examples = message.tensors[0].shape[0]
         self._smashed_grad = not message.no_smashed_grad
         self._waiting: StepInFlight | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it waits in memory, or another one of its number did."""
+        return self.again or self._waiting is not None
 
     def belongs(self, message: StepMessage) -> bool:
         """Whether it is its backward; a forward begins it anew."""
@@ -63,6 +69,7 @@ class WholeStep(Step):
             early=message.early,
             smashed_grad=self._smashed_grad,
             holder=self._means.account,
+            waits=not self.again,
         )
         self.compute_s = time.perf_counter() - began
         try:

@@ -104,13 +104,16 @@ class Checkpointer:
         self._begin()
         return self._write(self._capture(), self._steps)
 
-    def make_sure(self) -> None:
+    def make_sure(self, *, anyway: bool = False) -> None:
         """The same, where it must not fail.
+
+        Args:
+            anyway: As in `try_now`.
 
         Raises:
             ProtocolError: With reason `"checkpoint"`, if it cannot be written.
         """
-        if not self.try_now(anyway=False):
+        if not self.try_now(anyway=anyway):
             raise ProtocolError(
                 f"Expected to write a checkpoint. Received: {self._failed} "
                 "The steps are taken, but would be lost with the server.",

@@ -24,6 +24,8 @@ from keras_split.protocol.messages import Message
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.timeline import Timeline
 from keras_split.server.session_state import SessionState
+from keras_split.server.storage import cohort_state
+from keras_split.server.storage.cohort_state import CohortState
 from keras_split.server.storage.private import make_folder
 from keras_split.utils import npz
 
@@ -36,6 +38,7 @@ _LOG = logging.getLogger("keras_split.server")
 _NAME = re.compile(r"checkpoint-(\d{8})\.npz")
 _FORMAT = 1
 PRIVATE = "bodies"  # folder of those of each client, where each has its own
+COHORT = "cohort"  # folder of what these have in common
 _Arrays = Sequence[np.ndarray[Any, Any]]
 
 
@@ -53,6 +56,7 @@ class HostState:
         timeline: Through which moments the body had come; None in a file of
             a version that knew none.
         data: What the body is trained with.
+        cohort: Of the phones that train one model; None without.
     """
 
     fingerprint: str
@@ -68,6 +72,7 @@ class HostState:
         return self.timeline.moment if self.timeline else Moment()
 
     data: DataDigest = field(default_factory=DataDigest)
+    cohort: CohortState | None = None
 
     def check_finite(self, odd: Collection[int] = ()) -> None:
         """Refuses a state that nobody could train on with.
@@ -290,6 +295,8 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
     }
     if state.timeline is not None:
         about["timeline"] = state.timeline.get_config()
+    if state.cohort is not None:
+        about["cohort"] = cohort_state.to_arrays(state.cohort, arrays)
     for i, session in enumerate(state.sessions):
         about["sessions"].append(
             {
@@ -298,6 +305,7 @@ def _to_arrays(state: HostState) -> dict[str, np.ndarray[Any, Any]]:
                 "optimizer": session.optimizer,
                 "loss": session.loss,
                 "next_step": session.next_step,
+                "examples": session.examples,
                 "slots": _put(arrays, f"session_{i}_slots", session.slots),
                 "replies": [
                     _put_message(arrays, f"session_{i}_reply_{k}", reply)
@@ -337,7 +345,7 @@ def _from_arrays(
         sessions.append(
             SessionState(**{k: v for k, v in values.items() if k in known})
         )
-    timeline = about.get("timeline")
+    timeline, cohort = about.get("timeline"), about.get("cohort")
     return HostState(
         about["fingerprint"],
         _get(arrays, "body", about["body"]),
@@ -346,6 +354,7 @@ def _from_arrays(
         about.get("optimizer", ""),
         None if timeline is None else Timeline.from_config(timeline),
         DataDigest.get(about.get("data")),
+        None if cohort is None else cohort_state.from_arrays(cohort, arrays),
     )
 
 

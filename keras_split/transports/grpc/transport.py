@@ -314,6 +314,9 @@ def _end(
 def _batch_size(message: Message) -> int:
     """Of how many examples a message is; 0 if of none."""
     sent = getattr(message, "tensors", None)
-    rows = sent[0].shape[0] if sent else 0
-    microbatch = getattr(message, "microbatch", None)
-    return max(rows, microbatch.batch if microbatch is not None else 0)
+    counts: list[int] = [sent[0].shape[0] if sent else 0]
+    for name in ("microbatch", "rows"):
+        part = getattr(message, name, None)
+        if part is not None:  # a part of a batch, or with rows left out
+            counts.append(part.batch)
+    return max(counts)

@@ -6,6 +6,7 @@ import pytest
 from keras_split.compression import codecs
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
+from keras_split.compression.shared import SharedSpec
 from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
@@ -14,6 +15,7 @@ from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import split_pb2 as pb
+from tests.golden.messages import SAMPLES
 
 LIMIT = 1 << 20
 RAW = codecs.get("raw")
@@ -64,6 +66,15 @@ MESSAGES = [
     messages.Refusal("shape", "Expected. Received."),
     messages.Committed(5, 4),
     messages.Hello(CONTRACT, data=DataDigest("a" * 64, "b" * 64)),
+    *(
+        m
+        for m in SAMPLES.values()
+        if type(m).__module__.endswith("cohort_messages")
+    ),
+    SAMPLES["Welcome, cohort"],
+    SAMPLES["Hello, follows"],
+    SAMPLES["Welcome, elsewhere"],
+    SAMPLES["Forward, merged"],
 ]
 
 
@@ -304,6 +315,15 @@ def test_an_empty_rule_and_no_contract_are_refused_with_what_is_missing():
         convert.from_wire(envelope, payload, RAW, LIMIT)
 
     assert info.value.reason == "protocol"
+
+
+def test_a_contract_says_which_inputs_are_shared():
+    mask = SharedSpec("padding_mask", (10,), "int32", "bits")
+    sharing = replace(CONTRACT, shared=(mask,))
+
+    received = convert.from_wire(*sent(messages.Hello(sharing)), RAW, LIMIT)
+
+    assert received.contract == sharing != CONTRACT
 
 
 def test_a_contract_keeps_the_order_of_its_tensors():

@@ -72,7 +72,7 @@ def test_those_who_watch_keep_neither_probes_nor_training_away(start):
         for watch in watches:
             watch.cancel()
 
-    assert probed == SERVING and took_s < 1
+    assert probed == SERVING and took_s < 5  # of 20
     assert trained == Done()
     assert there == watches[-len(there) :] and 2 <= len(there) <= 8
 
@@ -89,7 +89,7 @@ def test_those_who_say_nothing_keep_no_probe_away(start):
         for call in silent:
             call.cancel()
 
-    assert probed == SERVING and took_s < 1
+    assert probed == SERVING and took_s < 4  # of 5
 
 
 @pytest.mark.parametrize("method", ["Check", "Watch"])
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_leaves_no_traceback(start, caplog, method, sent):
 def test_one_peer_causes_few_tracebacks_and_reads_none(start, caplog):
     server = start()
 
-    def fail():
+    def fail(caller):
         raise RuntimeError("a path of the server")
 
     server.endpoint.status = fail

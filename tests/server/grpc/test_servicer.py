@@ -138,12 +138,12 @@ def test_other_messages_are_no_hello(start, stream):
 
 
 def test_a_client_that_said_hello_may_think(start, stream):
-    server, _ = start(hello_timeout_s=0.2, message_timeout_s=0.2)
+    server, _ = start(hello_timeout_s=1.0, message_timeout_s=1.0)
     slow = stream(server)
     slow.send(hello())
     slow.receive()
 
-    time.sleep(0.8)
+    time.sleep(1.3)
     slow.send(Snapshot("s"))
 
     assert slow.receive() == Done()
@@ -151,10 +151,10 @@ def test_a_client_that_said_hello_may_think(start, stream):
 
 def test_a_server_may_take_its_time_to_answer(start, stream):
     def think(message):
-        time.sleep(0.8)
+        time.sleep(1.3)
         return answer(message)
 
-    server, _ = start(think, hello_timeout_s=0.2, message_timeout_s=0.2)
+    server, _ = start(think, hello_timeout_s=1.0, message_timeout_s=1.0)
     patient = stream(server)
 
     patient.send(hello())

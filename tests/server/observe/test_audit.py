@@ -11,7 +11,9 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.callbacks import StepMerged
 from keras_split.server.observe.audit import Audit
 
 ANN = Caller("ann", "ipv4:10.0.0.2:4000")
@@ -232,3 +234,22 @@ def test_a_body_that_is_set_back_again_and_again_fills_no_disk(path):
             audit.checkpointed("state", 0.1)
 
     assert len(path.read_bytes()) < 10_000
+
+
+def test_a_cohort_is_in_it_with_who_took_part_and_who_did_not(path):
+    with Audit(path) as audit:
+        audit.enrolled("s", 0)
+        audit.merged(StepMerged(3, (0, 2), (1,), 0.5, 32))
+        audit.round_begun(1, (0, 1))
+        audit.round_ended(RoundEnded(1, (0,), (1,), 2.5, 2))
+        audit.away("s", 0)
+
+    took = {"members": [0, 2], "dropped": [1], "seconds": 0.5}
+    ended = {"members": [0], "dropped": [1], "seconds": 2.5}
+    assert told(path) == [
+        {"event": "enrolled", "session": "s", "member": 0},
+        {"event": "merged", "step": 3, **took},
+        {"event": "round_begun", "round": 1, "members": [0, 1]},
+        {"event": "round_ended", "round": 1, **ended},
+        {"event": "away", "session": "s", "member": 0},
+    ]

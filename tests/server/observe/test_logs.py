@@ -8,7 +8,9 @@ import pytest
 
 from keras_split.errors import BackendError
 from keras_split.server.callbacks import Caller
+from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import StepCommitted
+from keras_split.server.callbacks import StepMerged
 from keras_split.server.observe.logs import LINES_AT_ONCE
 from keras_split.server.observe.logs import Log
 from keras_split.server.observe.logs import configure
@@ -179,3 +181,25 @@ def test_one_peers_flood_does_not_hide_what_others_do(logged):
 
     messages = [record.message for record in logged.records]
     assert "refused ann at ipv4:10.0.0.2:4000 (busy)" in messages
+
+
+def test_rounds_are_logged_and_of_steps_only_who_was_left_out(logged):
+    log = Log()
+    log.enrolled("s", 2)
+    log.merged(StepMerged(0, (0, 1)))
+    for step in range(1, 100):
+        log.merged(StepMerged(step, (0,), (1, 2)))
+    log.round_ended(RoundEnded(4, (0, 2), (1,), 2.5))
+    log.away("s", 2)
+
+    messages = [record.message for record in logged.records]
+    late = [text for text in messages if text.startswith("step")]
+    assert late[0] == (
+        "step 1 went without phones 1, 2, which came too late or not at all"
+    )
+    assert len(late) < 15
+    assert [text for text in messages if text not in late] == [
+        "session s is phone 2 of the cohort",
+        "round 4 of 2 phones took 2.50 s, without phone 1",
+        "phone 2 of the cohort is gone",
+    ]

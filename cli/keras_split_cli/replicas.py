@@ -1,0 +1,138 @@
+"""Options of `serve` for several processes: how many, how large, and where."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TypeVar
+
+import click
+
+from keras_split.errors import OptionError
+from keras_split.server.config import ServerConfig
+from keras_split_cli.console import tell
+
+if TYPE_CHECKING:
+    from keras_split.ray import ReplicatedServer
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+NAMES = (
+    *("replicas", "cluster", "replica_cpus", "replica_gpus"),
+    "average_every",
+)
+_OPTIONS = [
+    click.option(
+        "--replicas",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Serve from so many processes, which Ray starts; phones call "
+        "this one, and are sent to one of them. With --average-every, "
+        "--bodies private or --inference-only.",
+    ),
+    click.option(
+        "--ray",
+        "cluster",
+        metavar="ADDRESS",
+        help="Cluster for the replicas: HOST:PORT, or auto for that of this "
+        "machine. [default: RAY_ADDRESS, or else this machine alone]",
+    ),
+    click.option(
+        "--replica-cpus",
+        type=click.IntRange(min=1),
+        help="CPUs of each. [default: 1]",
+    ),
+    click.option(
+        "--replica-gpus",
+        type=click.FloatRange(min=0),
+        help="GPUs of each; 0.5 for two that share one. [default: 0]",
+    ),
+    click.option(
+        "--average-every",
+        type=click.IntRange(min=1),
+        metavar="STEPS",
+        help="Make the bodies of all replicas one, their mean, after so many "
+        "steps of each: 2 or more.",
+    ),
+]
+# What one process tells of itself, or has in it.
+_OF_ONE = {
+    "--web": "web_port",
+    "--save": "save",
+    "--metrics-port": "metrics_port",
+    "--audit-log": "audit_log",
+}
+
+
+def replicas_options(command: _F) -> _F:
+    """Adds the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Replicas:
+    """Serves from several processes, if that was asked for.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self, count: int, **options: Any) -> None:
+        self.count = count
+        self._options = options
+
+    @classmethod
+    def take(cls, given: dict[str, Any], **beside: Any) -> "Replicas | None":
+        """From the options of a command, which then has them no more.
+
+        Args:
+            given: Of `replicas_options`, among others.
+            **beside: Other options of the command.
+
+        Raises:
+            OptionError: If one of them does not go with the others.
+            BackendError: If Ray is not installed.
+        """
+        count, cluster, cpus, gpus, every = (given.pop(name) for name in NAMES)
+        if count is None:
+            for option, value in (
+                ("--ray", cluster),
+                ("--replica-cpus", cpus),
+                ("--replica-gpus", gpus),
+                ("--average-every", every),
+            ):
+                if value is not None:
+                    raise OptionError(
+                        f"Expected --replicas beside {option}. Received: "
+                        "none. Say how many, or leave it out."
+                    )
+            return None
+        for option, name in _OF_ONE.items():
+            if name == "save" and every is not None:
+                continue  # they are one in the end
+            if (given | beside).get(name) is not None:
+                raise OptionError(
+                    f"Expected no {option} with --replicas: that is of one "
+                    "process. Received: both. Leave one of them out."
+                )
+        from keras_split.ray.runtime import require_ray
+
+        require_ray()
+        return cls(
+            count,
+            cluster=cluster,
+            cpus=cpus or 1,
+            gpus=gpus or 0.0,
+            average_every=every,
+        )
+
+    def serve(self, model: Any, config: ServerConfig) -> "ReplicatedServer":
+        """Starts them."""
+        from keras_split.ray import serve
+
+        return serve(model, replicas=self.count, config=config, **self._options)
+
+    def show(self, server: "ReplicatedServer") -> None:
+        """Says where they are."""
+        addresses = ", ".join(look.address for look in server.replicas)
+        tell(f"Phones are sent on to one of {self.count}: {addresses}")

@@ -1,0 +1,1 @@
+"""Vectors of many phones into one: means, masks, shares of a step."""

@@ -1,0 +1,272 @@
+"""A server of several processes, on one machine or several."""
+
+import contextlib
+import os
+from dataclasses import fields
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from keras_split.compression import codecs
+from keras_split.errors import OptionError
+from keras_split.models.saved_server import SavedServer
+from keras_split.models.server import ServerModel
+from keras_split.ray.averaged_body import BodyState
+from keras_split.ray.replica import Look
+from keras_split.ray.replicas import Replicas
+from keras_split.ray.room import find_room
+from keras_split.ray.runtime import runtime
+from keras_split.server.config import ServerConfig
+from keras_split.server.endpoint import Endpoint
+from keras_split.server.front import Front
+from keras_split.server.grpc.server import Server
+from keras_split.transports.address import is_loopback
+
+
+def serve(
+    server: ServerModel,
+    *,
+    replicas: int = 2,
+    cluster: str | None = None,
+    cpus: int = 1,
+    gpus: float = 0.0,
+    average_every: int | None = None,
+    config: ServerConfig | None = None,
+    **options: Any,
+) -> "ReplicatedServer":
+    """Serves one model from several processes, behind one address.
+
+    Each replica is an actor of Ray with a TensorFlow, bodies and a port of its
+    own. The front, in this process, has the address that clients know: it
+    sends each to the replica with fewest sessions, and one that comes back to
+    that which has its session. Tensors do not pass it.
+
+    Every client trains a body of its own, which lives where its session does
+    (`bodies="private"`); or none is trained (`inference_only=True`); or each
+    replica has one for its clients, and these become one every so many steps
+    (`average_every`): local SGD.
+
+    Args:
+        server: What is served, as it is now. With `average_every` it has the
+            mean of all bodies when they are stopped.
+        replicas: How many processes.
+        cluster: Of Ray: `"auto"` for that of this machine, `"host:port"`, or
+            `"local"` for processes of this program. By default what
+            `RAY_ADDRESS` says, or else `"local"`.
+        cpus: Of each replica.
+        gpus: Of each replica; 0.5 for two that share one.
+        average_every: Steps that a replica takes, in the mean of those that
+            train, from one average of bodies to the next; 2 or more.
+        config: Where the front listens, and what each replica allows and
+            keeps. Checkpoints are in a folder for each below its folder, which
+            all machines share.
+        **options: Fields of a `ServerConfig` instead of those of `config`.
+
+    Returns:
+        The server, which has started.
+
+    Raises:
+        BackendError: If Ray is not installed.
+        DataError: If checkpoints, certificates or tokens are of no use.
+        OptionError: If that cannot be served by several.
+        TransportError: If the cluster is not there or has no room, or the
+            port cannot be had.
+    """
+    config = ServerConfig.get(config, **options)
+    _check(config, replicas, average_every)
+    origin = None
+    if average_every is not None:
+        origin = BodyState(server.moment, server.half.weights())
+    with contextlib.ExitStack() as stack:
+        shared_bytes = 0
+        if origin is not None:  # the body of each, and what it is moved by
+            size = sum(values.nbytes for values in origin.values)
+            shared_bytes = 2 * (replicas + 2) * size
+        ray = stack.enter_context(
+            runtime(cluster, cpus=replicas * cpus, store_bytes=shared_bytes)
+        )
+        find_room(ray, replicas, replicas, cpus, gpus)
+        _check_reach(ray, config)
+        found = Replicas(
+            ray,
+            SavedServer.of(server),
+            [_of_replica(config, number) for number in range(replicas)],
+            cpus,
+            gpus,
+            average_every,
+            origin,
+        )
+        stack.callback(found.end)
+        asked = replace(config, checkpoints=None, snapshots=None)
+        front = Endpoint(
+            Front(server.contract, found, asked),
+            codecs.get(server.contract.codec),
+            asked,
+            status=found.status,
+        )
+        stack.callback(front.close)
+        made = Server(front).start()
+        return ReplicatedServer(made, found, server, stack.pop_all())
+
+
+class ReplicatedServer:
+    """A front and its replicas, until they are stopped; `serve` makes it.
+
+    Attributes:
+        target: Address and port of the front, as `"127.0.0.1:50051"`.
+        port: The same port.
+    """
+
+    def __init__(
+        self,
+        front: Server,
+        replicas: Replicas,
+        model: ServerModel,
+        owned: contextlib.ExitStack,
+    ) -> None:
+        self._front, self._replicas, self._owned = front, replicas, owned
+        self._model = model
+        self.target, self.port = front.target, front.port
+
+    @property
+    def replicas(self) -> list[Look]:
+        """How those are that serve now: address, sessions, status."""
+        return self._replicas.looks
+
+    @property
+    def averages(self) -> int:
+        """How often their bodies became one."""
+        averaging = self._replicas.averaging
+        return 0 if averaging is None else averaging.count
+
+    def reload(self) -> None:
+        """Reads certificates and tokens again; replicas notice new files."""
+        self._front.reload()
+
+    def wait(self) -> None:
+        """Waits until the front is stopped."""
+        self._front.wait()
+
+    def stop(self, grace_s: float = 1.0) -> None:
+        """Stops front and replicas; steps in flight get `grace_s` to end."""
+        self._front.stop(0.0)
+        self._replicas.stop(grace_s)
+        averaging, model = self._replicas.averaging, self._model
+        if averaging is not None and averaging.last is not None:
+            model.half.set_weights(averaging.last.values)
+            model.timeline = model.timeline.averaged(averaging.moments)
+        self._owned.close()
+
+    def __repr__(self) -> str:
+        return f"<ReplicatedServer {self._front!r}>"
+
+    def __enter__(self) -> "ReplicatedServer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _check(
+    config: ServerConfig, replicas: int, average_every: int | None
+) -> None:
+    if replicas < 1:
+        raise OptionError(
+            f"Expected 1 replica or more. Received: replicas={replicas}."
+        )
+    if config.cohort is not None:
+        raise OptionError(
+            "Expected phones that train for themselves, for replicas, whose "
+            f"halves are not averaged. Received: a {config.cohort.mode} "
+            "cohort. Serve it from one process."
+        )
+    if average_every is not None:
+        _check_averages(config, average_every)
+    elif config.bodies == "shared" and not config.inference_only:
+        raise OptionError(
+            "Expected to hear how often bodies of several replicas are "
+            "averaged (--average-every), or that each phone has its own "
+            "(--bodies private), or that none is trained. Received: "
+            "bodies='shared', and nothing else. Say average_every=100, or "
+            "serve one body from one process."
+        )
+    if config.checkpoints is None:
+        return
+    left = [
+        path.name
+        for path in Path(config.checkpoints).glob("replica-*")
+        if not path.name.removeprefix("replica-").isdecimal()
+        or int(path.name.removeprefix("replica-")) >= replicas
+    ]
+    if left:
+        raise OptionError(
+            "Expected as many replicas as the checkpoints are of. Received: "
+            f"replicas={replicas}, and {', '.join(sorted(left))} in "
+            f"{os.fspath(config.checkpoints)!r}, whose sessions nobody would "
+            "have. Ask for as many, or move those folders away."
+        )
+
+
+def _check_averages(config: ServerConfig, every: int) -> None:
+    if every == 1:
+        raise OptionError(
+            "Expected 2 steps or more from one average to the next. Received: "
+            "1. To take every step with the gradients of all phones, serve "
+            "them from one process: --cohort merged."
+        )
+    if every < 1:
+        raise OptionError(
+            "Expected 2 steps or more from one average to the next. Received: "
+            f"average_every={every}."
+        )
+    if config.inference_only or config.bodies != "shared":
+        raise OptionError(
+            "Expected replicas whose phones train one body, to average "
+            "bodies. Received: average_every and "
+            + (
+                "inference_only."
+                if config.inference_only
+                else f"bodies={config.bodies!r}."
+            )
+            + " Leave one of them out."
+        )
+
+
+def _check_reach(ray: Any, config: ServerConfig) -> None:
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    if nodes > 1 and is_loopback(config.address):
+        raise OptionError(
+            "Expected an address that other machines reach, for replicas in "
+            f"a cluster of {nodes}. Received: {config.address}. Listen on "
+            "0.0.0.0 (--host), with TLS."
+        )
+
+
+def _of_replica(config: ServerConfig, number: int) -> ServerConfig:
+    """Of one of them: a port of its own, folders of its own."""
+
+    def folder(path: Any) -> Any:
+        return path and os.path.abspath(Path(path, f"replica-{number}"))
+
+    # It may be in another folder, or on another machine.
+    files: dict[str, Any] = {
+        field.name: os.path.abspath(value)
+        for field in fields(config.security)
+        if isinstance(
+            value := getattr(config.security, field.name), (str, os.PathLike)
+        )
+    }
+    security = replace(config.security, **files)
+    return replace(
+        config,
+        port=0,
+        security=security,
+        checkpoints=folder(config.checkpoints),
+        snapshots=folder(config.snapshots),
+    )

@@ -1,0 +1,118 @@
+"""Processes of Ray; what they take are functions without TensorFlow."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from keras_split.errors import BackendError
+from keras_split.errors import DataError
+from keras_split.errors import OptionError
+from keras_split.errors import SplitError
+from keras_split.errors import TransportError
+from keras_split.ray import RayEngine
+from keras_split.ray.runtime import runtime
+
+WORKERS = 2
+
+
+class Maker:
+    """Makes what adds, fails or dies, as its task says."""
+
+    def __init__(self, says=""):
+        self.says = says
+
+    def __call__(self):
+        if self.says:
+            raise DataError(self.says)
+        return self.take
+
+    def take(self, shared, task):
+        if task == "ours":
+            raise DataError("Expected another task.")
+        if task == "foreign":
+            raise KeyError("a place")
+        if isinstance(task, tuple):
+            number, marker = task
+            if not os.path.exists(marker):
+                open(marker, "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return shared + number
+        return shared + task
+
+
+def test_who_has_no_ray_is_told_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with pytest.raises(BackendError, match="Expected Ray.*pip install"):
+        RayEngine().open(Maker(), tasks=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": -1}, {"cpus": 0}, {"gpus": -0.5}]
+)
+def test_processes_of_impossible_sizes_are_refused(options):
+    with pytest.raises(OptionError, match="or more"):
+        RayEngine(**options)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with runtime("local", cpus=WORKERS) as ray:
+        yield ray
+
+
+@pytest.fixture
+def workers(cluster):
+    found = RayEngine().open(Maker(), tasks=9)
+    yield found
+    found.close()
+
+
+@pytest.mark.slow
+def test_every_task_is_done_once_and_the_cluster_stays(cluster, workers):
+    found = [*workers.each(100, range(9))]
+    again = [*workers.each(200, [1])]
+
+    assert sorted(found) == [100 + n for n in range(9)]
+    assert again == [201]
+    assert len(set(workers.processes)) == len(workers) == WORKERS
+    workers.close()
+    assert cluster.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_task_whose_process_dies_is_taken_by_the_next(workers, tmp_path):
+    tasks = [(n, str(tmp_path / f"{n % 3}")) for n in range(6)]
+
+    found = [*workers.each(10, tasks)]
+
+    assert sorted(found) == [10, 11, 12, 13, 14, 15]
+
+
+@pytest.mark.slow
+def test_what_a_task_raises_is_ours(cluster, workers):
+    with pytest.raises(DataError, match="^Expected another task.$"):
+        [*workers.each(0, ["ours"])]
+    with pytest.raises(SplitError, match="Received: KeyError: 'a place'"):
+        [*workers.each(0, [1, "foreign"])]
+    with pytest.raises(SplitError, match="by pickle"):
+        [*workers.each((n for n in ()), [1])]
+
+
+@pytest.mark.slow
+def test_who_cannot_be_made_says_why(cluster):
+    workers = RayEngine(workers=1).open(Maker("Expected flour."), tasks=1)
+
+    with pytest.raises(DataError, match="^Expected flour.$"):
+        [*workers.each(0, [1])]
+    workers.close()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_full_or_not_there_is_said(cluster):
+    with pytest.raises(TransportError, match="room for 1 times 3 CPUs"):
+        RayEngine(cpus=WORKERS + 1).open(Maker(), tasks=1)
+    with pytest.raises(OptionError, match="ray.shutdown"):
+        RayEngine("127.0.0.1:1").open(Maker(), tasks=1)

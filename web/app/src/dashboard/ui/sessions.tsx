@@ -1,0 +1,133 @@
+/** biome-ignore-all lint/a11y/noRedundantRoles: cards are no table to browsers */
+import type { Figures, Session } from "../figures";
+import { address, bytes, duration, number, rate } from "../format";
+import type { History } from "../history";
+import { joinedWithCode } from "../revoke";
+import { Figure } from "./figure";
+import { RevokeButton } from "./revoke_button";
+
+const TITLES = [
+  "Session",
+  "Client",
+  "From",
+  "Steps",
+  "A second",
+  "Sent us",
+  "Got",
+  "Last heard of",
+  "Here",
+] as const;
+
+/** Who trains. */
+export function SessionsPanel({
+  history,
+  now,
+  baseUrl,
+  token,
+}: {
+  history: History;
+  now: Figures;
+  baseUrl: string;
+  token: string;
+}) {
+  const sessions = [...now.sessions].sort(
+    (one, other) =>
+      Number(other.connected) - Number(one.connected) ||
+      one.label.localeCompare(other.label),
+  );
+  return (
+    <section class="panel full" aria-labelledby="sessions">
+      <h2 id="sessions">Sessions</h2>
+      {sessions.length ? (
+        <table role="table" class="cards">
+          <thead role="rowgroup">
+            <tr role="row">
+              {TITLES.map((title) => (
+                <th key={title} scope="col" role="columnheader">
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody role="rowgroup">
+            {sessions.map((one) => (
+              <Row
+                key={one.label}
+                session={one}
+                operator={{ baseUrl, token }}
+                stepsPerS={history.stepsOf(one.label)}
+              />
+            ))}
+          </tbody>
+        </table>
+      ) : (
+        <p>
+          No phone is here. Make a code below and scan it with a phone, or start
+          one in a terminal: <code>keras-split train</code>,{" "}
+          <code>keras-split device</code>. It appears here at once.
+        </p>
+      )}
+      <p class="hint">
+        So far{" "}
+        <Figure name="sessions_opened" value={now.opened}>
+          {number(now.opened)}
+        </Figure>{" "}
+        opened,{" "}
+        <Figure name="sessions_resumed" value={now.resumed}>
+          {number(now.resumed)}
+        </Figure>{" "}
+        times resumed; ended: {ended(now)}.
+      </p>
+    </section>
+  );
+}
+
+function Row({
+  session,
+  operator,
+  stepsPerS,
+}: {
+  session: Session;
+  operator: { baseUrl: string; token: string };
+  stepsPerS: number | null;
+}) {
+  const cells = [
+    <code key="label">{session.label}</code>,
+    joinedWithCode(session.client) ? (
+      <span key="client">
+        {session.client} <RevokeButton {...operator} client={session.client} />
+      </span>
+    ) : (
+      session.client || "–"
+    ),
+    address(session.peer) || "–",
+    <Figure
+      key="steps"
+      name={`steps of ${session.label}`}
+      value={session.steps}
+    >
+      {number(session.steps)}
+    </Figure>,
+    rate(stepsPerS),
+    bytes(session.uplinkBytes),
+    bytes(session.downlinkBytes),
+    `${duration(session.idleS)} ago`,
+    session.connected ? "yes" : "away",
+  ];
+  return (
+    <tr role="row" class={session.connected ? "" : "away"}>
+      {cells.map((cell, index) => (
+        <td key={TITLES[index]} role="cell" data-title={TITLES[index]}>
+          {cell}
+        </td>
+      ))}
+    </tr>
+  );
+}
+
+function ended(now: Figures): string {
+  const found = Object.entries(now.closed).sort((a, b) => b[1] - a[1]);
+  return (
+    found.map(([why, many]) => `${why} ${number(many)}`).join(", ") || "none"
+  );
+}
