@@ -108,8 +108,10 @@ class Served(NamedTuple):
     training: Training
     mine: Path
 
-    def status(self):
-        credentials = Credentials(token_file=self.mine)
+    def status(self, who=None):
+        """What the operator is told, or another by name."""
+        file = self.mine.with_name(who) if who else self.mine
+        credentials = Credentials(token_file=file)
         return fetch(f"grpc://{self.server.target}", credentials=credentials)
 
 
@@ -136,6 +138,19 @@ def served(tmp_path_factory, page):
         Training(server, model, folder) as training,
     ):
         yield Served(server, model.contract, metrics, window, training, mine)
+
+
+@pytest.fixture
+def dashboard(browser, served):
+    """The browser before the server's dashboard, which is open."""
+    address = f"{served.window.address}/dashboard"
+    if browser.run(script="location.href") != address:
+        browser.open(url=address)
+        browser.wait(text="Operator's token")
+        browser.fill(label="Operator's token", text=MINE)
+        browser.press(key="Enter")
+    browser.until(script=LIVE)
+    return browser
 
 
 @pytest.fixture(scope="module")
@@ -175,58 +190,66 @@ def test_without_the_operators_token_nothing_is_shown(browser, served, shots):
     assert browser.run(script="location.href").endswith("/dashboard")
 
 
-def test_it_shows_what_happens_without_a_reload(browser, served, shots):
-    browser.run(script="window.here = true")
-    browser.wait(text="alice")
-    browser.wait(text="bob")
-    before = int(browser.run(script=FIGURES)["steps"])
+def test_it_shows_what_happens_without_a_reload(dashboard, served, shots):
+    dashboard.run(script="window.here = true")
+    dashboard.wait(text="alice")
+    dashboard.wait(text="bob")
+    before = int(dashboard.run(script=FIGURES)["steps"])
 
-    browser.until(
+    dashboard.until(
         script="Number(document.querySelector('[data-figure=steps]').value)"
         f" > {before + 20}"
     )
     time.sleep(20 if "SHOTS" in os.environ else 2)
 
-    rows = browser.run(
+    rows = dashboard.run(
         script="[...document.querySelectorAll('.cards tbody tr')].map("
         "(row) => row.innerText)"
     )
     assert len(rows) == 2 and all("yes" in row for row in rows)
-    assert browser.run(script="window.here")
-    look(browser, shots, "training")
+    assert dashboard.run(script="window.here")
+    look(dashboard, shots, "training")
 
 
 def test_a_code_lets_a_phone_in_and_is_made_with_the_keyboard(
-    browser, served, shots
+    dashboard, served, shots
 ):
     for _ in range(30):
-        browser.press(key="Tab")
-        if "Make a code" in browser.run(
+        dashboard.press(key="Tab")
+        if "Make a code" in dashboard.run(
             script="document.activeElement.innerText"
         ):
             break
-    browser.press(key="Enter")
+    dashboard.press(key="Enter")
 
-    browser.wait(text="#join=")
-    assert browser.run(script="document.querySelector('.qr path') !== null")
-    browser.wait(text="Good for 9:5")
-    look(browser, shots, "invited")
-    url = browser.run(script="document.body.innerText.match(/http.*#join=.*/)")
+    dashboard.wait(text="#join=")
+    assert dashboard.run(script="document.querySelector('.qr path') !== null")
+    dashboard.wait(text="Good for 9:5")
+    look(dashboard, shots, "invited")
+    url = dashboard.run(
+        script="document.body.innerText.match(/http.*#join=.*/)"
+    )
     for name in ("1280-light", "1280-dark", "360-light", "360-dark"):
         with Image.open(shots / f"invited-{name}.png") as picture:
             (scanned,) = zxingcpp.read_barcodes(picture)
         assert scanned.text == url[0], name
 
 
-def test_status_prometheus_and_the_dashboard_tell_the_same(browser, served):
+def test_status_prometheus_and_the_dashboard_tell_the_same(dashboard, served):
+    dashboard.until(
+        script="Number(document.querySelector('[data-figure=steps]').value)"
+        " > 20"
+    )
+    with pytest.raises(RefusedError, match="operator"):
+        served.status("alice")
     served.training.rest()
     status = served.status()
-    browser.until(
+    dashboard.until(
         script="document.querySelector('[data-figure=\"queue_times.count\"]')"
         f".value === '{status.steps}'"
     )
     time.sleep(2.5)  # a checkpoint that was being written, and two replies
-    status, shown = served.status(), browser.run(script=FIGURES)
+    status, shown = served.status(), dashboard.run(script=FIGURES)
 
     told = figures_of(status)
     assert set(shown) == set(told)
@@ -307,7 +330,9 @@ def counts_of(metrics, name):
     )
 
 
-def test_the_token_of_a_phone_that_joined_is_taken_back(browser, served, shots):
+def test_the_token_of_a_phone_that_joined_is_taken_back(
+    dashboard, served, shots
+):
     window = served.window
     code = window.invitations.make()
     _, told = Caller(window.port).post("/join", {"code": code})
@@ -315,10 +340,10 @@ def test_the_token_of_a_phone_that_joined_is_taken_back(browser, served, shots):
     hello = links.hello(served.contract)
     assert isinstance(phone.exchange(hello), Welcome)
 
-    browser.offered(name=f"Take back the token of {told['name']}")
-    look(browser, shots, "joined")
-    browser.click(name=f"Take back the token of {told['name']}")
-    browser.wait(text="Its token is taken back")
+    dashboard.offered(name=f"Take back the token of {told['name']}")
+    look(dashboard, shots, "joined")
+    dashboard.click(name=f"Take back the token of {told['name']}")
+    dashboard.wait(text="Its token is taken back")
 
     assert phone.exchange(hello)[2] == "unauthenticated"
 
