@@ -24,6 +24,7 @@ def benchmark():
         yield causal_lm
 
 
+@pytest.mark.long
 def test_it_prints_its_table(benchmark, monkeypatch, capsys):
     small = ["--before", "8", "--texts", "8", "--test", "4", "--batch", "4"]
     monkeypatch.setattr(sys, "argv", ["", *small, "--rules", "int8"])

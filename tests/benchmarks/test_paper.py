@@ -38,6 +38,7 @@ def run(folder, *arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_tiny_network_trains_whole_and_split(tmp_path):
     done = run(
         tmp_path,
@@ -62,6 +63,7 @@ def test_a_tiny_network_trains_whole_and_split(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_whole_and_split_learn_from_the_same_images(tmp_path):
     done = run(
         tmp_path,

@@ -27,12 +27,18 @@ SMALL = ("--presets", "tiny", "--size", "32", "--batch", "2")
                 *("--microbatches", "1", "2", "--quantization", "int8"),
             ),
         ),
-        ("networks", ("--profile", "wifi", "5g", "--pairs", "1")),
-        (
+        pytest.param(
+            *("networks", ("--profile", "wifi", "5g", "--pairs", "1")),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             "spliteasy",
             ("--rate-mbit", "100", "--steps", "1", "--their-steps", "1"),
+            marks=pytest.mark.long,
         ),
-        ("phone_time", ("--rounds", "1")),
+        pytest.param(
+            *("phone_time", ("--rounds", "1")), marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_script_prints_its_table(name, arguments, tmp_path):
@@ -53,10 +59,11 @@ def test_a_script_prints_its_table(name, arguments, tmp_path):
     ("name", "arguments"),
     [
         ("planned_steps", ("--cut", "tiny", "32", "first", "pool")),
-        (
+        pytest.param(
             "planned_choice",
             ("--networks", "tiny", "--size", "32", "--top", "1")
             + ("--random", "1"),
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -141,6 +148,7 @@ def test_every_script_can_write_its_report():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "arguments", "row"),
     [
