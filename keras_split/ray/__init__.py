@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
+    from keras_split.ray.data_parallel_serving import (
+        DataParallelServer as DataParallelServer,
+    )
     from keras_split.ray.engine import RayEngine as RayEngine
     from keras_split.ray.serving import ReplicatedServer as ReplicatedServer
     from keras_split.ray.serving import serve as serve
 
 _HOMES = {
+    "DataParallelServer": "data_parallel_serving",
     "RayEngine": "engine",
     "ReplicatedServer": "serving",
     "serve": "serving",

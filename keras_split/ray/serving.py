@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from keras_split.compression import codecs
 from keras_split.errors import OptionError
 from keras_split.models.saved_server import SavedServer
 from keras_split.models.server import ServerModel
+from keras_split.ray import data_parallel_serving
 from keras_split.ray.averaged_body import BodyState
+from keras_split.ray.data_parallel_serving import DataParallelServer
 from keras_split.ray.replica import Look
 from keras_split.ray.replicas import Replicas
 from keras_split.ray.room import find_room
 from keras_split.ray.runtime import runtime
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.front import Front
@@ -33,8 +37,9 @@ def serve(
     gpus: float = 0.0,
     average_every: int | None = None,
     config: ServerConfig | None = None,
+    listeners: Sequence[ServerCallback] = (),
     **options: Any,
-) -> "ReplicatedServer":
+) -> "ReplicatedServer | DataParallelServer":
     """Serves one model from several processes, behind one address.
 
     Each replica is an actor of Ray with a TensorFlow, bodies and a port of its
@@ -46,6 +51,12 @@ def serve(
     (`bodies="private"`); or none is trained (`inference_only=True`); or each
     replica has one for its clients, and these become one every so many steps
     (`average_every`): local SGD.
+
+    With a merged cohort it is otherwise: this process is its server, and the
+    replicas share out the examples of each step. Their gradients are summed
+    for one update, which is that of one process (data parallelism); only
+    statistics of a batch, as BatchNormalization's, are those of each
+    replica's examples.
 
     Args:
         server: What is served, as it is now. With `average_every` it has the
@@ -61,6 +72,8 @@ def serve(
         config: Where the front listens, and what each replica allows and
             keeps. Checkpoints are in a folder for each below its folder, which
             all machines share.
+        listeners: Hear what happens to a merged cohort; see
+            `keras_split.server.observe`.
         **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Returns:
@@ -74,6 +87,16 @@ def serve(
             port cannot be had.
     """
     config = ServerConfig.get(config, **options)
+    if config.cohort is not None and average_every is None:
+        return data_parallel_serving.serve(
+            server,
+            config,
+            replicas=replicas,
+            cluster=cluster,
+            cpus=cpus,
+            gpus=gpus,
+            listeners=listeners,
+        )
     _check(config, replicas, average_every)
     origin = None
     if average_every is not None:
@@ -182,9 +205,9 @@ def _check(
         )
     if config.cohort is not None:
         raise OptionError(
-            "Expected phones that train for themselves, for replicas, whose "
-            f"halves are not averaged. Received: a {config.cohort.mode} "
-            "cohort. Serve it from one process."
+            "Expected no cohort with average_every: each step of a merged one "
+            "is taken by all replicas together. Received: both. Leave one of "
+            "them out."
         )
     if average_every is not None:
         _check_averages(config, average_every)
@@ -217,8 +240,8 @@ def _check_averages(config: ServerConfig, every: int) -> None:
     if every == 1:
         raise OptionError(
             "Expected 2 steps or more from one average to the next. Received: "
-            "1. To take every step with the gradients of all phones, serve "
-            "them from one process: --cohort merged."
+            "1. To take every step with the gradients of all phones, leave it "
+            "out and serve a merged cohort: --cohort merged."
         )
     if every < 1:
         raise OptionError(

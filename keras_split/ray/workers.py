@@ -61,8 +61,8 @@ class Workers:
     """Some processes, which are handed tasks as they get done with others.
 
     A task is a function of what it is given, so one whose process died is
-    taken again: by the process that Ray starts in its place, on another
-    machine if need be, or by another worker.
+    taken again, by whoever is there. Ray starts another process in its place,
+    on another machine if need be.
 
     Args:
         ray: The module, initialized.
@@ -123,7 +123,8 @@ class Workers:
         def hand_out(worker: Any, count: int = 1) -> None:
             for _ in range(min(count, len(waiting))):
                 task = waiting.popleft()
-                answer = worker.take.remote(self._make, known, task)
+                take = worker.take.options(max_task_retries=0)
+                answer = take.remote(self._make, known, task)
                 running[answer] = worker, task
 
         for worker in self._there:
@@ -186,7 +187,7 @@ class Workers:
         return found
 
     def _answer(self, reference: Any, worker: Any) -> tuple[Any] | None:
-        """What it was, in a tuple; None if its process is dead for good."""
+        """What it was, in a tuple; None if its process died."""
         errors = self._ray.exceptions
         try:
             return (self._ray.get(reference),)
@@ -195,6 +196,7 @@ class Workers:
         except (errors.RayActorError, errors.ObjectLostError):
             if worker in self._there:
                 self._there.remove(worker)
+                self._starting[worker.ready.remote(self._make)] = worker
             return None
 
 

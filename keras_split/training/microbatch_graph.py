@@ -3,7 +3,8 @@
 Of a batch that travels in microbatches each has a graph like that of a whole
 step, which ends with its gradients; their sum is committed by a graph of its
 own. A batch of several phones has one graph, in which each phone's gradients
-count for its share.
+count for its share; where several processes compute it, each has such a graph
+for its examples, which ends with gradients, too.
 """
 
 import functools
@@ -12,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_split.training import gradients
+from keras_split.training.body_gradients import Gradients
 from keras_split.training.commit import is_float
 from keras_split.training.in_flight import StepHandle
 from keras_split.training.step_graph import StepGraph
@@ -33,6 +35,9 @@ class MicrobatchGraph(StepGraph):
         self.run_merged = tf.function(
             self._trace_merged, reduce_retracing=True, autograph=False
         )
+        self.run_merged_part = tf.function(
+            self._trace_merged_part, reduce_retracing=True, autograph=False
+        )
         self.add = tf.function(_trace_add, autograph=False)
         self.commit = tf.function(self._trace_commit, autograph=False)
 
@@ -44,6 +49,11 @@ class MicrobatchGraph(StepGraph):
     def merged_dtypes(self) -> list[tf.DType]:
         """Of what a merged step waits for: loss scale, shares, parts."""
         return [tf.float32, *self.gradient_dtypes]
+
+    @property
+    def merged_part_dtypes(self) -> list[tf.DType]:
+        """Of what a part of one waits for: its share comes first."""
+        return [tf.float32, *self.merged_dtypes]
 
     @property
     def _counted(self) -> list[Any]:
@@ -80,23 +90,8 @@ class MicrobatchGraph(StepGraph):
         # The penalty counts once, however many microbatches there are.
         found = self._differentiate(passed, grads, scale, share)
         smashed_grad = self._gradients.smashed(passed.smashed, found, scale)
-        made = {
-            f"weight_{i}": grad
-            for i, grad in enumerate(self._gradients.weights(found))
-            if grad is not None
-        }
-        numbers = {id(v): i for i, v in enumerate(self._state)}
-        made |= {
-            f"state_{numbers[id(v)]}": value * tf.cast(share, value.dtype)
-            for v, value in passed.state
-            if is_float(v)
-        }
-        with tf.control_dependencies(self._finite(smashed_grad)):
-            out = [
-                tf.identity(part)
-                for part in self._gradients.sent(smashed_grad, passed.crossed)
-            ]
-        return out, made
+        made = self._made(found, passed.state, share)
+        return self._checked(smashed_grad, smashed_grad, passed.crossed), made
 
     def _trace_microbatch_forward(
         self, seed_state: list[tf.Tensor], parts: list[tf.Tensor]
@@ -144,6 +139,76 @@ class MicrobatchGraph(StepGraph):
         inverse = tf.math.reciprocal_no_nan(shares)
         theirs = [_times(grad, inverse) for grad in smashed_grad]
         return self._gradients.sent(theirs, passed.crossed)
+
+    def _trace_merged_part(
+        self,
+        step_handle: StepHandle,
+        seed_state: list[tf.Tensor],
+        parts: list[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
+        """Like `_trace_merged`, for some of the examples; commits nothing.
+
+        Args:
+            step_handle: As in `_trace`; before the loss scale comes the share
+                of these examples in the batch, `()`.
+            seed_state: As in `_trace_microbatch`.
+            parts: Smashed data, one phone's behind the other's.
+
+        Returns:
+            As `_trace_microbatch`.
+        """
+        passed = self.begin(parts, seed_state)
+        features = self.cut_codecs.features.quantize(passed.features)
+        part, scale, shares, *back = self._in_flight.exchange(
+            step_handle,
+            [
+                passed.penalty,
+                *self._after(seed_state, passed.state),
+                *features,
+            ],
+            self.merged_part_dtypes,
+        )
+        scale.set_shape(())
+        shares.set_shape((None,))
+        received = self._gradients.received(back, features)
+        grads = [_times(grad, shares) for grad in received]
+        found = self._differentiate(passed, grads, scale, part)
+        smashed_grad = self._gradients.smashed(passed.smashed, found, scale)
+        inverse = tf.math.reciprocal_no_nan(shares)
+        theirs = [_times(grad, inverse) for grad in smashed_grad]
+        made = self._made(found, passed.state, part)
+        return self._checked(theirs, smashed_grad, passed.crossed), made
+
+    def _made(
+        self,
+        found: Gradients,
+        state: list[tuple[Any, tf.Tensor]],
+        share: tf.Tensor,
+    ) -> dict[str, Any]:
+        """Gradients of the weights, and a share of the new state, by number."""
+        made = {
+            f"weight_{i}": grad
+            for i, grad in enumerate(self._gradients.weights(found))
+            if grad is not None
+        }
+        numbers = {id(v): i for i, v in enumerate(self._state)}
+        return made | {
+            f"state_{numbers[id(v)]}": value * tf.cast(share, value.dtype)
+            for v, value in state
+            if is_float(v)
+        }
+
+    def _checked(
+        self,
+        out: list[tf.Tensor],
+        smashed_grad: list[tf.Tensor],
+        crossed: list[tf.Tensor | None],
+    ) -> list[tf.Tensor]:
+        """Parts of what is sent, once the gradients are known to be finite."""
+        with tf.control_dependencies(self._finite(smashed_grad)):
+            return [
+                tf.identity(part) for part in self._gradients.sent(out, crossed)
+            ]
 
     def _trace_commit(
         self,

@@ -47,7 +47,7 @@ class ServerMerged:
         self._graph: MicrobatchGraph = optimizer.graph_for(smashed_grad)
         self._counts = [tensors[0].shape[0] for tensors in smashed]
         codec = half.cut_codecs.smashed
-        self._parts = _joined([codec.unwrap(tensors) for tensors in smashed])
+        self._parts = joined([codec.unwrap(tensors) for tensors in smashed])
         self._waiting: StepInFlight | None = None
 
     def forward(self) -> tuple[list[CutTensor], float]:
@@ -87,15 +87,8 @@ class ServerMerged:
             ProtocolError: If a gradient is not finite; nothing has changed.
         """
         half = self._half
-        counts = np.array(self._counts)
-        counts[[tensors is None for tensors in features_grad]] = 0
-        shares = (counts / counts.sum()).astype(np.float32)
         with half.lock, finite_gradients():
-            given = [
-                np.float32(self._optimizer.enter(learning_rate)),
-                np.repeat(shares, self._counts),
-                *self._gradients(features_grad),
-            ]
+            given = self._given(features_grad, learning_rate)
             step = half.in_flight.take(self._waiting)
             if step is None:
                 step = self._start(given)
@@ -117,11 +110,24 @@ class ServerMerged:
         self._half.abandon(self._waiting)
         self._waiting = None
 
+    def _given(
+        self, features_grad: Sequence[_Tensors | None], learning_rate: float
+    ) -> list[Any]:
+        """What its graph waits for: loss scale, each example's share, parts."""
+        counts = np.array(self._counts)
+        counts[[tensors is None for tensors in features_grad]] = 0
+        shares = (counts / counts.sum()).astype(np.float32)
+        return [
+            np.float32(self._optimizer.enter(learning_rate)),
+            np.repeat(shares, self._counts),
+            *self._gradients(features_grad),
+        ]
+
     def _gradients(self, features_grad: Sequence[_Tensors | None]) -> _Parts:
         """Parts of all phones; zeros for one that gave none."""
         unwrapped = [self._graph.unwrapped(t or ()) for t in features_grad]
         known = next((parts for parts in unwrapped if parts), [])
-        return _joined(
+        return joined(
             [
                 parts or [np.zeros((n, *p.shape[1:]), p.dtype) for p in known]
                 for parts, n in zip(unwrapped, self._counts, strict=True)
@@ -141,8 +147,8 @@ class ServerMerged:
         )
 
 
-def _joined(parts: Sequence[_Parts]) -> _Parts:
-    """Parts of several phones, each behind the other."""
+def joined(parts: Sequence[_Parts]) -> _Parts:
+    """Parts of several phones or processes, each behind the other."""
     return [np.concatenate(of_all) for of_all in zip(*parts, strict=True)]
 
 

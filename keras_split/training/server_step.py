@@ -41,6 +41,7 @@ from keras_split.training.step_graph import CutCodecs
 from keras_split.training.step_graph import infer
 
 Early = Callable[[list[CutTensor]], None]
+Merges = Callable[..., ServerMerged]
 _NEW = Timeline()
 _HALVES: "weakref.WeakSet[ServerHalf]" = weakref.WeakSet()
 
@@ -117,6 +118,7 @@ class ServerHalf:
         self.unfinished = Unfinished(2 * self.in_flight.limit)
         self.data = DataDigest()
         self.rows = lookups.rows(body, contract.shared)
+        self._merges: Merges = ServerMerged
         self.retrace()
         _HALVES.add(self)
 
@@ -279,7 +281,15 @@ class ServerHalf:
         smashed_grad: bool = True,
     ) -> ServerMerged:
         """A step over the smashed data of several phones."""
-        return ServerMerged(self, optimizer, smashed, smashed_grad=smashed_grad)
+        return self._merges(self, optimizer, smashed, smashed_grad=smashed_grad)
+
+    def merge_by(self, merges: "Merges") -> None:
+        """Has steps of several phones made so from now on.
+
+        Args:
+            merges: Makes one; `ServerMerged` computes it here.
+        """
+        self._merges = merges
 
     def labeled_step(
         self,

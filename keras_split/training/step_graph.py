@@ -357,9 +357,10 @@ class StepGraph:
         if count > len(weights):
             raise ProtocolError(
                 "Expected a body whose only losses are regularizers of "
-                "weights, for a batch that travels in microbatches. Received: "
+                "weights, for a batch that is computed in parts. Received: "
                 "one with a layer that adds a loss of its activations. Train "
-                "with SplitStrategy(..., microbatches=1).",
+                "with SplitStrategy(..., microbatches=1), and have one "
+                "process compute the steps of a merged cohort.",
                 "microbatches",
             )
 

@@ -92,6 +92,21 @@ def test_a_task_whose_process_dies_is_taken_by_the_next(workers, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_that_died_is_not_waited_for_and_comes_back(workers):
+    before = workers.processes
+    [*workers.each(0, range(4))]
+    os.kill(before[0], signal.SIGKILL)
+
+    found = [*workers.each(10, range(4))]
+
+    assert sorted(found) == [10, 11, 12, 13]
+    after = workers.processes
+    assert after[1] == before[1] and after[0] != before[0]
+    [*workers.each(0, range(9))]
+    assert len(workers._there) == WORKERS
+
+
+@pytest.mark.slow
 def test_what_a_task_raises_is_ours(cluster, workers):
     with pytest.raises(DataError, match="^Expected another task.$"):
         [*workers.each(0, ["ours"])]
