@@ -105,6 +105,7 @@ def test_this_machine_is_measured_where_that_is_asked_for(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_this_machine_is_measured_and_planned_for(tmp_path):
     done = commands.run(
         *("plan", "mobilenet_v2", "--phone", "probe", "--server", "probe"),

@@ -73,6 +73,7 @@ def test_two_modes_are_compared_in_a_table_a_picture_and_numbers(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_processes_of_ray_make_the_numbers_of_one(tmp_path, monkeypatch):
     commands.installed(monkeypatch)
     options = ["--phones", "40", "--rounds", "1", "--participation", "4"]

@@ -1,6 +1,7 @@
 """Chromium, driven from here by web/tests/browser.mjs."""
 
 import base64
+import fcntl
 import hashlib
 import io
 import json
@@ -129,8 +130,18 @@ class PhoneBrowser(Browser):
 
 
 def build_package():
-    """Builds keras-split-client."""
-    _run("client", "tsc", "-p", "tsconfig.build.json")
+    """Builds keras-split-client, unless it is of its sources already.
+
+    Of two processes of tests one waits: a file that is being written anew is
+    not to be read.
+    """
+    built = WEB / "client" / "dist" / "index.js"
+    sources = [*(WEB / "client" / "src").rglob("*.ts")]
+    with (WEB / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        changed = max(path.stat().st_mtime for path in sources)
+        if not built.exists() or built.stat().st_mtime < changed:
+            _run("client", "tsc", "-p", "tsconfig.build.json")
 
 
 def build_phone(folder):
