@@ -1,6 +1,7 @@
 """One replica, as far as its front knows it."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from keras_split.protocol.status import ReplicaStatus
@@ -8,6 +9,7 @@ from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status_sum import continued
 from keras_split.ray.replica import Look
 from keras_split.ray.replica import ReplicaConfig
+from keras_split.server.bodies import kept_at
 
 _LATE_S = 2.0  # without an answer; then nobody waits for it
 _SILENT_S = 10.0  # then nobody is sent there until it answers
@@ -68,6 +70,13 @@ class Place:
     def has(self, session: str) -> bool:
         """Whether it had a session when it last answered."""
         return self.look is not None and session in self.look.sessions
+
+    def keeps(self, client: str) -> bool:
+        """Whether it has a body of that client in its checkpoints."""
+        folder = self.config.server.checkpoints
+        if not client or not folder:
+            return False
+        return kept_at(Path(folder), client).exists()
 
     def ask(self) -> None:
         """Asks it how it is, if it owes no answer."""

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from keras_split.errors import ProtocolError
@@ -19,12 +18,12 @@ from keras_split.ray.replica import Look
 from keras_split.ray.replica import Replica
 from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.settings import settings
-from keras_split.server.bodies import kept_at
 from keras_split.server.session_state import not_open
 
 _LOG = logging.getLogger("keras_split.server")
 _EVERY_S = 0.5
 _EVERY_S_AVERAGED = 0.1
+_LEAST_S = 0.02  # however many ask for sessions that nobody knows
 _WAIT_S = 0.1  # for answers, until those that are there are asked again
 _PATIENCE_S = 4.0  # of a client whose session nobody knows
 _CALLS = 3  # of a replica at a time: one that starts answers, too
@@ -103,11 +102,6 @@ class Replicas:
             thread.start()
 
     @property
-    def addresses(self) -> list[str]:
-        """Of those that serve now."""
-        return [look.address for look in self.looks]
-
-    @property
     def looks(self) -> list[Look]:
         """How those are that serve now."""
         with self._changing:
@@ -129,8 +123,10 @@ class Replicas:
         """
         if self.averaging is not None:
             client = ""
+        # Storage may be far away: nobody waits for it but who asks.
+        kept = self._clients.get(client) or self._kept(client)
         with self._changing:
-            place = self._clients.get(client) or self._kept(client)
+            place = self._clients.get(client) or kept
             if place is None:
                 there = [place for place in self._places if place.up]
                 if not there:
@@ -175,11 +171,7 @@ class Replicas:
 
     def _kept(self, client: str) -> Place | None:
         """Which has a body of that client in its checkpoints."""
-        for place in self._places if client else ():
-            folder = place.config.server.checkpoints
-            if folder and kept_at(Path(folder), client).exists():
-                return place
-        return None
+        return next((p for p in self._places if p.keeps(client)), None)
 
     def _known(self, session: str) -> Place | None:
         found = [place for place in self._places if place.has(session)]
@@ -257,6 +249,7 @@ class Replicas:
             self._wanted.wait(every_s)
             self._wanted.clear()
             self._look()
+            self._stopped.wait(_LEAST_S)
 
     def _average(self) -> None:
         """Beside `_watch`, which goes on while bodies are on their way."""

@@ -10,6 +10,7 @@ import pytest
 
 from keras_split.client.retry import Retry
 from keras_split.client.tap import SessionTap
+from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Forward
 from keras_split.training import tf_threads
 from keras_split_cli.replicas import Replicas
@@ -95,6 +96,11 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
         address = f"grpc://{process.target}"
         links.compile(client, address=address)
         client.fit(x, y, batch_size=8, verbose=0)
+        with (
+            links.wire(process.target) as wire,
+            pytest.raises(RefusedError, match="goes where the server sends"),
+        ):
+            wire.exchange(links.hello(server.contract))
         time.sleep(1)  # so that the front has asked again
         found = commands.python(
             *("-m", "keras_split_cli", "status", address, "--json")
@@ -105,6 +111,8 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
 
     assert code == 0
     assert found.returncode == 0, found.stderr
+    front = '{reason="unimplemented",replica="front"}'
+    assert samples[f"keras_split_refusals_total{front}"] == 1
     status = json.loads(found.stdout)
     names = [one["name"] for one in status["replicas"]]
     assert names == ["front", "0", "1"]
@@ -129,6 +137,9 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
         for path in logs.values()
         for line in path.read_text().splitlines()
     ]
+    refused = [line for line in lines if line["event"] == "refused"]
+    assert [line["reason"] for line in refused] == ["unimplemented"]
+    assert "replica" not in refused[0]
     taken = [line for line in lines if line["event"] == "step"]
     assert [line["step"] for line in taken] == [0, 1]
     number = int(status["sessions"][0]["replica"])
