@@ -19,6 +19,7 @@ from keras_split.protocol.status import CohortStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.times import Times
+from keras_split.utils.counted import counted
 from keras_split.utils.plain import plain
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
@@ -266,7 +267,8 @@ def _moment(now: ServerStatus) -> str:
     if now.moment or not now.steps:
         return plain(str(now.moment))
     if any(one.status.moment for one in now.replicas):
-        return f"one for each replica, averaged {now.averages:,} times"
+        times = counted(now.averages, "time")
+        return f"one for each replica, averaged {times}"
     return "one for each session"
 
 
