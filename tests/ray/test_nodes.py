@@ -1,6 +1,9 @@
 """A cluster of two nodes on one machine, one of which is killed."""
 
+import contextlib
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -88,6 +91,9 @@ class Loses(SessionTap):
         if not self.lost and parent(look) == self.raylet:
             self.lost.append(look.process)
             self.cluster.remove_node(self.node, allow_graceful=False)
+            # It would notice a moment later, and might answer until then.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(look.process, signal.SIGKILL)
 
 
 def train(target=None, taps=()):
@@ -100,6 +106,17 @@ def train(target=None, taps=()):
     x, y = links.batch(8 * STEPS)
     client.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     return client, [*client.head.get_weights(), *client.tail.get_weights()]
+
+
+def told(replicated, steps):
+    """The status, when all replicas have told of so many steps."""
+    end = time.monotonic() + 60
+    while True:
+        status = replicated.status
+        if sum(session.steps for session in status.sessions) == steps:
+            return status
+        assert time.monotonic() < end, status
+        time.sleep(0.1)
 
 
 def taken(path):
@@ -133,8 +150,7 @@ def test_a_replica_comes_back_on_another_node(cluster, tmp_path):
         homes = {parent(look) for look in replicated.replicas}
         tap = Loses(replicated, cluster, node)
         phones = [train(replicated.target, [tap]) for _ in range(2)]
-        time.sleep(1)  # so that the front has asked again
-        status = replicated.status
+        status = told(replicated, 2 * STEPS)
         looks = replicated.replicas
         processes += [look.process for look in looks]
         homes_then = {parent(look) for look in looks}

@@ -53,6 +53,13 @@ def test_sessions_of_replicas_that_are_no_more_are_not_forgotten(tmp_path):
         serve(server, replicas=2, bodies="private", checkpoints=tmp_path)
 
 
+def test_an_audit_log_that_cannot_be_written_is_refused_at_once(tmp_path):
+    _, server = links.halves()
+
+    with pytest.raises(DataError, match="an audit log that can be written"):
+        serve(server, bodies="private", audit_log=tmp_path / "none" / "a")
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with runtime("local", cpus=2 * CORES) as ray:
