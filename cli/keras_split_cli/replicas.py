@@ -1,6 +1,7 @@
 """Options of `serve` for several processes: how many, how large, and where."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -8,7 +9,12 @@ from typing import TypeVar
 import click
 
 from keras_split.errors import OptionError
+from keras_split.protocol.status import ReplicaStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status_sum import as_one
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
+from keras_split.server.observe import Audit
 from keras_split_cli.console import tell
 
 if TYPE_CHECKING:
@@ -48,18 +54,16 @@ _OPTIONS = [
     ),
     click.option(
         "--average-every",
-        type=click.IntRange(min=1),
+        type=int,
         metavar="STEPS",
         help="Make the bodies of all replicas one, their mean, after so many "
         "steps of each: 2 or more.",
     ),
 ]
-# What one process tells of itself, or has in it.
+# What one process has in it.
 _OF_ONE = {
     "--web": "web_port",
     "--save": "save",
-    "--metrics-port": "metrics_port",
-    "--audit-log": "audit_log",
 }
 
 
@@ -73,13 +77,18 @@ def replicas_options(command: _F) -> _F:
 class Replicas:
     """Serves from several processes, if that was asked for.
 
-    Attributes:
+    Args:
         count: How many.
+        **options: Of `keras_split.ray.serve`.
+
+    Attributes:
+        count: The same.
     """
 
     def __init__(self, count: int, **options: Any) -> None:
         self.count = count
         self._options = options
+        self._server: ReplicatedServer | None = None
 
     @classmethod
     def take(cls, given: dict[str, Any], **beside: Any) -> "Replicas | None":
@@ -91,9 +100,11 @@ class Replicas:
 
         Raises:
             OptionError: If one of them does not go with the others.
+            DataError: If the audit log cannot be written.
             BackendError: If Ray is not installed.
         """
         count, cluster, cpus, gpus, every = (given.pop(name) for name in NAMES)
+        audit_log = beside.get("audit_log")
         if count is None:
             for option, value in (
                 ("--ray", cluster),
@@ -115,22 +126,57 @@ class Replicas:
                     f"Expected no {option} with --replicas: that is of one "
                     "process. Received: both. Leave one of them out."
                 )
+        from keras_split.ray.checks import check_every
         from keras_split.ray.runtime import require_ray
 
+        if every is not None:
+            check_every(every)
         require_ray()
+        if audit_log is not None:
+            Audit(audit_log).close()  # before a model is loaded
         return cls(
             count,
             cluster=cluster,
             cpus=cpus or 1,
             gpus=gpus or 0.0,
             average_every=every,
+            audit_log=audit_log,
+            log_format=beside.get("log_format", "text"),
         )
 
-    def serve(self, model: Any, config: ServerConfig) -> "ReplicatedServer":
+    def check(self, config: ServerConfig) -> None:
+        """Whether they can serve so, before a model is loaded.
+
+        Raises:
+            OptionError: If not, and why.
+        """
+        from keras_split.ray.checks import check
+
+        check(config, self.count, self._options["average_every"])
+
+    def status(self) -> ServerStatus:
+        """What they do; none is up before they are started."""
+        if self._server is not None:
+            return self._server.status
+        return as_one([ReplicaStatus(str(n)) for n in range(self.count)])
+
+    def serve(
+        self,
+        model: Any,
+        config: ServerConfig,
+        listeners: Sequence[ServerCallback],
+    ) -> "ReplicatedServer":
         """Starts them."""
         from keras_split.ray import serve
 
-        return serve(model, replicas=self.count, config=config, **self._options)
+        self._server = serve(
+            model,
+            replicas=self.count,
+            config=config,
+            listeners=listeners,
+            **self._options,
+        )
+        return self._server
 
     def show(self, server: "ReplicatedServer") -> None:
         """Says where they are."""
