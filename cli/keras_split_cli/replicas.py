@@ -1,17 +1,25 @@
 """Options of `serve` for several processes: how many, how large, and where."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
+from typing import cast
 
 import click
 
 from keras_split.errors import OptionError
+from keras_split.protocol.status import ReplicaStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status_sum import as_one
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
+from keras_split.server.observe import Audit
 from keras_split_cli.console import tell
 
 if TYPE_CHECKING:
+    from keras_split.ray import DataParallelServer
     from keras_split.ray import ReplicatedServer
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -27,7 +35,8 @@ _OPTIONS = [
         metavar="N",
         help="Serve from so many processes, which Ray starts; phones call "
         "this one, and are sent to one of them. With --average-every, "
-        "--bodies private or --inference-only.",
+        "--bodies private or --inference-only. With --cohort merged they "
+        "compute each step together, for this one.",
     ),
     click.option(
         "--ray",
@@ -48,18 +57,16 @@ _OPTIONS = [
     ),
     click.option(
         "--average-every",
-        type=click.IntRange(min=1),
+        type=int,
         metavar="STEPS",
         help="Make the bodies of all replicas one, their mean, after so many "
         "steps of each: 2 or more.",
     ),
 ]
-# What one process tells of itself, or has in it.
+# What one process has in it.
 _OF_ONE = {
     "--web": "web_port",
     "--save": "save",
-    "--metrics-port": "metrics_port",
-    "--audit-log": "audit_log",
 }
 
 
@@ -73,13 +80,21 @@ def replicas_options(command: _F) -> _F:
 class Replicas:
     """Serves from several processes, if that was asked for.
 
-    Attributes:
+    Args:
         count: How many.
+        **options: Of `keras_split.ray.serve`.
+
+    Attributes:
+        count: The same.
+        shares: Whether they share out the steps of one server.
     """
 
-    def __init__(self, count: int, **options: Any) -> None:
-        self.count = count
+    def __init__(
+        self, count: int, *, shares: bool = False, **options: Any
+    ) -> None:
+        self.count, self.shares = count, shares
         self._options = options
+        self._server: ReplicatedServer | None = None
 
     @classmethod
     def take(cls, given: dict[str, Any], **beside: Any) -> "Replicas | None":
@@ -91,9 +106,11 @@ class Replicas:
 
         Raises:
             OptionError: If one of them does not go with the others.
+            DataError: If the audit log cannot be written.
             BackendError: If Ray is not installed.
         """
         count, cluster, cpus, gpus, every = (given.pop(name) for name in NAMES)
+        audit_log = beside.get("audit_log")
         if count is None:
             for option, value in (
                 ("--ray", cluster),
@@ -107,32 +124,76 @@ class Replicas:
                         "none. Say how many, or leave it out."
                     )
             return None
+        shares = given.get("cohort") is not None
         for option, name in _OF_ONE.items():
-            if name == "save" and every is not None:
-                continue  # they are one in the end
+            if shares or (name == "save" and every is not None):
+                continue  # it is one server, or one body in the end
             if (given | beside).get(name) is not None:
                 raise OptionError(
                     f"Expected no {option} with --replicas: that is of one "
                     "process. Received: both. Leave one of them out."
                 )
+        from keras_split.ray.checks import check_every
         from keras_split.ray.runtime import require_ray
 
+        if every is not None:
+            check_every(every)
         require_ray()
+        if shares:
+            audit_log = None  # that server has it
+        if audit_log is not None:
+            Audit(audit_log).close()  # before a model is loaded
         return cls(
             count,
+            shares=shares,
             cluster=cluster,
             cpus=cpus or 1,
             gpus=gpus or 0.0,
             average_every=every,
+            audit_log=audit_log,
+            log_format=beside.get("log_format", "text"),
         )
 
-    def serve(self, model: Any, config: ServerConfig) -> "ReplicatedServer":
+    def check(self, config: ServerConfig) -> None:
+        """Whether they can serve so, before a model is loaded.
+
+        Raises:
+            OptionError: If not, and why.
+        """
+        from keras_split.ray.checks import check
+
+        check(config, self.count, self._options["average_every"])
+
+    def status(self) -> ServerStatus:
+        """What they do; none is up before they are started."""
+        if self._server is not None:
+            return self._server.status
+        return as_one([ReplicaStatus(str(n)) for n in range(self.count)])
+
+    def serve(
+        self,
+        model: Any,
+        config: ServerConfig,
+        listeners: Sequence[ServerCallback],
+    ) -> "ReplicatedServer | DataParallelServer":
         """Starts them."""
         from keras_split.ray import serve
 
-        return serve(model, replicas=self.count, config=config, **self._options)
+        made: Any = serve(
+            model,
+            replicas=self.count,
+            config=config,
+            listeners=listeners,
+            **self._options,
+        )
+        if not self.shares:
+            self._server = made
+        return cast("ReplicatedServer | DataParallelServer", made)
 
-    def show(self, server: "ReplicatedServer") -> None:
+    def show(self, server: Any) -> None:
         """Says where they are."""
+        if self.shares:
+            tell(f"Each step is shared out among {self.count} processes")
+            return
         addresses = ", ".join(look.address for look in server.replicas)
         tell(f"Phones are sent on to one of {self.count}: {addresses}")

@@ -128,6 +128,7 @@ def serve(
 
     \b
     keras-split serve server.keras --bodies private --replicas 4 --ray auto
+    keras-split serve server.keras --cohort merged --phones 16 --replicas 4
 
     With --web phones need a browser and nothing else:
 
@@ -165,11 +166,19 @@ def serve(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     malloc.keep()
     replicas = Replicas.take(
-        options, save=save, metrics_port=metrics_port, audit_log=audit_log
+        options, save=save, audit_log=audit_log, log_format=log_format
     )
+    counted = None
+    if replicas is not None and not replicas.shares:
+        counted, audit_log = replicas.status, None  # it has one for each
     web = Web.take(source, options)
     config = serving(options, web=web is not None)
-    with listening(metrics_port, audit_log, log_format) as (listeners, metrics):
+    if replicas is not None:
+        replicas.check(config)
+    with listening(metrics_port, audit_log, log_format, counted) as (
+        listeners,
+        metrics,
+    ):
         with working(f"Loading {source}"):
             load_keras()
             if web is None:
@@ -184,7 +193,7 @@ def serve(
             if replicas is None:
                 server = model.serve(config, listeners=listeners)
             else:
-                server = replicas.serve(model, config)
+                server = replicas.serve(model, config, listeners)
             if web is not None:
                 web.start(server)
         contract = model.contract

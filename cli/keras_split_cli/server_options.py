@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from keras_split.protocol.status import ServerStatus
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
 from keras_split.server.operator_token import make as make_token
@@ -179,7 +180,8 @@ _SEEING = [
         type=_FILE,
         metavar="FILE",
         help="Append who came, what they did and what was refused to this "
-        "file, as JSON lines; never what they sent.",
+        "file, as JSON lines; never what they sent. With --replicas each "
+        "has a file beside it.",
     ),
     click.option(
         "--log-format",
@@ -257,9 +259,19 @@ def _made(operator_token: str | None) -> str | None:
 
 @contextlib.contextmanager
 def listening(
-    metrics_port: int | None, audit_log: str | None, log_format: str
+    metrics_port: int | None,
+    audit_log: str | None,
+    log_format: str,
+    counted: Callable[[], ServerStatus] | None = None,
 ) -> Iterator[tuple[list[ServerCallback], int | None]]:
-    """Logs, counts and audits; gives listeners and the metrics' port."""
+    """Logs, counts and audits; gives listeners and the metrics' port.
+
+    Args:
+        metrics_port: Where to answer Prometheus; None for nowhere.
+        audit_log: A file; None for none.
+        log_format: Of the log on stderr.
+        counted: Tells Prometheus of a server that counts for itself.
+    """
     from keras_split.server.observe import Audit
     from keras_split.server.observe import Log
     from keras_split.server.observe import Metrics
@@ -272,7 +284,7 @@ def listening(
         if audit_log is not None:
             listeners.append(stack.enter_context(Audit(audit_log)))
         if metrics_port is not None:
-            metrics = Metrics()
+            metrics = Metrics(counted)
             listeners.append(metrics)
             port = stack.enter_context(metrics.serve(metrics_port)).port
         yield listeners, port

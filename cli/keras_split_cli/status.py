@@ -19,6 +19,7 @@ from keras_split.protocol.status import CohortStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.times import Times
+from keras_split.utils.counted import counted
 from keras_split.utils.plain import plain
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
@@ -111,6 +112,7 @@ def table(
         Text(f"sessions  {plain(_so_far(now))}"),
         Text(f"refusals  {plain(_counted(now.refusals))}"),
         Text(f"last checkpoint  {_checkpoint(now)}\n"),
+        *([_replicas(now, before, seconds)] if now.replicas else []),
         _sessions(now.sessions, steps, seconds),
     ]
     if note:
@@ -149,6 +151,36 @@ def _totals(now: ServerStatus, rate: str) -> Table:
     return made
 
 
+def _replicas(
+    now: ServerStatus, before: ServerStatus | None, seconds: float
+) -> Group:
+    """A row for each process; a dim one for what nobody is sent to."""
+    made = _table()
+    made.add_column("replica", no_wrap=True, style="bold")
+    made.add_column("serves", no_wrap=True)
+    for title in ("sessions", "steps", "steps/s", "uplink", "downlink"):
+        made.add_column(title, justify="right", no_wrap=True)
+    made.add_column("memory", justify="right", no_wrap=True)
+    made.add_column("restarts", justify="right", no_wrap=True)
+    then = before.replicas if before else ()
+    steps = {one.name: one.status.steps for one in then}
+    for one in now.replicas:
+        does = one.status
+        made.add_row(
+            Text(plain(one.name)),
+            "yes" if one.up else f"no, {_duration(one.silent_s)}",
+            f"{sum(s.replica == one.name for s in now.sessions):,}",
+            f"{does.steps:,}",
+            _rate(does.steps, steps.get(one.name), seconds),
+            size(does.uplink_bytes),
+            size(does.downlink_bytes),
+            size(does.memory_bytes) if does.memory_bytes else "?",
+            f"{one.restarts:,}",
+            style="" if one.up else "dim",
+        )
+    return Group(made, "")
+
+
 def _sessions(
     sessions: tuple[SessionStatus, ...], before: dict[str, int], seconds: float
 ) -> Table | Text:
@@ -156,6 +188,9 @@ def _sessions(
         return Text("no session is open", style="dim")
     made = _table()
     made.add_column("session", no_wrap=True, style="bold")
+    several = any(session.replica for session in sessions)
+    if several:
+        made.add_column("on", no_wrap=True)
     made.add_column("client", no_wrap=True)
     for title in ("steps", "steps/s", "uplink", "downlink", "idle"):
         made.add_column(title, justify="right", no_wrap=True)
@@ -163,6 +198,7 @@ def _sessions(
     for session in sessions:
         made.add_row(
             Text(plain(session.label)),
+            *([Text(plain(session.replica))] if several else []),
             Text(_short(session.client or session.peer)),
             f"{session.steps:,}",
             _rate(session.steps, before.get(session.label), seconds),
@@ -230,6 +266,9 @@ def _brief(seconds: float) -> str:
 def _moment(now: ServerStatus) -> str:
     if now.moment or not now.steps:
         return plain(str(now.moment))
+    if any(one.status.moment for one in now.replicas):
+        times = counted(now.averages, "time")
+        return f"one for each replica, averaged {times}"
     return "one for each session"
 
 

@@ -6,6 +6,8 @@ from dataclasses import field
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.times import Times
 
+FRONT = "front"  # name of the process to which clients come first
+
 
 @dataclass(frozen=True)
 class SessionStatus:
@@ -22,6 +24,7 @@ class SessionStatus:
         idle_s: Seconds since the server last heard of it.
         connected: Whether its client is there, or may come back.
         moment: Of its body after the last of these steps.
+        replica: Name of that which has it, if several share the sessions.
     """
 
     label: str
@@ -33,6 +36,7 @@ class SessionStatus:
     idle_s: float = 0.0
     connected: bool = False
     moment: Moment = Moment()
+    replica: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,9 @@ class ServerStatus:
         sessions_opened: Sessions that were opened since it started.
         sessions_resumed: Times that a client came back to its session.
         sessions_closed: How many sessions ended, by reason.
+        replicas: Those that share the sessions, and the front that sends
+            clients to them; empty if this is one process.
+        averages: How often the bodies of replicas became one.
     """
 
     fingerprint: str
@@ -144,3 +151,29 @@ class ServerStatus:
     sessions_opened: int = 0
     sessions_resumed: int = 0
     sessions_closed: dict[str, int] = field(default_factory=dict)
+    replicas: tuple["ReplicaStatus", ...] = ()
+    averages: int = 0
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """One process of several that are one server.
+
+    Attributes:
+        name: Its number, as `"0"`; or `FRONT`.
+        address: `"host:port"` at which clients reach it; empty if nobody
+            knows yet.
+        up: Whether clients are sent to it.
+        silent_s: Seconds since it said what follows.
+        restarts: How often its process was started again.
+        status: What it does. What is counted is of all its processes. On the
+            way to others its sessions are those of the whole server that
+            have its name.
+    """
+
+    name: str
+    address: str = ""
+    up: bool = False
+    silent_s: float = 0.0
+    restarts: int = 0
+    status: ServerStatus = ServerStatus("")

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence
+from dataclasses import replace
 
+from keras_split.protocol.status import ReplicaStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.times import Times
 
@@ -40,6 +42,52 @@ def together(statuses: Sequence[ServerStatus]) -> ServerStatus:
         sessions_resumed=sum(status.sessions_resumed for status in statuses),
         sessions_closed=_counts(status.sessions_closed for status in statuses),
     )
+
+
+def as_one(parts: Sequence[ReplicaStatus], averages: int = 0) -> ServerStatus:
+    """What processes do that share sessions, as one server and each by itself.
+
+    Args:
+        parts: The front and each replica, with its sessions. Nobody is
+            connected to one that is not up.
+        averages: How often their bodies became one.
+    """
+    sessions = tuple(
+        replace(
+            session,
+            connected=session.connected and part.up,
+            replica=part.name,
+        )
+        for part in parts
+        for session in part.status.sessions
+    )
+    return replace(
+        together([part.status for part in parts]),
+        sessions=sessions,
+        replicas=tuple(
+            replace(part, status=replace(part.status, sessions=()))
+            for part in parts
+        ),
+        averages=averages,
+    )
+
+
+def continued(before: ServerStatus, now: ServerStatus) -> ServerStatus:
+    """What a process does, and what was counted of those in its place before.
+
+    Args:
+        before: The last of these, counted likewise.
+        now: It.
+    """
+    counted = replace(
+        before,
+        uptime_s=0.0,
+        sessions=(),
+        checkpoint_age_s=None,
+        draining=False,
+        memory_bytes=0,
+    )
+    return replace(together([now, counted]), moment=now.moment)
 
 
 def _counts(found: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -4,7 +4,9 @@ Stich, Local SGD Converges Fast and Communicates Little, ICLR 2019.
 """
 
 import logging
+import threading
 import time
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,7 @@ from keras_split.ray.replica import Look
 
 _LOG = logging.getLogger("keras_split.server")
 _WAIT_S = 30.0  # for bodies; who takes longer is left out of this average
+_LOOK_S = 0.5  # then nobody waits for a replica that is no longer there
 _AGAIN_S = 10.0  # until who goes on from a checkpoint is asked once more
 
 
@@ -35,18 +38,20 @@ class _Member:
     """A replica, and which averages its body has.
 
     Attributes:
+        number: Which one.
         actor: Ray's handle.
         bases: What its body may have gone on from, newest first; empty as
             long as nobody knows.
-        process: Number of its process.
-        steps: That this has taken.
+        look: How it was when it was last seen.
+        steps: That this process of it has taken.
         averaged: How many of them are in an average.
         asked: How many it had taken when it was last asked for its body.
     """
 
+    number: int
     actor: Any
     bases: list[Kept]
-    process: int = 0
+    look: Look | None = None
     steps: int = 0
     averaged: int = 0
     asked: int = 0
@@ -66,11 +71,49 @@ class _Member:
         """Whether its body has anything that others lack."""
         return self.since > 0 or not self.bases
 
+
+@dataclass(eq=False)
+class _Gift:
+    """The body of a member, for an average.
+
+    Attributes:
+        member: Whose.
+        reference: To it.
+        look: How the member was when it was asked.
+        averaged: How many of its steps were in an average then.
+        known: Whether it was known what its body has gone on from.
+    """
+
+    member: _Member
+    reference: Any
+    look: Look | None
+    averaged: int
+    known: bool
+
+    @classmethod
+    def asked(cls, member: _Member) -> "_Gift":
+        """Asks for it."""
+        member.asked = member.steps
+        return cls(
+            member,
+            member.actor.give.remote(),
+            member.look,
+            member.averaged,
+            bool(member.bases),
+        )
+
     def weight(self, state: BodyState) -> int:
-        """How much its body counts: its steps, since the last average."""
-        if not self.bases:
+        """How much the body counts: its steps, since the last average."""
+        if not self.known:
             return max(state.moment.steps, 1)
         return max(state.steps - self.averaged, 1)
+
+    def is_taken(self, state: BodyState) -> None:
+        """Notes that it is in an average; its process may be another now."""
+        member = self.member
+        if _same(self.look, member.look):
+            member.averaged = state.steps
+        member.bases.insert(0, Kept(state.moment, [self.reference]))
 
 
 class Averaging:
@@ -78,7 +121,8 @@ class Averaging:
 
     An average is of those that answer and have trained since the last one,
     by their steps, and all that answer take it. None waits for another. A
-    replica that is away takes the last average before it serves again.
+    replica that is away takes the last average before it serves again. One
+    thread may tell what it sees while another looks after averages.
 
     Args:
         ray: The module, initialized.
@@ -103,7 +147,11 @@ class Averaging:
             for i, values in enumerate(origin.values)
             if not floats_are_finite(values)
         }
-        self._members = [_Member(actor, [self._origin]) for actor in actors]
+        self._members = [
+            _Member(number, actor, [self._origin])
+            for number, actor in enumerate(actors)
+        ]
+        self._changing = threading.Lock()
         self._average: Average | None = None
         self._not_before = 0.0
         self.count = 0
@@ -123,11 +171,13 @@ class Averaging:
             look: At it.
         """
         member = self._members[number]
-        if look.process != member.process:
-            if not member.process and look.status.moment != self._origin.moment:
-                member.bases = []  # it goes on from a checkpoint
-            member.process, member.averaged, member.asked = look.process, 0, 0
-        member.steps = look.status.steps
+        with self._changing:
+            if not _same(member.look, look):
+                moment = look.status.moment
+                if member.look is None and moment != self._origin.moment:
+                    member.bases = []  # it goes on from a checkpoint
+                member.averaged = member.asked = 0
+            member.look, member.steps = look, look.status.steps
 
     def missed(self, number: int) -> tuple[Average, Sequence[Kept]] | None:
         """What a replica that comes back has to take; None for nothing.
@@ -135,8 +185,9 @@ class Averaging:
         Args:
             number: Which one.
         """
-        member, made = self._members[number], self._average
-        return None if made is None else (made, self._bases(member, made))
+        with self._changing:
+            member, made = self._members[number], self._average
+            return None if made is None else (made, self._bases(member, made))
 
     def _bases(self, member: _Member, made: Average) -> Sequence[Kept]:
         """What to take it with; it may have taken it when it dies again."""
@@ -144,21 +195,31 @@ class Averaging:
             member.bases.insert(0, made.mean)
         return [kept for kept in member.bases if kept is not made.mean]
 
-    def look_after(self, there: Sequence[int], *, now: bool = False) -> None:
+    def look_after(
+        self, there: Callable[[], Sequence[int]], *, now: bool = False
+    ) -> None:
         """Averages if enough steps were taken.
 
         Args:
-            there: Replicas that answer.
+            there: Tells which replicas answer.
             now: Whether any step is enough.
         """
-        members = [self._members[number] for number in there]
         try:
-            if self._due(members, now):
-                self._make([member for member in members if member.gives])
+            if gifts := self._asked(there(), now):
+                self._make(gifts, there)
         except self._ray.exceptions.RayError as error:
             _LOG.error("no average was made: %s", first_line(error))
         if self._average is not None:
-            self._hand_out(members, self._average)
+            self._hand_out(self._average, there)
+
+    def _asked(self, there: Sequence[int], now: bool) -> list[_Gift]:
+        """Bodies that are on their way, if it is time for an average."""
+        with self._changing:
+            members = [self._members[number] for number in there]
+            if not self._due(members, now):
+                return []
+            self._not_before = time.monotonic() + _AGAIN_S
+            return [_Gift.asked(member) for member in members if member.gives]
 
     def _due(self, members: Sequence[_Member], now: bool) -> bool:
         if any(not member.bases for member in members):
@@ -168,83 +229,112 @@ class Averaging:
         steps = [member.new for member in members if member.new > 0]
         return bool(steps) and sum(steps) >= self._every * len(steps)
 
-    def _make(self, members: Sequence[_Member]) -> None:
+    def _make(
+        self, gifts: Sequence[_Gift], there: Callable[[], Sequence[int]]
+    ) -> None:
         """Makes an average, of the bodies that come in time."""
-        self._not_before = time.monotonic() + _AGAIN_S
-        asked = [member.actor.give.remote() for member in members]
-        given: list[tuple[_Member, Any, BodyState]] = []
+        given: list[tuple[_Gift, BodyState]] = []
         data = DataDigest()
-        for member, reference, state in zip(
-            members, asked, self._answers(asked), strict=True
-        ):
-            member.asked = member.steps
-            if state is None or not self._is_finite(state):
+        found = self._answers(
+            [(gift.member, gift.reference) for gift in gifts], there
+        )
+        for gift, state in zip(gifts, found, strict=True):
+            number = gift.member.number
+            if state is None or not self._is_finite(state, number):
                 continue
             try:
                 data.check(state.data)
             except ProtocolError as error:
-                _LOG.error("a replica is left out of an average: %s", error)
+                _LOG.error(
+                    "replica %d is left out of an average: %s", number, error
+                )
                 continue
             data = data.or_else(state.data)
-            given.append((member, reference, state))
+            given.append((gift, state))
         if given:
             self._average_of(given, data)
 
     def _average_of(
-        self, given: Sequence[tuple[_Member, Any, BodyState]], data: DataDigest
+        self, given: Sequence[tuple[_Gift, BodyState]], data: DataDigest
     ) -> None:
-        self.count += 1
         made = mean_of_variables(
-            [*given[0][2].values],
-            [[*state.values] for _, _, state in given],
-            [float(member.weight(state)) for member, _, state in given],
+            [*given[0][1].values],
+            [[*state.values] for _, state in given],
+            [float(gift.weight(state)) for gift, state in given],
             Mean(),
         )
         values = [np.array(array) for array in made]  # not Ray's memory
-        self.last = BodyState(Moment(self._run, self.count), values, data)
-        self._average = Average(
-            Kept(self.last.moment, [self._ray.put(self.last)]),
-            tuple(state.moment for _, _, state in given),
-        )
-        for member, reference, state in given:
-            member.averaged = state.steps
-            member.bases.insert(0, Kept(state.moment, [reference]))
+        last = BodyState(Moment(self._run, self.count + 1), values, data)
+        mean = Kept(last.moment, [self._ray.put(last)])
+        with self._changing:
+            self.count, self.last = self.count + 1, last
+            self._average = Average(mean, tuple(s.moment for _, s in given))
+            for gift, state in given:
+                gift.is_taken(state)
         _LOG.info("averaged the bodies of %d replicas.", len(given))
 
-    def _hand_out(self, members: Sequence[_Member], made: Average) -> None:
+    def _hand_out(
+        self, made: Average, there: Callable[[], Sequence[int]]
+    ) -> None:
         """Gives an average to those that have not got it."""
-        asked = [m for m in members if made.mean not in m.bases]
-        took = self._answers(
-            [m.actor.take.remote(made, self._bases(m, made)) for m in asked]
-        )
-        for member, answer in zip(asked, took, strict=True):
-            if answer is not None:  # else it may have any of its bases
-                del member.bases[1:]
+        present = there()
+        with self._changing:
+            asked = [
+                (m, m.actor.take.remote(made, self._bases(m, made)))
+                for m in (self._members[number] for number in present)
+                if made.mean not in m.bases
+            ]
+        took = self._answers(asked, there)
+        with self._changing:
+            for (member, _), answer in zip(asked, took, strict=True):
+                if answer is not None:  # else it may have any of its bases
+                    del member.bases[1:]
 
-    def _answers(self, asked: Sequence[Any]) -> list[Any]:
+    def _answers(
+        self,
+        asked: Sequence[tuple[_Member, Any]],
+        there: Callable[[], Sequence[int]],
+    ) -> list[Any]:
         """What replicas said; None for each that did not in time."""
-        if not asked:
-            return []
         errors = self._ray.exceptions
-        done, _ = self._ray.wait(
-            [*asked], num_returns=len(asked), timeout=_WAIT_S
-        )
+        end = time.monotonic() + _WAIT_S
         found: list[Any] = [None] * len(asked)
-        for i, reference in enumerate(asked):
-            if reference not in done:
-                _LOG.error("a replica takes too long to average its body.")
-                continue
-            try:
-                found[i] = self._ray.get(reference)
-            except errors.RayTaskError as error:
-                _LOG.error(
-                    "a replica is left out of an average: %s", raised(error)
-                )
-            except errors.RayError:
-                pass  # it died; whoever asks how it is will say so
+        owing = list(range(len(asked)))
+        while owing:
+            done, _ = self._ray.wait(
+                [asked[i][1] for i in owing],
+                num_returns=len(owing),
+                timeout=_LOOK_S,
+            )
+            for i in owing:
+                if asked[i][1] not in done:
+                    continue
+                try:
+                    found[i] = self._ray.get(asked[i][1])
+                except errors.RayTaskError as error:
+                    _LOG.error(
+                        "replica %d is left out of an average: %s",
+                        asked[i][0].number,
+                        raised(error),
+                    )
+                except errors.RayError:
+                    pass  # it died; whoever asks how it is will say so
+            present = there()
+            owing = [
+                i
+                for i in owing
+                if asked[i][1] not in done and asked[i][0].number in present
+            ]
+            if time.monotonic() > end:
+                break
+        for i in owing:
+            _LOG.error(
+                "replica %d takes too long to average its body.",
+                asked[i][0].number,
+            )
         return found
 
-    def _is_finite(self, state: BodyState) -> bool:
+    def _is_finite(self, state: BodyState, number: int) -> bool:
         finite = all(
             floats_are_finite(values)
             for i, values in enumerate(state.values)
@@ -252,7 +342,15 @@ class Averaging:
         )
         if not finite:
             _LOG.error(
-                "a replica is left out of an average, for its body has NaN or "
-                "infinity. Train with a lower learning rate."
+                "replica %d is left out of an average, for its body has NaN or "
+                "infinity. Train with a lower learning rate.",
+                number,
             )
         return finite
+
+
+def _same(one: Look | None, other: Look | None) -> bool:
+    """Whether both are of one process."""
+    if one is None or other is None:
+        return one is other
+    return one.same_process(other)

@@ -1,12 +1,11 @@
 """A server whose merged steps are computed by several processes."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
-from typing import Any
 
-from keras_split.errors import OptionError
 from keras_split.models.saved_server import SavedServer
 from keras_split.models.server import ServerModel
 from keras_split.ray.body_part import PartMaker
@@ -17,6 +16,7 @@ from keras_split.ray.settings import settings
 from keras_split.ray.workers import Workers
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
+from keras_split.server.observe import Audit
 from keras_split.training.server_merged import ServerMerged
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def serve(
     cpus: int,
     gpus: float,
     listeners: Sequence[ServerCallback] = (),
+    audit_log: str | os.PathLike[str] | None = None,
 ) -> "DataParallelServer":
     """Serves a merged cohort from this process; others compute its steps.
 
@@ -44,15 +45,17 @@ def serve(
         cpus: Of each process.
         gpus: Of each process.
         listeners: As in `ServerModel.serve`.
+        audit_log: File to which what happens is appended.
 
     Raises:
-        OptionError: If the cohort is not merged.
         SplitError: What `ServerModel.serve` and Ray raise.
     """
-    _check(config, replicas)
     half = server.half
     size = sum(values.nbytes for values in half.weights())
     with contextlib.ExitStack() as stack:
+        if audit_log is not None:
+            audit = stack.enter_context(Audit(audit_log))
+            listeners = [*listeners, audit]
         ray = stack.enter_context(
             runtime(
                 cluster,
@@ -125,16 +128,3 @@ class DataParallelServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _check(config: ServerConfig, replicas: int) -> None:
-    cohort: Any = config.cohort
-    if cohort.mode != "merged":
-        raise OptionError(
-            "Expected a merged cohort, whose steps several processes can "
-            f"share. Received: a {cohort.mode} one. Serve it from one process."
-        )
-    if replicas < 1:
-        raise OptionError(
-            f"Expected 1 replica or more. Received: replicas={replicas}."
-        )

@@ -1,6 +1,8 @@
 """One server of several, in a process of its own."""
 
+import contextlib
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,11 @@ from keras_split.ray.averaged_body import Average
 from keras_split.ray.averaged_body import AveragedBody
 from keras_split.ray.averaged_body import BodyState
 from keras_split.ray.averaged_body import Kept
+from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
+from keras_split.server.observe import Audit
+from keras_split.server.observe import Log
+from keras_split.server.observe import logs
 from keras_split.transports.address import join
 from keras_split.utils import malloc
 
@@ -28,12 +34,35 @@ class Look:
         sessions: Names of those that it has.
         status: What it does.
         process: Number of its process, on its machine.
+        life: Of that process; no other has the same.
     """
 
     address: str
     sessions: tuple[str, ...]
     status: ServerStatus
     process: int
+    life: str = ""
+
+    def same_process(self, other: "Look") -> bool:
+        """Whether both are of one process."""
+        return (self.process, self.life) == (other.process, other.life)
+
+
+@dataclass(frozen=True)
+class ReplicaConfig:
+    """What a replica serves with.
+
+    Attributes:
+        number: Which one it is.
+        server: Where it listens, and so on.
+        audit_log: File to which it appends what happens; None for none.
+        log_format: How its log on stderr is written; see `logs.configure`.
+    """
+
+    number: int
+    server: ServerConfig
+    audit_log: str | None = None
+    log_format: str = "text"
 
 
 class Replica:
@@ -52,11 +81,13 @@ class Replica:
         self._server: Any = None
         self._host = ""
         self._took = False
+        self._life = uuid.uuid4().hex
+        self._owned = contextlib.ExitStack()
 
     def start(
         self,
         make: list[Any],
-        config: ServerConfig,
+        config: ReplicaConfig,
         missed: tuple[Average, Sequence[Kept]] | None = None,
     ) -> Look:
         """Serves, from the last checkpoint on if there is one.
@@ -64,7 +95,7 @@ class Replica:
         Args:
             make: A reference to what makes the `ServerModel`, in a list, which
                 Ray does not look into.
-            config: Where to listen, and so on.
+            config: What to serve with.
             missed: What its body has to `take` before anybody knows where it
                 serves.
         """
@@ -72,15 +103,25 @@ class Replica:
 
         util: Any = ray.util
         if self._server is None:
-            self._host = config.address
-            if config.address in _EVERYWHERE:
+            self._host = config.server.address
+            if self._host in _EVERYWHERE:
                 self._host = util.get_node_ip_address()
-            self._server = ray.get(make[0])().serve(config)
+            self._serve(ray.get(make[0]), config)
         if missed is not None:
             self.take(*missed)
         look = self.look()
         assert look is not None
         return look
+
+    def _serve(self, make: Any, config: ReplicaConfig) -> None:
+        logs.configure(config.log_format)
+        with contextlib.ExitStack() as stack:
+            listeners: list[ServerCallback] = [Log()]
+            if config.audit_log is not None:
+                audit = Audit(config.audit_log, replica=config.number)
+                listeners.append(stack.enter_context(audit))
+            self._server = make().serve(config.server, listeners=listeners)
+            self._owned = stack.pop_all()
 
     def look(self) -> Look | None:
         """How it is; None if it does not serve."""
@@ -92,6 +133,7 @@ class Replica:
             endpoint.service.session_names,
             endpoint.told_status,
             os.getpid(),
+            self._life,
         )
 
     def give(self) -> BodyState:
@@ -116,6 +158,7 @@ class Replica:
                 self._averaged.keep()
             self._server.stop(grace_s)
             self._server = None
+            self._owned.close()
 
     @property
     def _averaged(self) -> AveragedBody:

@@ -5,62 +5,30 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from keras_split.errors import ProtocolError
 from keras_split.errors import TransportError
-from keras_split.protocol.status import ServerStatus
-from keras_split.protocol.status_sum import together
+from keras_split.protocol.status import ReplicaStatus
 from keras_split.ray.averaged_body import BodyState
 from keras_split.ray.averaging import Averaging
+from keras_split.ray.place import Place
 from keras_split.ray.raised import raised
 from keras_split.ray.replica import Look
 from keras_split.ray.replica import Replica
+from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.settings import settings
-from keras_split.server.bodies import kept_at
-from keras_split.server.config import ServerConfig
 from keras_split.server.session_state import not_open
 
 _LOG = logging.getLogger("keras_split.server")
 _EVERY_S = 0.5
 _EVERY_S_AVERAGED = 0.1
-_SILENT_S = 10.0  # then nobody is sent to a replica until it answers
+_LEAST_S = 0.02  # however many ask for sessions that nobody knows
+_WAIT_S = 0.1  # for answers, until those that are there are asked again
+_PATIENCE_S = 4.0  # of a client whose session nobody knows
 _CALLS = 3  # of a replica at a time: one that starts answers, too
 _START_S = 600.0  # until all are there
 _STOP_S = 10.0  # beside the grace that steps get
-
-
-@dataclass(eq=False)
-class _Place:
-    """One replica, as far as it is known.
-
-    Attributes:
-        actor: Ray's handle.
-        config: What it serves with.
-        look: How it was when it last answered; None before it did.
-        up: Whether it serves.
-        asked: What it has been asked and has not answered, and since when.
-        sent: Clients that were sent there since that look.
-    """
-
-    actor: Any
-    config: ServerConfig
-    look: Look | None = None
-    up: bool = False
-    asked: Any = None
-    since: float = 0.0
-    sent: int = 0
-
-    @property
-    def load(self) -> int:
-        """Sessions that it has, or is about to have."""
-        return self.sent + (len(self.look.sessions) if self.look else 0)
-
-    def has(self, session: str) -> bool:
-        """Whether it had a session when it last answered."""
-        return self.look is not None and session in self.look.sessions
 
 
 class Replicas:
@@ -69,7 +37,8 @@ class Replicas:
     A thread asks each how it is, twice a second. A process that Ray started
     in the place of one that died, on another machine if need be, is told to
     serve; with checkpoints in a folder that all machines share it goes on
-    where the other was.
+    where the other was. Nobody waits for one that does not answer: what is
+    asked of them together is known of the others.
 
     Args:
         ray: The module, initialized.
@@ -93,7 +62,7 @@ class Replicas:
         self,
         ray: Any,
         make: Callable[[], Any],
-        configs: Sequence[ServerConfig],
+        configs: Sequence[ReplicaConfig],
         cpus: int = 1,
         gpus: float = 0.0,
         average_every: int | None = None,
@@ -106,28 +75,31 @@ class Replicas:
             num_gpus=gpus,
             max_restarts=-1,
             max_concurrency=_CALLS,
+            # So that the machine that is lost has few of them.
+            scheduling_strategy="SPREAD",
         )
         known = settings(cpus, gpus)
-        self._places = [_Place(actor.remote(known), one) for one in configs]
+        self._places = [Place(actor.remote(known), one) for one in configs]
         self.averaging: Averaging | None = None
         if average_every is not None and origin is not None:
             actors = [place.actor for place in self._places]
             self.averaging = Averaging(ray, average_every, origin, actors)
-        self._clients: dict[str, _Place] = {}  # by name, where their body is
-        self._changing = threading.RLock()
+        self._clients: dict[str, Place] = {}  # by name, where their body is
+        self._changing = threading.Condition(threading.RLock())
+        self._wanted = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._threads = [threading.Thread(target=self._watch, daemon=True)]
+        if self.averaging is not None:
+            self._threads.append(
+                threading.Thread(target=self._average, daemon=True)
+            )
         try:
             self._start()
         except BaseException:
             self.end()
             raise
-        self._thread.start()
-
-    @property
-    def addresses(self) -> list[str]:
-        """Of those that serve now."""
-        return [look.address for look in self.looks]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def looks(self) -> list[Look]:
@@ -135,11 +107,11 @@ class Replicas:
         with self._changing:
             return [p.look for p in self._places if p.up and p.look is not None]
 
-    def status(self) -> ServerStatus:
-        """What all of them do, as if they were one server."""
+    @property
+    def statuses(self) -> list[ReplicaStatus]:
+        """What each does, or did when it last answered."""
         with self._changing:
-            known = [p.look.status for p in self._places if p.look is not None]
-        return together(known)
+            return [place.status for place in self._places]
 
     # -- who goes where: `keras_split.server.front.Directory` ----------------
 
@@ -151,13 +123,15 @@ class Replicas:
         """
         if self.averaging is not None:
             client = ""
+        # Storage may be far away: nobody waits for it but who asks.
+        kept = self._clients.get(client) or self._kept(client)
         with self._changing:
-            place = self._clients.get(client) or self._kept(client)
+            place = self._clients.get(client) or kept
             if place is None:
                 there = [place for place in self._places if place.up]
                 if not there:
                     raise _away()
-                place = min(there, key=lambda place: place.load)
+                place = min(there, key=lambda place: (place.late, place.load))
             if client:
                 self._clients[client] = place
             if not place.up:
@@ -167,29 +141,39 @@ class Replicas:
             return place.look.address
 
     def find(self, session: str) -> str:
-        """See `Directory`."""
+        """See `Directory`.
+
+        One that is new is asked for at once; nobody waits for a replica that
+        is late, which may be the one that has it.
+        """
+        began = time.monotonic()
         with self._changing:
-            if not self._known(session):
-                self._look_again()
-            place = self._known(session)
-            if place is None:
-                if all(place.up for place in self._places):
+            while (place := self._known(session)) is None:
+                if all(p.up and p.told > began for p in self._places):
                     raise not_open()
-                raise _away()  # maybe it is one of its own
+                if not self._tells(began):
+                    raise _away()  # maybe it is one of theirs
+                self._wanted.set()
+                self._changing.wait(_WAIT_S)
             if not place.up:
                 raise _away()
             assert place.look is not None
             return place.look.address
 
-    def _kept(self, client: str) -> _Place | None:
-        """Which has a body of that client in its checkpoints."""
-        for place in self._places if client else ():
-            folder = place.config.checkpoints
-            if folder and kept_at(Path(folder), client).exists():
-                return place
-        return None
+    def _tells(self, began: float) -> bool:
+        """Whether anybody is about to say which sessions it has now."""
+        if time.monotonic() - began > _PATIENCE_S or self._stopped.is_set():
+            return False
+        return any(
+            place.up and not place.late and place.told <= began
+            for place in self._places
+        )
 
-    def _known(self, session: str) -> _Place | None:
+    def _kept(self, client: str) -> Place | None:
+        """Which has a body of that client in its checkpoints."""
+        return next((p for p in self._places if p.keeps(client)), None)
+
+    def _known(self, session: str) -> Place | None:
         found = [place for place in self._places if place.has(session)]
         return found[0] if found else None
 
@@ -198,8 +182,10 @@ class Replicas:
     def stop(self, grace_s: float) -> None:
         """Has each finish its steps and write a last checkpoint."""
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._wanted.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         if self.averaging is not None:
             self._average_last(self.averaging, grace_s)
         asked = [place.actor.stop.remote(grace_s) for place in self._places]
@@ -244,13 +230,14 @@ class Replicas:
     def _average_last(self, averaging: Averaging, grace_s: float) -> None:
         """One of all steps, when no more are taken."""
         asked = [place.actor.drain.remote(grace_s) for place in self._places]
-        self._ray.wait(asked, num_returns=len(asked), timeout=grace_s + _STOP_S)
-        with self._changing:
-            self._look_again()
-            for number, place in enumerate(self._places):
-                if place.up and place.look is not None:
-                    averaging.saw(number, place.look)
-        averaging.look_after(self._there, now=True)
+        done, _ = self._ray.wait(
+            asked, num_returns=len(asked), timeout=grace_s + _STOP_S
+        )
+        for place, reference in zip(self._places, asked, strict=True):
+            place.up = place.up and reference in done
+        self._look(_STOP_S)  # hears what was asked before
+        self._look(_STOP_S)
+        averaging.look_after(lambda: self._there, now=True)
 
     @property
     def _there(self) -> list[int]:
@@ -258,78 +245,93 @@ class Replicas:
 
     def _watch(self) -> None:
         every_s = _EVERY_S if self.averaging is None else _EVERY_S_AVERAGED
-        while not self._stopped.wait(every_s):
+        while not self._stopped.is_set():
+            self._wanted.wait(every_s)
+            self._wanted.clear()
+            self._look()
+            self._stopped.wait(_LEAST_S)
+
+    def _average(self) -> None:
+        """Beside `_watch`, which goes on while bodies are on their way."""
+        assert self.averaging is not None
+        while not self._stopped.wait(_EVERY_S_AVERAGED):
+            self.averaging.look_after(
+                lambda: [] if self._stopped.is_set() else self._there
+            )
+
+    def _look(self, wait_s: float = _WAIT_S) -> None:
+        """Asks all at once how they are, and hears those that answer."""
+        with self._changing:
             for place in self._places:
-                if place.asked is None:
-                    place.asked = place.actor.look.remote()
-                    place.since = time.monotonic()
-            asked = [place.asked for place in self._places]
-            self._ray.wait(asked, num_returns=len(asked), timeout=_EVERY_S)
-            with self._changing:
-                for place in self._places:
-                    self._hear(place)
-            if self.averaging is not None:
-                self.averaging.look_after(self._there)
+                place.ask()
+        end = time.monotonic() + wait_s
+        owing = list(self._places)
+        while owing:
+            waits = not all(place.late for place in owing)
+            left_s = end - time.monotonic() if waits else 0.0
+            done, _ = self._ray.wait(
+                [place.asked for place in owing],
+                num_returns=1,
+                timeout=max(0.0, left_s),
+            )
+            if not done:
+                break
+            found = [place for place in owing if place.asked in done]
+            owing = [place for place in owing if place not in found]
+            for place in found:
+                self._hear(place)
+        with self._changing:
+            for place in owing:
+                place.up = place.up and not place.silent
+            self._changing.notify_all()
 
-    def _hear(self, place: _Place) -> None:
-        """Takes what a replica answered, if it did."""
-        done, _ = self._ray.wait([place.asked], timeout=0)
-        if not done:
-            if time.monotonic() - place.since > _SILENT_S:
-                place.up = False
-            return
-        asked, place.asked = place.asked, None
+    def _hear(self, place: Place) -> None:
+        """Takes what a replica answered."""
+        found: Look | None = None
         try:
-            found = self._ray.get(asked)
+            found = self._ray.get(place.asked)
         except self._ray.exceptions.RayTaskError as error:
-            place.up = False
-            _LOG.error("a replica cannot serve: %s", raised(error))
+            self._lost(place)
+            _LOG.error("replica %s cannot serve: %s", place.name, raised(error))
+            return
         except self._ray.exceptions.RayError:
-            if place.up:
-                _LOG.warning("a replica died; it is started again.")
-            place.up = False
-        else:
-            if found is None:
-                place.up = False
-                self._ask_to_start(place)
-            else:
+            if self._lost(place):
+                _LOG.warning(
+                    "replica %s died; it is started again.", place.name
+                )
+            return
+        with self._changing:
+            if found is not None:
                 self._took(place, found)
+            else:
+                self._lost(place)
+                self._ask_to_start(place)
+            self._changing.notify_all()
 
-    def _ask_to_start(self, place: _Place) -> None:
+    def _lost(self, place: Place) -> bool:
+        """Notes that one does not serve; whether it did."""
+        with self._changing:
+            was, place.up, place.asked = place.up, False, None
+            return was
+
+    def _ask_to_start(self, place: Place) -> None:
         missed = None
         if self.averaging is not None:
             missed = self.averaging.missed(self._places.index(place))
-        place.asked = place.actor.start.remote(self._make, place.config, missed)
-        place.since = time.monotonic()
+        place.waits_for(
+            place.actor.start.remote(self._make, place.config, missed)
+        )
 
-    def _took(self, place: _Place, look: Look) -> None:
-        if place.look is not None and place.look.process != look.process:
+    def _took(self, place: Place, look: Look) -> None:
+        if place.answered(look):
             _LOG.warning(
-                "a replica serves again, on %s, with %d sessions.",
+                "replica %s serves again, on %s, with %d sessions.",
+                place.name,
                 look.address,
                 len(look.sessions),
             )
-        place.look, place.up, place.sent, place.asked = look, True, 0, None
         if self.averaging is not None:
             self.averaging.saw(self._places.index(place), look)
-
-    def _look_again(self) -> None:
-        """Asks those that serve at once: for a session that is new."""
-        there = [place for place in self._places if place.up]
-        asked = [place.actor.look.remote() for place in there]
-        done, _ = self._ray.wait(
-            asked, num_returns=len(asked), timeout=_SILENT_S
-        )
-        for place, reference in zip(there, asked, strict=True):
-            if reference not in done:
-                continue
-            try:
-                found = self._ray.get(reference)
-            except self._ray.exceptions.RayError:
-                place.up = False
-                continue
-            if found is not None:
-                place.look, place.sent = found, 0
 
 
 def _away() -> ProtocolError:

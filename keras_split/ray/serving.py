@@ -13,18 +13,27 @@ from keras_split.compression import codecs
 from keras_split.errors import OptionError
 from keras_split.models.saved_server import SavedServer
 from keras_split.models.server import ServerModel
+from keras_split.protocol.status import FRONT
+from keras_split.protocol.status import ReplicaStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status_sum import as_one
 from keras_split.ray import data_parallel_serving
 from keras_split.ray.averaged_body import BodyState
+from keras_split.ray.checks import check
 from keras_split.ray.data_parallel_serving import DataParallelServer
 from keras_split.ray.replica import Look
+from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.replicas import Replicas
 from keras_split.ray.room import find_room
 from keras_split.ray.runtime import runtime
+from keras_split.server.callbacks import CallbackList
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.front import Front
 from keras_split.server.grpc.server import Server
+from keras_split.server.observe import Audit
+from keras_split.server.observe import StatusCollector
 from keras_split.transports.address import is_loopback
 
 
@@ -38,6 +47,8 @@ def serve(
     average_every: int | None = None,
     config: ServerConfig | None = None,
     listeners: Sequence[ServerCallback] = (),
+    audit_log: str | os.PathLike[str] | None = None,
+    log_format: str = "text",
     **options: Any,
 ) -> "ReplicatedServer | DataParallelServer":
     """Serves one model from several processes, behind one address.
@@ -72,8 +83,13 @@ def serve(
         config: Where the front listens, and what each replica allows and
             keeps. Checkpoints are in a folder for each below its folder, which
             all machines share.
-        listeners: Hear what happens to a merged cohort; see
-            `keras_split.server.observe`.
+        listeners: Hear what happens at the front: whom it refused; or, with a
+            merged cohort, everything.
+        audit_log: File to which the front appends that; each replica appends
+            what happens there to one beside it, `audit.replica-0.jsonl` and
+            so on for `audit.jsonl`; see `keras_split.server.observe.Audit`.
+        log_format: How the logs of replicas are written, `"text"` or
+            `"json"`.
         **options: Fields of a `ServerConfig` instead of those of `config`.
 
     Returns:
@@ -81,13 +97,15 @@ def serve(
 
     Raises:
         BackendError: If Ray is not installed.
-        DataError: If checkpoints, certificates or tokens are of no use.
+        DataError: If checkpoints, certificates or tokens are of no use, or
+            an audit log cannot be written.
         OptionError: If that cannot be served by several.
         TransportError: If the cluster is not there or has no room, or the
             port cannot be had.
     """
     config = ServerConfig.get(config, **options)
-    if config.cohort is not None and average_every is None:
+    check(config, replicas, average_every)
+    if config.cohort is not None:
         return data_parallel_serving.serve(
             server,
             config,
@@ -96,12 +114,20 @@ def serve(
             cpus=cpus,
             gpus=gpus,
             listeners=listeners,
+            audit_log=audit_log,
         )
-    _check(config, replicas, average_every)
     origin = None
     if average_every is not None:
         origin = BodyState(server.moment, server.half.weights())
     with contextlib.ExitStack() as stack:
+        tally = StatusCollector(
+            server.contract.fingerprint,
+            server.contract.cut,
+            inference_only=config.inference_only,
+        )
+        heard = [tally, *listeners]
+        if audit_log is not None:
+            heard.append(stack.enter_context(Audit(audit_log)))
         shared_bytes = 0
         if origin is not None:  # the body of each, and what it is moved by
             size = sum(values.nbytes for values in origin.values)
@@ -114,7 +140,15 @@ def serve(
         found = Replicas(
             ray,
             SavedServer.of(server),
-            [_of_replica(config, number) for number in range(replicas)],
+            [
+                ReplicaConfig(
+                    number,
+                    _of_replica(config, number),
+                    _log_of_replica(audit_log, number),
+                    log_format,
+                )
+                for number in range(replicas)
+            ],
             cpus,
             gpus,
             average_every,
@@ -123,14 +157,17 @@ def serve(
         stack.callback(found.end)
         asked = replace(config, checkpoints=None, snapshots=None)
         front = Endpoint(
-            Front(server.contract, found, asked),
+            Front(server.contract, found, asked, CallbackList(heard)),
             codecs.get(server.contract.codec),
             asked,
-            status=found.status,
+            status=lambda: made.status,
         )
         stack.callback(front.close)
-        made = Server(front).start()
-        return ReplicatedServer(made, found, server, stack.pop_all())
+        listening, owned = Server(front), contextlib.ExitStack()
+        made = ReplicatedServer(listening, tally, found, server, owned)
+        listening.start()
+        owned.enter_context(stack.pop_all())
+        return made
 
 
 class ReplicatedServer:
@@ -144,12 +181,13 @@ class ReplicatedServer:
     def __init__(
         self,
         front: Server,
+        tally: StatusCollector,
         replicas: Replicas,
         model: ServerModel,
         owned: contextlib.ExitStack,
     ) -> None:
         self._front, self._replicas, self._owned = front, replicas, owned
-        self._model = model
+        self._tally, self._model = tally, model
         self.target, self.port = front.target, front.port
 
     @property
@@ -162,6 +200,17 @@ class ReplicatedServer:
         """How often their bodies became one."""
         averaging = self._replicas.averaging
         return 0 if averaging is None else averaging.count
+
+    @property
+    def status(self) -> ServerStatus:
+        """What all of them do as one server, and each by itself.
+
+        It is of when each was last heard, and waits for none.
+        """
+        front = ReplicaStatus(
+            FRONT, self.target, True, status=self._tally.status()
+        )
+        return as_one([front, *self._replicas.statuses], self.averages)
 
     def reload(self) -> None:
         """Reads certificates and tokens again; replicas notice new files."""
@@ -196,78 +245,15 @@ class ReplicatedServer:
         self.stop()
 
 
-def _check(
-    config: ServerConfig, replicas: int, average_every: int | None
-) -> None:
-    if replicas < 1:
-        raise OptionError(
-            f"Expected 1 replica or more. Received: replicas={replicas}."
-        )
-    if config.cohort is not None:
-        raise OptionError(
-            "Expected no cohort with average_every: each step of a merged one "
-            "is taken by all replicas together. Received: both. Leave one of "
-            "them out."
-        )
-    if average_every is not None:
-        _check_averages(config, average_every)
-    elif config.bodies == "shared" and not config.inference_only:
-        raise OptionError(
-            "Expected to hear how often bodies of several replicas are "
-            "averaged (--average-every), or that each phone has its own "
-            "(--bodies private), or that none is trained. Received: "
-            "bodies='shared', and nothing else. Say average_every=100, or "
-            "serve one body from one process."
-        )
-    if config.checkpoints is None:
-        return
-    left = [
-        path.name
-        for path in Path(config.checkpoints).glob("replica-*")
-        if not path.name.removeprefix("replica-").isdecimal()
-        or int(path.name.removeprefix("replica-")) >= replicas
-    ]
-    if left:
-        raise OptionError(
-            "Expected as many replicas as the checkpoints are of. Received: "
-            f"replicas={replicas}, and {', '.join(sorted(left))} in "
-            f"{os.fspath(config.checkpoints)!r}, whose sessions nobody would "
-            "have. Ask for as many, or move those folders away."
-        )
-
-
-def _check_averages(config: ServerConfig, every: int) -> None:
-    if every == 1:
-        raise OptionError(
-            "Expected 2 steps or more from one average to the next. Received: "
-            "1. To take every step with the gradients of all phones, leave it "
-            "out and serve a merged cohort: --cohort merged."
-        )
-    if every < 1:
-        raise OptionError(
-            "Expected 2 steps or more from one average to the next. Received: "
-            f"average_every={every}."
-        )
-    if config.inference_only or config.bodies != "shared":
-        raise OptionError(
-            "Expected replicas whose phones train one body, to average "
-            "bodies. Received: average_every and "
-            + (
-                "inference_only."
-                if config.inference_only
-                else f"bodies={config.bodies!r}."
-            )
-            + " Leave one of them out."
-        )
-
-
 def _check_reach(ray: Any, config: ServerConfig) -> None:
-    nodes = sum(node["Alive"] for node in ray.nodes())
-    if nodes > 1 and is_loopback(config.address):
+    machines = {
+        node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]
+    }
+    if len(machines) > 1 and is_loopback(config.address):
         raise OptionError(
             "Expected an address that other machines reach, for replicas in "
-            f"a cluster of {nodes}. Received: {config.address}. Listen on "
-            "0.0.0.0 (--host), with TLS."
+            f"a cluster of {len(machines)}. Received: {config.address}. Listen "
+            "on 0.0.0.0 (--host), with TLS."
         )
 
 
@@ -293,3 +279,13 @@ def _of_replica(config: ServerConfig, number: int) -> ServerConfig:
         checkpoints=folder(config.checkpoints),
         snapshots=folder(config.snapshots),
     )
+
+
+def _log_of_replica(
+    path: str | os.PathLike[str] | None, number: int
+) -> str | None:
+    """`audit.replica-0.jsonl` for `audit.jsonl`."""
+    if path is None:
+        return None
+    whole = Path(os.path.abspath(path))
+    return str(whole.with_name(f"{whole.stem}.replica-{number}{whole.suffix}"))

@@ -1,13 +1,19 @@
 """`keras-split serve --replicas`."""
 
+import json
+import socket
 import sys
+import time
+import urllib.request
 
 import pytest
 
 from keras_split.client.retry import Retry
 from keras_split.client.tap import SessionTap
+from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Forward
 from keras_split.training import tf_threads
+from keras_split_cli.replicas import Replicas
 from tests import links
 from tests import nets
 from tests.cli import commands
@@ -23,14 +29,37 @@ from tests.disturbances import ServeProcess
         (["--average-every", "9"], "--replicas beside --average-every"),
         (["--replicas", "2", "--web", "0"], "no --web with --replicas"),
         (["--replicas", "2", "--save", "a.keras"], "no --save"),
-        (["--replicas", "2", "--metrics-port", "0"], "no --metrics-port"),
+        (["--replicas", "2", "--average-every", "1"], "--cohort merged"),
+        (["--replicas", "2", "--average-every", "0"], "2 steps or more"),
+        (
+            ["--replicas", "2", "--cohort", "private", "--phones", "3"],
+            "a merged cohort",
+        ),
+        (["--replicas", "2"], "--average-every"),
+        (
+            ["--replicas", "2", "--bodies", "private", "--average-every", "9"],
+            "bodies='private'",
+        ),
+        (
+            ["--replicas", "2", "--bodies", "private", "--audit-log", "no/a"],
+            "an audit log that can be written",
+        ),
     ],
 )
-def test_what_is_of_one_process_is_refused(options, said):
+def test_what_several_cannot_do_is_refused_before_anything_is_loaded(
+    options, said
+):
     done = run("serve", "mobilenet_v2", *options)
 
     assert done.returncode == 1
     assert said in done.stderr.replace("\n", " ")
+    assert "Loading" not in done.stderr
+
+
+def test_none_is_up_before_they_are_started():
+    found = Replicas(2).status().replicas
+
+    assert [(one.name, one.up) for one in found] == [("0", False), ("1", False)]
 
 
 def test_who_has_no_ray_is_told_before_anything_is_loaded(monkeypatch):
@@ -42,29 +71,83 @@ def test_who_has_no_ray_is_told_before_anything_is_loaded(monkeypatch):
     assert "Expected Ray" in done.stderr
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def scraped(port):
+    """What Prometheus would read, each sample as `name{label="value"}`."""
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as reply:
+        lines = reply.read().decode().splitlines()
+    samples = [line.rsplit(" ", 1) for line in lines if line[0] != "#"]
+    return {name: float(value) for name, value in samples}
+
+
 @pytest.mark.slow
 def test_phones_train_with_two_processes_behind_one_address(tmp_path):
     client, server = links.halves()
     server.save(tmp_path / "server.keras")
     x, y = links.batch(16)
+    port = free_port()
 
     with ServeProcess(
         *(tmp_path / "server.keras", "--bodies", "private"),
         *("--replicas", 2, "--checkpoints", tmp_path / "state"),
+        *("--metrics-port", port, "--audit-log", tmp_path / "audit.jsonl"),
     ) as process:
         address = f"grpc://{process.target}"
         links.compile(client, address=address)
         client.fit(x, y, batch_size=8, verbose=0)
+        with (
+            links.wire(process.target) as wire,
+            pytest.raises(RefusedError, match="goes where the server sends"),
+        ):
+            wire.exchange(links.hello(server.contract))
+        time.sleep(1)  # so that the front has asked again
         found = commands.python(
-            *("-m", "keras_split_cli", "status", address, "--once")
+            *("-m", "keras_split_cli", "status", address, "--json")
         )
+        samples = scraped(port)
         client.close()
         code = process.stop()
 
     assert code == 0
     assert found.returncode == 0, found.stderr
+    front = '{reason="unimplemented",replica="front"}'
+    assert samples[f"keras_split_refusals_total{front}"] == 1
+    status = json.loads(found.stdout)
+    names = [one["name"] for one in status["replicas"]]
+    assert names == ["front", "0", "1"]
+    assert status["steps"] == 2 and len(status["sessions"]) == 1
+    steps = {one["name"]: one["status"]["steps"] for one in status["replicas"]}
+    assert steps.pop(status["sessions"][0]["replica"]) == 2
+    assert set(steps.values()) == {0}
+    for name in ("0", "1"):
+        label = f'{{replica="{name}"}}'
+        assert samples[f"keras_split_replica_up{label}"] == 1
+        assert samples[f"keras_split_steps_total{label}"] == (
+            2 if name == status["sessions"][0]["replica"] else 0
+        )
     kept = [*(tmp_path / "state").iterdir()]
     assert sorted(path.name for path in kept) == ["replica-0", "replica-1"]
+    logs = {path.name: path for path in tmp_path.glob("audit*.jsonl")}
+    assert sorted(logs) == [
+        *("audit.jsonl", "audit.replica-0.jsonl", "audit.replica-1.jsonl"),
+    ]
+    lines = [
+        json.loads(line)
+        for path in logs.values()
+        for line in path.read_text().splitlines()
+    ]
+    refused = [line for line in lines if line["event"] == "refused"]
+    assert [line["reason"] for line in refused] == ["unimplemented"]
+    assert "replica" not in refused[0]
+    taken = [line for line in lines if line["event"] == "step"]
+    assert [line["step"] for line in taken] == [0, 1]
+    number = int(status["sessions"][0]["replica"])
+    assert {line["replica"] for line in taken} == {number}
 
 
 class Kill(SessionTap):

@@ -15,9 +15,12 @@ from rich.console import Console
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
 from keras_split.protocol.moment import Moment
+from keras_split.protocol.status import FRONT
 from keras_split.protocol.status import CohortStatus
+from keras_split.protocol.status import ReplicaStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
+from keras_split.protocol.status_sum import as_one
 from keras_split.protocol.times import Times
 from keras_split.server.security import Security
 from keras_split_cli.status import status
@@ -161,6 +164,34 @@ def test_a_server_that_was_started_again_has_no_negative_rate():
     again = dataclasses.replace(NOW, uptime_s=1.0, steps=2)
 
     assert row(show(again, NOW), "2 ")[1] == "-"
+
+
+def test_each_replica_has_a_row():
+    def several(steps):
+        first = dataclasses.replace(NOW, steps=steps, sessions=(PHONE,))
+        front = ServerStatus(NOW.fingerprint, NOW.cut, 100.0)
+        return as_one(
+            [
+                ReplicaStatus(FRONT, up=True, status=front),
+                ReplicaStatus("0", "h:1", True, 0.2, 0, first),
+                ReplicaStatus("1", "h:2", False, 70.0, 3, NOW),
+            ],
+            averages=2,
+        )
+
+    before = dataclasses.replace(several(345), uptime_s=90.0)
+
+    text = show(several(445), before)
+
+    assert row(text, "0 ") == (
+        "0 yes 1 445 10.0 1.0 GiB 3.0 GiB 512 MiB 0".split()
+    )
+    assert row(text, "1 ")[:4] == ["1", "no,", "0:01:10", "2"]
+    assert row(text, "front")[1:4] == ["yes", "0", "0"]
+    assert "body  one for each replica, averaged 2 times\n" in text
+    assert row(text, "ef56ab78")[1:3] == ["1", "ann"]
+    assert row(text, "ef56ab78")[-1] == "no"
+    assert "replica" not in show(NOW)
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -10,6 +10,7 @@ from keras_split.protocol.timeline import Timeline
 from keras_split.ray.averaged_body import AveragedBody
 from keras_split.ray.replica import Look
 from keras_split.server.fair_lock import FairLock
+from tests.ray.fake_ray import Hangs
 from tests.ray.fake_ray import Method
 from tests.ray.fake_ray import RayError
 from tests.ray.fake_ray import RayTaskError
@@ -83,7 +84,7 @@ class BodyActor:
 
     def __init__(self, number=0):
         self.body, self.number, self.process = StillBody(), number, 1
-        self.dies_in, self.dead = "", False
+        self.dies_in, self.hangs_in, self.dead = "", "", False
         self.give = self._method("give", self.body.averaged.give)
         self.take = self._method("take", self.body.averaged.take)
 
@@ -110,6 +111,8 @@ class BodyActor:
             if self.dead or self.dies_in == name:
                 self.dead = True
                 raise RayError("the actor died")
+            if self.hangs_in == name:
+                raise Hangs()
             return call(*arguments)
 
         return Method(answer)

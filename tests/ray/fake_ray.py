@@ -1,5 +1,7 @@
 """As much of Ray as replicas need: in this process, and at once."""
 
+import time
+
 
 class RayError(Exception):
     pass
@@ -8,6 +10,10 @@ class RayError(Exception):
 class RayTaskError(RayError):
     def __init__(self, cause):
         self.cause = cause
+
+
+class Hangs(Exception):
+    """What a call raises whose process is stopped: nobody hears of it."""
 
 
 class exceptions:
@@ -25,11 +31,21 @@ class Method:
 
 class Answer:
     def __init__(self, call):
-        self.value, self.error = None, None
+        self.call = call
+        self.done, self.value, self.error = False, None, None
+        self.try_again()
+
+    def try_again(self):
+        """What hangs is there once its process goes on."""
+        if self.done:
+            return
         try:
-            self.value = call()
+            self.value = self.call()
         except RayError as error:
             self.error = error
+        except Hangs:
+            return
+        self.done = True
 
 
 class Maker:
@@ -58,9 +74,19 @@ class FakeRay:
         return Maker(self.left)
 
     def wait(self, answers, num_returns=1, timeout=None):
-        return [*answers], []
+        end = time.monotonic() + timeout
+        while True:
+            for answer in answers:
+                answer.try_again()
+            done = [answer for answer in answers if answer.done]
+            if len(done) >= num_returns or time.monotonic() > end:
+                break
+            time.sleep(0.002)
+        done = done[:num_returns]
+        return done, [answer for answer in answers if answer not in done]
 
     def get(self, answer):
+        assert answer.done, "it would wait for ever"
         if answer.error is not None:
             raise answer.error
         return answer.value

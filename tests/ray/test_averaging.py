@@ -39,7 +39,7 @@ class Cluster:
             if not actor.dead:
                 self.averaging.saw(number, actor.look())
                 there.append(number)
-        self.averaging.look_after(there, **options)
+        self.averaging.look_after(lambda: there, **options)
 
     def kill(self, number):
         self.actors[number].dead = True
@@ -219,3 +219,48 @@ def test_who_goes_on_from_a_checkpoint_is_asked_until_it_gives(monkeypatch):
     cluster.tick()
 
     assert (early, cluster.weights) == ([0.0, 3.0], [3.0, 3.0])
+
+
+@pytest.mark.parametrize(("method", "then"), [("give", 14 / 3), ("take", 6)])
+def test_one_that_hangs_is_waited_for_while_it_is_there(method, then):
+    cluster = Cluster(count=3, every=2)
+    for number in range(3):
+        cluster.learn(number, 1.0, 1.0)
+    cluster.actors[2].hangs_in = method
+    for number, actor in enumerate(cluster.actors):
+        cluster.averaging.saw(number, actor.look())
+    looks = iter([[0, 1, 2]] * 2)
+
+    cluster.averaging.look_after(lambda: next(looks, [0, 1]))
+
+    assert cluster.averaging.count == 1
+    assert cluster.weights == [2.0] * 3
+    cluster.actors[2].hangs_in = ""
+    cluster.learn(0, 2.0, 2.0)
+    cluster.learn(1, 2.0, 2.0)
+    cluster.tick()
+    # What it did not give is in the next one, by its steps.
+    assert np.allclose(cluster.weights, then)
+
+
+def test_what_a_process_gave_is_not_counted_of_the_next():
+    cluster = Cluster(count=2, every=2)
+    cluster.learn(0, 1.0, 1.0)
+    cluster.learn(1, 3.0, 3.0)
+    for number, actor in enumerate(cluster.actors):
+        cluster.averaging.saw(number, actor.look())
+
+    def there():
+        """Meanwhile one has died, and is back."""
+        if cluster.actors[1].process == 1 and cluster.actors[1].body.written:
+            cluster.kill(1)
+            cluster.come_back(1)
+            cluster.averaging.saw(1, cluster.actors[1].look())
+        return [0, 1]
+
+    cluster.averaging.look_after(there)
+    cluster.learn(1, 1.0, 1.0)
+    cluster.tick()
+
+    assert cluster.averaging.count == 2
+    assert cluster.weights == [6.0] * 2

@@ -9,7 +9,6 @@ import pytest
 from keras import layers
 
 import keras_split
-from keras_split.errors import OptionError
 from keras_split.ray import serve
 from keras_split.server import CohortConfig
 from tests.nets import largest_difference
@@ -78,18 +77,3 @@ def test_steps_are_those_of_one_model_though_a_process_is_killed():
         whole.train_on_batch(*batch)
     assert largest_difference(values_of(whole), values_of(model)) < 1e-5
     assert body.half.timeline.moment.steps == STEPS
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"cohort": CohortConfig("private", phones=2)}, "merged cohort"),
-        ({"cohort": COHORT, "average_every": 5}, "average_every"),
-        ({"cohort": COHORT, "replicas": 0}, "1 replica"),
-    ],
-)
-def test_what_cannot_be_shared_out_is_refused(options, words):
-    _, body = keras_split.compile(network(), ["a", "b"])
-
-    with pytest.raises(OptionError, match=words):
-        serve(body, **options)

@@ -1,5 +1,6 @@
 """Who is sent where, and what becomes of a replica that died."""
 
+import threading
 import time
 
 import pytest
@@ -7,12 +8,15 @@ import pytest
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol.status import ServerStatus
+from keras_split.ray import place
 from keras_split.ray import replicas
 from keras_split.ray.replica import Look
+from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.replicas import Replicas
 from keras_split.server.bodies import kept_at
 from keras_split.server.config import ServerConfig
 from tests.ray.fake_ray import FakeRay
+from tests.ray.fake_ray import Hangs
 from tests.ray.fake_ray import Method
 from tests.ray.fake_ray import RayError
 from tests.ray.fake_ray import RayTaskError
@@ -23,7 +27,7 @@ class Actor:
 
     def __init__(self, number):
         self.number, self.process = number, 1
-        self.sessions = ()
+        self.sessions, self.steps = (), 1
         self.state = "new"
         self.start, self.look = Method(self._start), Method(self._look)
         self.stop = Method(lambda grace_s: setattr(self, "state", "stopped"))
@@ -37,12 +41,14 @@ class Actor:
     def _look(self):
         if self.state == "dead":
             raise RayError("the actor died")
+        if self.state == "hung":
+            raise Hangs()
         if self.state == "new":
             return None
         return Look(
             f"h{self.number}:{self.process}",
             self.sessions,
-            ServerStatus("f", steps=1),
+            ServerStatus("f", steps=self.steps, memory_bytes=7),
             self.process,
         )
 
@@ -53,7 +59,12 @@ def two(monkeypatch, tmp_path):
     monkeypatch.setattr(replicas, "_EVERY_S", 0.01)
     actors = Actor(0), Actor(1)
     configs = [
-        ServerConfig(checkpoints=tmp_path / f"replica-{n}", bodies="private")
+        ReplicaConfig(
+            n,
+            ServerConfig(
+                checkpoints=tmp_path / f"replica-{n}", bodies="private"
+            ),
+        )
         for n in range(2)
     ]
     made = Replicas(FakeRay(*actors), None, configs)
@@ -80,7 +91,6 @@ def test_new_sessions_go_where_fewest_are(two):
     until(lambda: made.looks[0].sessions)
 
     assert made.choose("") == "h1:1"
-    assert made.status().steps == 2
 
 
 def test_a_session_is_found_where_it_is(two):
@@ -110,11 +120,11 @@ def test_a_replica_that_died_serves_again(two):
     until(lambda: made.looks[0].sessions)
 
     actors[0].state = "dead"
-    until(lambda: len(made.addresses) == 1)
+    until(lambda: len(made.looks) == 1)
     while_away = [refused(made.find, "s"), refused(made.find, "t")]
     other = made.choose("")
     actors[0].process, actors[0].state = 2, "new"
-    until(lambda: len(made.addresses) == 2)
+    until(lambda: len(made.looks) == 2)
 
     assert (while_away, other) == (["busy", "busy"], "h1:1")
     assert made.find("s") == "h0:2"
@@ -124,7 +134,7 @@ def test_all_may_be_away(two):
     made, actors = two
     for actor in actors:
         actor.state = "dead"
-    until(lambda: not made.addresses)
+    until(lambda: not made.looks)
 
     assert refused(made.choose, "") == "busy"
 
@@ -144,5 +154,86 @@ def test_what_keeps_one_from_starting_is_said():
     ray = FakeRay(actor)
 
     with pytest.raises(DataError, match="^Expected flour"):
-        Replicas(ray, None, [ServerConfig()])
+        Replicas(ray, None, [ReplicaConfig(0, ServerConfig())])
     assert ray.killed == [actor]
+
+
+def test_each_says_what_it_does_also_when_it_is_away(two):
+    made, actors = two
+    actors[1].steps = 5
+    until(lambda: made.looks[1].status.steps == 5)
+    actors[1].state = "dead"
+    until(lambda: len(made.looks) == 1)
+
+    one, other = made.statuses
+
+    assert (one.name, one.address, one.up) == ("0", "h0:1", True)
+    assert (other.name, other.address, other.up) == ("1", "h1:1", False)
+    assert (one.status.steps, other.status.steps) == (1, 5)
+
+
+def test_counts_outlive_a_process(two):
+    made, actors = two
+    actors[1].steps = 5
+    until(lambda: made.looks[1].status.steps == 5)
+    actors[1].process, actors[1].state, actors[1].steps = 2, "new", 3
+    until(lambda: made.looks[1:] and made.looks[1].status.steps == 3)
+
+    other = made.statuses[1]
+
+    assert other.restarts == 1
+    assert (other.status.steps, other.status.memory_bytes) == (8, 7)
+
+
+def test_nobody_waits_for_one_that_hangs_but_who_may_have_a_session_there(
+    two, monkeypatch
+):
+    monkeypatch.setattr(replicas, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(place, "_LATE_S", 1e9)
+    monkeypatch.setattr(place, "_SILENT_S", 1e9)
+    made, actors = two
+    actors[1].state = "hung"
+    found = []
+    asking = threading.Thread(
+        target=lambda: found.append(refused(made.find, "s"))
+    )
+    asking.start()
+
+    actors[0].steps, actors[0].sessions = 9, ("t",)
+    until(lambda: made.statuses[0].status.steps == 9)
+    others = [made.choose(""), made.find("t")]
+
+    assert asking.is_alive()
+    assert others[1] == "h0:1"
+    actors[1].state = "up"
+    asking.join(10)
+    assert found == ["session"]
+
+
+def test_one_that_is_late_is_waited_for_by_nobody(two, monkeypatch):
+    monkeypatch.setattr(replicas, "_PATIENCE_S", 1e9)
+    monkeypatch.setattr(place, "_LATE_S", 0.5)
+    made, actors = two
+    actors[0].sessions = ("a", "b", "c")
+    actors[1].state = "hung"
+    until(lambda: made._places[1].late)
+
+    assert refused(made.find, "s") == "busy"
+    assert made.choose("") == "h0:1"  # though it has more sessions
+
+
+def test_one_that_is_silent_is_down_until_it_answers(two, monkeypatch):
+    monkeypatch.setattr(place, "_SILENT_S", 0.3)
+    made, actors = two
+    actors[1].sessions = ("s",)
+    until(lambda: made.looks[1].sessions)
+    actors[1].state = "hung"
+    until(lambda: not made.statuses[1].up)
+
+    while_silent = refused(made.find, "s")
+    actors[1].state = "up"
+    until(lambda: made.statuses[1].up)
+
+    assert while_silent == "busy"
+    assert made.find("s") == "h1:1"
+    assert made.statuses[1].restarts == 0

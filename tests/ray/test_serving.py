@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from keras_split.client.tap import SessionTap
 from keras_split.errors import DataError
 from keras_split.errors import OptionError
 from keras_split.protocol.messages import Forward
+from keras_split.ray import place
 from keras_split.ray import serve
 from keras_split.ray.runtime import runtime
 from keras_split.server.cohorts.config import CohortConfig
@@ -34,6 +36,7 @@ QUICK = Retry(give_up_s=90, first_s=0.1, longest_s=1.0)
         ({"average_every": 9, "inference_only": True}, "inference_only"),
         ({"replicas": 0, "bodies": "private"}, "1 replica or more"),
         ({"cohort": CohortConfig("shared", 2)}, "shared cohort"),
+        ({"cohort": CohortConfig(), "average_every": 9}, "average_every"),
     ],
 )
 def test_what_several_cannot_serve_is_refused(options, said):
@@ -49,6 +52,13 @@ def test_sessions_of_replicas_that_are_no_more_are_not_forgotten(tmp_path):
 
     with pytest.raises(OptionError, match="replica-2"):
         serve(server, replicas=2, bodies="private", checkpoints=tmp_path)
+
+
+def test_an_audit_log_that_cannot_be_written_is_refused_at_once(tmp_path):
+    _, server = links.halves()
+
+    with pytest.raises(DataError, match="an audit log that can be written"):
+        serve(server, bodies="private", audit_log=tmp_path / "none" / "a")
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +113,23 @@ def test_one_replica_makes_the_numbers_of_none(cluster):
     assert nets.largest_difference(found, alone) == 0
 
 
+@contextmanager
+def hung(replicated):
+    """Stops the process of a replica until the front has noticed."""
+    process = replicated.replicas[0].process
+    os.kill(process, signal.SIGSTOP)
+    try:
+        while len(replicated.replicas) == 2:
+            time.sleep(0.1)
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+    while len(replicated.replicas) < 2:
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
-def test_phones_go_on_where_their_replica_died(cluster, tmp_path):
+def test_phones_go_on_where_their_replica_died(cluster, tmp_path, monkeypatch):
     alone = train(None)
     _, server = links.halves()
 
@@ -120,15 +145,21 @@ def test_phones_go_on_where_their_replica_died(cluster, tmp_path):
         before = {look.process for look in replicated.replicas}
         kills = Kills(replicated, [3, 8])
         found = train(replicated.target, [kills])
-        quiet = train(replicated.target)
+        monkeypatch.setattr(place, "_SILENT_S", 1.0)
+        with hung(replicated):
+            quiet = train(replicated.target)
+            while_hung = replicated.status
         time.sleep(1)
-        status = replicated._replicas.status()
+        status = replicated.status
 
     assert len(set(kills.killed)) == 2
     assert set(kills.killed) - before, "the second was of the next process"
     assert nets.largest_difference(found, alone) == 0
     assert nets.largest_difference(quiet, alone) == 0
     assert status.fingerprint == server.contract.fingerprint
+    assert sum(one.restarts for one in status.replicas) == 2
+    assert sorted(one.up for one in while_hung.replicas) == [False, True, True]
+    assert all(one.up for one in status.replicas)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "replica-0",
         "replica-1",

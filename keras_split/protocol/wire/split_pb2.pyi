@@ -417,7 +417,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes", "moment", "inference_only", "cohort", "queue_times", "compute_times", "checkpoint_times", "sessions_opened", "sessions_resumed", "sessions_closed")
+    __slots__ = ("fingerprint", "cut", "uptime_s", "steps", "uplink_bytes", "downlink_bytes", "sessions", "refusals", "checkpoint_age_s", "draining", "memory_bytes", "moment", "inference_only", "cohort", "queue_times", "compute_times", "checkpoint_times", "sessions_opened", "sessions_resumed", "sessions_closed", "replicas", "averages")
     class RefusalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -452,6 +452,8 @@ class StatusReply(_message.Message):
     SESSIONS_OPENED_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_RESUMED_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_CLOSED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    AVERAGES_FIELD_NUMBER: _ClassVar[int]
     fingerprint: str
     cut: _containers.RepeatedScalarFieldContainer[str]
     uptime_s: float
@@ -472,7 +474,25 @@ class StatusReply(_message.Message):
     sessions_opened: int
     sessions_resumed: int
     sessions_closed: _containers.ScalarMap[str, int]
-    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., inference_only: bool = ..., cohort: _Optional[_Union[CohortStatus, _Mapping]] = ..., queue_times: _Optional[_Union[Times, _Mapping]] = ..., compute_times: _Optional[_Union[Times, _Mapping]] = ..., checkpoint_times: _Optional[_Union[Times, _Mapping]] = ..., sessions_opened: _Optional[int] = ..., sessions_resumed: _Optional[int] = ..., sessions_closed: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatus]
+    averages: int
+    def __init__(self, fingerprint: _Optional[str] = ..., cut: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., checkpoint_age_s: _Optional[float] = ..., draining: bool = ..., memory_bytes: _Optional[int] = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., inference_only: bool = ..., cohort: _Optional[_Union[CohortStatus, _Mapping]] = ..., queue_times: _Optional[_Union[Times, _Mapping]] = ..., compute_times: _Optional[_Union[Times, _Mapping]] = ..., checkpoint_times: _Optional[_Union[Times, _Mapping]] = ..., sessions_opened: _Optional[int] = ..., sessions_resumed: _Optional[int] = ..., sessions_closed: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., averages: _Optional[int] = ...) -> None: ...
+
+class ReplicaStatus(_message.Message):
+    __slots__ = ("name", "address", "up", "silent_s", "restarts", "status")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    SILENT_S_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    up: bool
+    silent_s: float
+    restarts: int
+    status: StatusReply
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., up: bool = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., status: _Optional[_Union[StatusReply, _Mapping]] = ...) -> None: ...
 
 class Times(_message.Message):
     __slots__ = ("bounds_s", "counts", "total_s")
@@ -540,7 +560,7 @@ class RoundStatus(_message.Message):
     def __init__(self, number: _Optional[int] = ..., merged: bool = ..., seconds: _Optional[float] = ..., members: _Optional[_Iterable[int]] = ..., dropped: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected", "moment")
+    __slots__ = ("label", "client", "peer", "steps", "uplink_bytes", "downlink_bytes", "idle_s", "connected", "moment", "replica")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
@@ -550,6 +570,7 @@ class SessionStatus(_message.Message):
     IDLE_S_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     MOMENT_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     label: str
     client: str
     peer: str
@@ -559,7 +580,8 @@ class SessionStatus(_message.Message):
     idle_s: float
     connected: bool
     moment: Moment
-    def __init__(self, label: _Optional[str] = ..., client: _Optional[str] = ..., peer: _Optional[str] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., idle_s: _Optional[float] = ..., connected: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ...) -> None: ...
+    replica: str
+    def __init__(self, label: _Optional[str] = ..., client: _Optional[str] = ..., peer: _Optional[str] = ..., steps: _Optional[int] = ..., uplink_bytes: _Optional[int] = ..., downlink_bytes: _Optional[int] = ..., idle_s: _Optional[float] = ..., connected: bool = ..., moment: _Optional[_Union[Moment, _Mapping]] = ..., replica: _Optional[str] = ...) -> None: ...
 
 class CohortInfo(_message.Message):
     __slots__ = ("name", "mode", "phones", "batch", "secure", "bits")

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import CohortStatus
+from keras_split.protocol.status import ReplicaStatus
 from keras_split.protocol.status import RoundStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
@@ -13,6 +14,7 @@ from keras_split.protocol.wire import split_pb2 as pb
 
 _KINDS: dict[type, Callable[..., Any]] = {
     CohortStatus: pb.CohortStatus,
+    ReplicaStatus: pb.ReplicaStatus,
     RoundStatus: pb.RoundStatus,
     ServerStatus: pb.StatusReply,
     SessionStatus: pb.SessionStatus,
@@ -22,9 +24,7 @@ _KINDS: dict[type, Callable[..., Any]] = {
 
 def to_wire(status: ServerStatus) -> pb.StatusReply:
     """The reply that carries a status."""
-    age = status.checkpoint_age_s
     made: pb.StatusReply = _told(status)
-    made.checkpoint_age_s = -1.0 if age is None else age
     return made
 
 
@@ -41,6 +41,7 @@ def from_wire(reply: pb.StatusReply) -> ServerStatus:
             checkpoint_age_s=None if age < 0 else age,
             cohort=_cohort(reply.cohort) if reply.HasField("cohort") else None,
             sessions_closed=dict(reply.sessions_closed),
+            replicas=tuple(_replica(item) for item in reply.replicas),
         )
     )
 
@@ -54,7 +55,10 @@ def _told(value: Any) -> Any:
         return [_told(item) for item in value]
     if (kind := _KINDS.get(type(value))) is None:
         return value
-    return kind(**{name: _told(item) for name, item in vars(value).items()})
+    told = {name: _told(item) for name, item in vars(value).items()}
+    if told.get("checkpoint_age_s", 0.0) is None:
+        told["checkpoint_age_s"] = -1.0
+    return kind(**told)
 
 
 def _read(ours: Any, item: Any, **known: Any) -> dict[str, Any]:
@@ -99,4 +103,10 @@ def _round(item: pb.RoundStatus) -> RoundStatus:
             members=tuple(item.members),
             dropped=tuple(item.dropped),
         )
+    )
+
+
+def _replica(item: pb.ReplicaStatus) -> ReplicaStatus:
+    return ReplicaStatus(
+        **_read(ReplicaStatus(""), item, status=from_wire(item.status))
     )

@@ -38,6 +38,8 @@ class Audit(ServerCallback):
 
     Args:
         path: The file. Only its owner may read it if it is made here.
+        replica: Number that each line has as `replica`, for one of several
+            servers; None for none.
 
     Attributes:
         lost: Lines that could not be written.
@@ -46,8 +48,11 @@ class Audit(ServerCallback):
         DataError: If the file cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, replica: int | None = None
+    ) -> None:
         self.lost = 0
+        self._beside = {} if replica is None else {"replica": replica}
         self._path = os.fspath(path)
         self._gap = 0
         self._bytes: dict[str, tuple[int, int]] = {}
@@ -172,11 +177,13 @@ class Audit(ServerCallback):
         return {"uplink_bytes": uplink, "downlink_bytes": downlink}
 
     def _write(self, event: str, session: str = "", **more: Any) -> None:
-        line = _line(event, session, more)
+        line = _line(event, session, self._beside | more)
         with self._lock:
             if self._file < 0:
                 return
-            gap = _line("lost", "", {"lines": self._gap}) if self._gap else b""
+            gap = b""
+            if self._gap:
+                gap = _line("lost", "", self._beside | {"lines": self._gap})
             data = b"\n" * self._torn + gap + line
             try:
                 written = os.write(self._file, data)

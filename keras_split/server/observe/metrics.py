@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from http.server import HTTPServer
 from socketserver import ThreadingMixIn
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.status import ServerStatus
 from keras_split.server.callbacks import CallbackList
 from keras_split.server.observe.families import Families
 from keras_split.server.observe.status_collector import StatusCollector
@@ -28,6 +30,10 @@ class Metrics(CallbackList):
     has a label for the session: Prometheus keeps a series for each value it
     has ever seen.
 
+    Args:
+        status: Tells what there is to tell, of a server that somebody else
+            counts: several replicas, say. It must not wait for anything.
+
     Attributes:
         registry: A `prometheus_client.CollectorRegistry`.
 
@@ -35,15 +41,17 @@ class Metrics(CallbackList):
         BackendError: If prometheus_client is missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, status: Callable[[], ServerStatus] | None = None
+    ) -> None:
         client = _prometheus_client()
-        self._tally = StatusCollector("", ())
+        tally = StatusCollector("", ())
         # Prometheus has its metrics whether or not there is one.
-        self._tally.cohort = lambda: CohortInfo("", "", 0)
-        super().__init__([self._tally])
+        tally.cohort = lambda: CohortInfo("", "", 0)
+        super().__init__([tally])
         self.registry = client.CollectorRegistry()
         client.ProcessCollector(registry=self.registry)
-        self.registry.register(Families(self._tally.status))
+        self.registry.register(Families(status or tally.status))
 
     def serve(self, port: int, address: str = "127.0.0.1") -> "MetricsServer":
         """Starts to answer `GET /metrics` in a thread of its own.

@@ -5,6 +5,7 @@ import pytest
 
 from keras_split.protocol.moment import Moment
 from keras_split.protocol.status import CohortStatus
+from keras_split.protocol.status import ReplicaStatus
 from keras_split.protocol.status import RoundStatus
 from keras_split.protocol.status import ServerStatus
 from keras_split.protocol.status import SessionStatus
@@ -22,7 +23,10 @@ FULL = ServerStatus(
     steps=9,
     uplink_bytes=1 << 41,
     downlink_bytes=8,
-    sessions=(replace(PHONE, moment=MOMENT), SessionStatus("cd34")),
+    sessions=(
+        replace(PHONE, moment=MOMENT, replica="1"),
+        SessionStatus("cd34"),
+    ),
     refusals={"token": 2, "shape": 1},
     checkpoint_age_s=1.5,
     draining=True,
@@ -44,6 +48,14 @@ FULL = ServerStatus(
     sessions_opened=5,
     sessions_resumed=6,
     sessions_closed={"idle": 1, "goodbye": 1 << 40},
+    replicas=(
+        ReplicaStatus(
+            *("1", "10.0.0.2:50052", True, 0.5, 2),
+            ServerStatus("f", steps=7, moment=MOMENT, refusals={"shape": 1}),
+        ),
+        ReplicaStatus("2"),
+    ),
+    averages=1 << 33,
 )
 
 
@@ -79,6 +91,7 @@ def test_no_checkpoint_is_a_negative_age_on_the_wire():
         (ServerStatus, pb.StatusReply),
         (SessionStatus, pb.SessionStatus),
         (CohortStatus, pb.CohortStatus),
+        (ReplicaStatus, pb.ReplicaStatus),
         (RoundStatus, pb.RoundStatus),
         (Times, pb.Times),
     ],

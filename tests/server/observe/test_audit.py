@@ -76,6 +76,15 @@ def test_every_event_is_a_line_with_what_there_is_of_it(path):
     ]
 
 
+def test_a_replica_says_which_it_is(path):
+    with Audit(path, replica=0) as audit:
+        audit.committed(StepCommitted("s", 0, 0.1, 0.2))
+
+    assert told(path) == [
+        {"event": "step", "session": "s", "replica": 0, "step": 0}
+    ]
+
+
 def test_times_are_utc_and_in_order(path):
     with Audit(path) as audit:
         for step in range(3):

@@ -14,6 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
+from keras_split.protocol.status import FRONT
+from keras_split.protocol.status import ReplicaStatus
+from keras_split.protocol.status import ServerStatus
+from keras_split.protocol.status import SessionStatus
+from keras_split.protocol.status_sum import as_one
+from keras_split.protocol.times import Times
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import RoundEnded
 from keras_split.server.callbacks import StepCommitted
@@ -218,3 +224,75 @@ def test_each_counter_says_since_when_it_counts(busy):
     assert abs(time.time() - began) < 600
     assert found["keras_split_queue_seconds_created"] == began
     assert found["keras_split_refusals_created{reason=shape}"] == began
+
+
+def replicas():
+    """Two, of which one is down, and their front."""
+    one = ServerStatus(
+        "f",
+        steps=3,
+        sessions=(SessionStatus("s", connected=True), SessionStatus("t")),
+        refusals={"shape": 1},
+        memory_bytes=1 << 20,
+        queue_times=Times((0.1, 1.0), (2, 1, 0), 0.5),
+    )
+    front = ServerStatus("f", refusals={"shape": 5}, memory_bytes=7)
+    return as_one(
+        [
+            ReplicaStatus(FRONT, up=True, status=front),
+            ReplicaStatus("0", "h:1", True, 0.2, 0, one),
+            ReplicaStatus("1", "h:2", False, 60.0, 2, one),
+        ],
+        averages=4,
+    )
+
+
+def test_each_replica_has_series_of_its_own():
+    found = values(Metrics(replicas))
+
+    expected = {
+        "keras_split_replica_up{replica=0}": 1,
+        "keras_split_replica_up{replica=1}": 0,
+        "keras_split_replica_restarts_total{replica=1}": 2,
+        "keras_split_replica_silent_seconds{replica=1}": 60,
+        "keras_split_replica_memory_bytes{replica=0}": 1 << 20,
+        "keras_split_steps_total{replica=0}": 3,
+        "keras_split_steps_total{replica=1}": 3,
+        "keras_split_refusals_total{reason=shape,replica=front}": 5,
+        "keras_split_refusals_total{reason=shape,replica=1}": 1,
+        "keras_split_queue_seconds_count{replica=0}": 3,
+        "keras_split_queue_seconds_bucket{le=0.1,replica=0}": 2,
+        "keras_split_sessions{replica=0}": 2,
+        "keras_split_connections{replica=0}": 1,
+        "keras_split_averages_total": 4,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_a_replica_that_is_down_keeps_its_counts_and_has_no_gauges():
+    found = values(Metrics(replicas))
+    down = {name for name in found if "replica=1" in name}
+    up = {name for name in found if "replica=0" in name}
+    front = {name for name in found if "replica=front" in name}
+
+    missing = {
+        name.partition("{")[0].removeprefix("keras_split_") for name in up
+    }
+    missing -= {n.partition("{")[0].removeprefix("keras_split_") for n in down}
+    assert missing == {
+        *("sessions", "connections", "draining", "phones"),
+        *("checkpoint_age_seconds", "replica_memory_bytes"),
+    }
+    assert front == {
+        "keras_split_refusals_total{reason=shape,replica=front}",
+        "keras_split_refusals_created{reason=shape,replica=front}",
+    }
+
+
+def test_one_server_has_the_same_names_without_the_label(busy):
+    several = {family.name for family in scrape(Metrics(replicas))}
+    alone = {family.name for family in scrape(busy)}
+
+    assert {name for name in several - alone if "replica" not in name} == {
+        *("keras_split_averages", "keras_split_averages_created"),
+    }
