@@ -80,7 +80,8 @@ def _check_cohort(cohort: CohortConfig, average_every: int | None) -> None:
     if cohort.mode != "merged":
         raise OptionError(
             "Expected a merged cohort, whose steps several processes can "
-            f"share. Received: a {cohort.mode} cohort. Serve it from one process."
+            f"share. Received: a {cohort.mode} cohort. Serve it from one "
+            "process."
         )
     if average_every is not None:
         raise OptionError(
