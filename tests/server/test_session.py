@@ -313,13 +313,13 @@ def test_a_snapshot_brings_back_the_optimizer_on_request(
     server, session, optimizer
 ):
     links.take_step(session.handle, "s", server.contract)
-    slots = session._optimizer.weights()
+    slots = session.optimizer.weights()
     tag = session.handle(Snapshot("s")).tag
     links.take_step(session.handle, "s", server.contract, 1)
 
     session.handle(Restore("s", tag, optimizer))
 
-    assert links.same(session._optimizer.weights(), slots) is optimizer
+    assert links.same(session.optimizer.weights(), slots) is optimizer
 
 
 def test_a_restore_between_forward_and_backward_ends_the_step(server, session):
@@ -335,23 +335,23 @@ def test_a_restore_between_forward_and_backward_ends_the_step(server, session):
 
 
 def test_an_unknown_snapshot_changes_nothing(server, session):
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
 
     error = refusal(session, Restore("s", "0123456789abcdef", True))
 
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     assert error.reason == "snapshot"
     assert links.same(after, before)
 
 
 def test_a_snapshot_of_another_body_changes_nothing(server, session, tmp_path):
     """A folder of snapshots may be given to the server of another model."""
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     foreign = Snapshots(tmp_path).save([np.zeros(3)], [np.zeros(1)])
 
     error = refusal(session, Restore("s", foreign, True))
 
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     assert error.reason == "snapshot"
     assert "Expected a snapshot of this body" in str(error)
     assert links.same(after, before)
@@ -364,12 +364,12 @@ def test_a_snapshot_with_another_optimizer_brings_back_the_body_alone(
     tag = other.handle(Snapshot("t")).tag
     before = links.state(server)
     links.take_step(session.handle, "s", server.contract)
-    slots = session._optimizer.weights()
+    slots = session.optimizer.weights()
 
     session.handle(Restore("s", tag, True))
 
     assert links.same(links.state(server), before)
-    assert links.same(session._optimizer.weights(), slots)
+    assert links.same(session.optimizer.weights(), slots)
     assert "taken with another optimizer" in caplog.text
 
 
@@ -399,12 +399,12 @@ def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
     session = open_session(
         server, tmp_path, limits=GradientLimits(float("inf"))
     )
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     session.handle(forward(server))
     huge = backward(server, value=3e38)
 
     error = refusal(session, huge)
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     links.take_step(session.handle, "s", server.contract)
 
     assert error.reason == "not-finite"
@@ -412,16 +412,14 @@ def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
 
 
 def test_gradients_of_an_absurd_size_are_refused(server, session):
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     session.handle(forward(server))
 
     error = refusal(session, backward(server, value=1e20))
 
     assert error.reason == "norm"
     assert "at most 1e+06. Received:" in str(error)
-    assert links.same(
-        links.state(server) + session._optimizer.weights(), before
-    )
+    assert links.same(links.state(server) + session.optimizer.weights(), before)
     links.take_step(session.handle, "s", server.contract)
     assert session.next_step == 1
 
