@@ -192,7 +192,7 @@ def test_a_server_that_stalls_in_mid_step_is_waited_for_only_so_long(
     assassin.deed = lambda: os.kill(process.pid, signal.SIGSTOP)
     began = time.monotonic()
 
-    with pytest.raises(TransportError, match="Received: nothing after 1.0 s"):
+    with pytest.raises(TransportError, match=r"nothing after \d\.\d s"):
         client.fit(x, y, verbose=0)
 
     assert time.monotonic() - began < 15
