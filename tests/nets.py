@@ -148,6 +148,18 @@ def masked(length=10):
     return keras.Model({"token_ids": ids, "padding_mask": mask}, x)
 
 
+def two_branches():
+    """Two ways through `["left2", "right2"]`, joined behind it."""
+    image = keras.Input((8, 8, 1))
+    ends = []
+    for side in ("left", "right"):
+        x = layers.Conv2D(2, 3, name=f"{side}1")(image)
+        x = layers.Conv2D(3, 3, name=f"{side}2")(x)
+        ends.append(layers.Conv2D(2, 3, name=f"{side}3")(x))
+    x = layers.Concatenate(name="join")(ends)
+    return keras.Model(image, layers.Flatten(name="flat")(x))
+
+
 def texts(count=14, length=10, classes=3):
     """Tokens of uneven lengths, their padding masks, and classes."""
     rng = np.random.default_rng(0)
@@ -210,3 +222,14 @@ def random_inputs(model, count=4):
         )
         for spec in model.inputs
     ]
+
+
+def assert_equals_whole(model, partition):
+    """Head, body and tail, one behind the other, give what `model` gives."""
+    inputs = random_inputs(model)
+
+    made = run(partition, inputs)
+
+    expected = keras.tree.flatten(model(inputs if inputs[1:] else inputs[0]))
+    for actual, wanted in zip(made, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)

@@ -23,6 +23,7 @@ from keras_split.audit.seen import Seen
 from keras_split.audit.tail_fit import TailFit
 from keras_split.audit.tail_fit import tells_classes
 from keras_split.errors import DataError
+from keras_split.utils import retracing
 
 _Array = np.ndarray[Any, Any]
 # What it remembers of the last steps, at most.
@@ -84,7 +85,7 @@ class Matching(Attack):
             DataError: If the phone's does not tell classes apart from
                 features alone, or none can be learned.
         """
-        with self._clock:
+        with self._clock, retracing.expected():  # once for each beginning
             self._learn(time.perf_counter(), seconds)
 
     def _learn(self, began: float, seconds: float) -> None:
@@ -119,7 +120,9 @@ class Matching(Attack):
     def guess(self, seen: Sequence[Seen]) -> Guess:
         """The likeliest label of each example, by a number of its own."""
         assert self._fit is not None
-        return Guess(clusters=self._fit.joint(*_joined(seen)).argmax(1))
+        with retracing.expected():
+            joint = self._fit.joint(*_joined(seen))
+        return Guess(clusters=joint.argmax(1))
 
     def _beginnings(self, sent: _Array) -> list[tuple[_Array, _Array]]:
         """Labels to begin with, and of which examples to take them."""

@@ -60,7 +60,8 @@ def run(
         compare: Defenses to try beside the client's, by name, as
             `keras_split.compile` takes them.
         held_out: What the accuracy is measured on; by default `public`.
-        minutes: About how long all of it takes.
+        minutes: About how long all of it takes; longer where they are few, for
+            each attack has its share of them.
         epochs: How long a training is, if there is time for that.
         batch_size: Examples in a step.
         seed: Of all chance here.

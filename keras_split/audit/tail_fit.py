@@ -67,7 +67,13 @@ class TailFit:
             self._variance,
         ]
         self._probabilities = _are_probabilities(self._quieted())
-        self._compare = tf.function(self._joint, autograph=False)
+        examples = [*self._features, sent]
+        specs = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in examples]
+        self._compare = tf.function(
+            self._joint,
+            input_signature=[specs[:-1], specs[-1]],  # a last batch is smaller
+            autograph=False,
+        )
 
     def _quieted(self) -> _Array:
         """What the tail returns at first, for a few examples.

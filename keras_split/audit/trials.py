@@ -21,6 +21,7 @@ from keras_split.audit.finding import Trial
 from keras_split.audit.hijack import Hijack
 from keras_split.audit.pictures import Pictures
 from keras_split.audit.scene import Examples
+from keras_split.audit.turns import Turns
 from keras_split.audit.watch import Watched
 from keras_split.audit.watch import leak
 from keras_split.audit.watch import scene_of
@@ -36,9 +37,10 @@ _Array = np.ndarray[Any, Any]
 # What is kept of the steps that are attacked, at most.
 _KEPT_EXAMPLES, _KEPT_BYTES = 2000, 256 << 20
 # Shares of the time: of a classifier of public data; and of a trial for its
-# training, with the attacks that listen to it. With a drill its share is of
-# all of that, and half of it is for a phone that does not look.
-_CLASSIFIER, _TRAINING, _DRILL = 0.1, 0.6, 0.4
+# training, with the attacks that listen to it, and for attacks behind that.
+# With a drill its share is of all of that, and half of it is for a phone that
+# does not look. What takes longer than it should takes it of nobody's share.
+_CLASSIFIER, _TRAINING, _ATTACKS, _DRILL = 0.1, 0.6, 0.35, 0.4
 
 
 class Trials:
@@ -158,17 +160,19 @@ class Trials:
         )
         self._steps = watched.steps
         yardstick = self._yardstick(watched.last.truth)
+        until = began + (_TRAINING + _ATTACKS) * share
+        left_s = max(until - time.perf_counter(), _ATTACKS * share)
         findings, left_out = self._findings(
-            name, client, watched, attacks, yardstick, began + 0.95 * share
+            name, client, watched, attacks, yardstick, left_s
         )
         self._tell(f"Accuracy, {name}")
         right = self._labels(client, self._held_out.x) == self._held_out.y
         alarms = None
         if self._drill:
             try:
-                finding, alarms = self._hijack(
-                    name, chain, yardstick, began + 0.95 * whole
-                )
+                until = began + 0.95 * whole
+                left_s = max(until - time.perf_counter(), 0.95 * _DRILL * whole)
+                finding, alarms = self._hijack(name, chain, yardstick, left_s)
                 findings.append(finding)
             except SplitError as error:
                 left_out[Hijack.name] = str(error)
@@ -189,9 +193,10 @@ class Trials:
         client.close()
 
     def _hijack(
-        self, name: str, chain: Chain, yardstick: Yardstick, deadline: float
+        self, name: str, chain: Chain, yardstick: Yardstick, seconds: float
     ) -> tuple[Finding, Alarms]:
         """What a server reads that hijacks, and whether phones tell it."""
+        turns = Turns(seconds, 2)
         wall, cpu = time.perf_counter(), time.process_time()
         drill = Drill(
             *self._halves,
@@ -203,8 +208,7 @@ class Trials:
             seed=self._seed,
             told=lambda stage, detail: self._tell(f"{stage}, {name}", detail),
         )
-        half = max(deadline - wall, 1.0) / 2
-        taken = drill.hijack(yardstick.truth, self._hijacked, half)
+        taken = drill.hijack(yardstick.truth, self._hijacked, turns.next())
         self._hijacked = taken.steps
         budget = Budget(
             taken.steps,
@@ -229,8 +233,8 @@ class Trials:
             paper=Hijack.paper,
             lies=True,
         )
-        left = max(deadline - time.perf_counter(), 1.0)
-        return finding, drill.watch(left)
+        turns.took(time.perf_counter() - wall)
+        return finding, drill.watch(turns.next())
 
     def _yardstick(self, truth: Examples) -> Yardstick:
         """For guesses of these, with what a classifier makes of them."""
@@ -246,8 +250,9 @@ class Trials:
         watched: Watched,
         attacks: Sequence[Attack],
         yardstick: Yardstick,
-        deadline: float,
+        seconds: float,
     ) -> tuple[list[Finding], dict[str, str]]:
+        turns = Turns(seconds, len(attacks))
         seen, truth = watched.last.seen, yardstick.truth
         if self.pictures is None:
             self.pictures = Pictures.of(truth, self._public)
@@ -257,16 +262,17 @@ class Trials:
             self._tell(f"Attack, {name}", attack.name)
             told = leak(attack, client, watched, seed=self._seed)
             wall, cpu = time.perf_counter(), time.process_time()
-            left = max(deadline - wall, 1.0) / (len(attacks) - number)
-            seconds = self._granted.setdefault(number, left)
+            granted = self._granted.setdefault(number, turns.next())
             try:
-                attack.end(told, seconds)
+                attack.end(told, granted)
                 guess = attack.guess(seen)
                 measured = yardstick.measure(guess, told.labels)
             except SplitError as error:
                 left_out[attack.name] = str(error)
                 continue
-            behind = time.perf_counter() - wall
+            finally:
+                behind = time.perf_counter() - wall
+                turns.took(behind)
             spent = attack.spent()
             budget = Budget(
                 watched.steps,

@@ -1,12 +1,18 @@
 """Steps in one graph with a server in this process: nothing is said."""
 
 import contextlib
+import logging
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 from keras_split.client.session import ClientSession
+from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import RefusedError
 from keras_split.transports import LocalTransport
+
+_LOG = logging.getLogger("keras_split")
+_TOLD: "weakref.WeakSet[SplitStrategy]" = weakref.WeakSet()
 
 
 def server_side(session: ClientSession) -> Any:
@@ -15,6 +21,36 @@ def server_side(session: ClientSession) -> Any:
     if not isinstance(local, LocalTransport):
         return None
     return local.find(session.connection.session)
+
+
+def joint_side(strategy: SplitStrategy) -> Any:
+    """The server's side, if steps may run in one graph with it, or None.
+
+    That takes a server in this process that does not scale gradients down,
+    whole batches, no reuse, nobody who listens, and the methods of a step as
+    they are in `SplitStrategy`. The log tells of the last three, once for a
+    strategy; that of a method is a warning, for who overrides one may not
+    know the price.
+    """
+    other = server_side(strategy.session)
+    if other is None or strategy.microbatches > 1:
+        return None
+    clips = other.body.guard.limits.clip_grad_norm is not None
+    if clips or not other.body.half.joins:
+        return None
+    taps, method = strategy.session.taps, _overridden(strategy)
+    if not (taps or method or strategy.reuse):
+        return other
+    if strategy not in _TOLD:
+        _TOLD.add(strategy)
+        _LOG.log(
+            logging.WARNING if method else logging.INFO,
+            "Steps are taken with messages, not in one graph with the "
+            "server in this process, which is faster: %s. That alone "
+            "changes no number.",
+            _why_messages(strategy, method),
+        )
+    return None
 
 
 @contextlib.contextmanager
@@ -66,3 +102,26 @@ def count(
     assert transport is not None
     transport.uplink_bytes += uplink_bytes
     transport.downlink_bytes += downlink_bytes
+
+
+def _why_messages(strategy: SplitStrategy, method: str) -> str:
+    """Why steps are no graph with a server in this process."""
+    if method:
+        return f"{type(strategy).__name__} overrides {method}"
+    for tap in strategy.session.taps:
+        return f"{type(tap).__name__} listens to them"
+    return "reuse=True leaves out what was sent before"
+
+
+def _overridden(strategy: SplitStrategy) -> str:
+    """The name of a method of a step that is not ours; empty if all are."""
+    mine = type(strategy)
+    for method in (
+        SplitStrategy.forward,
+        SplitStrategy.backward,
+        SplitStrategy.committed,
+    ):
+        name = method.__name__
+        if getattr(mine, name) is not method or name in vars(strategy):
+            return name
+    return ""

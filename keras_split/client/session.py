@@ -35,10 +35,7 @@ from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
-from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import SmashedGrad
-from keras_split.protocol.messages import Snapshot
-from keras_split.protocol.messages import SnapshotTaken
 from keras_split.transports import Route
 from keras_split.transports import Transport
 from keras_split.transports.transport import expect
@@ -262,38 +259,6 @@ class ClientSession:
         """Features in inference mode, and the body's penalty."""
         reply = self._send(Features, Infer(self.connection.session, smashed))
         return reply.tensors, reply.penalty
-
-    def snapshot(self, *, held: bool = False) -> str:
-        """Has the server keep a copy of the body; returns its tag.
-
-        It is empty where the body of the server never changes.
-
-        Args:
-            held: Whether it stays before others until it is released, for
-                one that memory here names; a file may be forgotten.
-        """
-        message = Snapshot(self.connection.session, held)
-        try:
-            return self._send(SnapshotTaken, message).tag
-        except RefusedError as error:
-            if error.reason != "inference-only":
-                raise
-            return ""  # that body never moves, and need not be brought back
-
-    def restore(self, tag: str, *, optimizer: bool = False) -> None:
-        """Has the server bring a copy back."""
-        self._send(Done, Restore(self.connection.session, tag, optimizer))
-        self.connection.apart = ""
-        if self.connection.replay_log is not None:
-            self.connection.replay_log.clear()  # it wrote a checkpoint
-
-    def release(self, tag: str) -> None:
-        """Tells the server that a copy is no longer needed.
-
-        It is told with the next message, because garbage collection calls
-        this at any time, in the middle of an exchange too.
-        """
-        self.connection.unneeded.append(tag)
 
     def close(self) -> None:
         """Ends the session; the next `fit` opens another.

@@ -1,13 +1,10 @@
 """What is said in a step, as methods to override."""
 
-import contextlib
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_split.client import in_graph
 from keras_split.client.pipelined import PipelinedSession
 from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
@@ -23,7 +20,6 @@ from keras_split.transports import Factory
 from keras_split.transports import Route
 from keras_split.transports import Transport
 
-_LOG = logging.getLogger("keras_split")
 _RETRY = Retry()
 _NOTHING_SAID = DataDigest()
 
@@ -85,8 +81,7 @@ class SplitStrategy:
         microbatches: In how many parts a batch travels.
         reuse: Whether what was sent before is left out.
         overlap: Whether gradients come before the server's update.
-        session: What speaks with the server; between steps it keeps and
-            brings back snapshots.
+        session: What speaks with the server.
 
     Raises:
         ValueError: If the address is not of that form, its scheme is not
@@ -135,7 +130,6 @@ class SplitStrategy:
         self.reuse = reuse
         self._overlap = overlap
         self._pipelined = PipelinedSession(self.session)
-        self._told = False
 
     # -- a session ---------------------------------------------------------
 
@@ -259,47 +253,6 @@ class SplitStrategy:
         """Waits for the smashed data's gradients of the next microbatch."""
         return self._pipelined.receive_smashed_grad()
 
-    # -- nothing is said ---------------------------------------------------
-
-    @property
-    def joint_session(self) -> Any:
-        """The server's side, if steps may run in one graph with it, or None.
-
-        That takes a server in this process that does not scale gradients
-        down, whole batches, no reuse, nobody who listens, and the methods of
-        a step as they are here. The log tells of the last three, once; that
-        of a method is a warning, for who overrides one may not know the
-        price.
-        """
-        other = in_graph.server_side(self.session)
-        if other is None or self.microbatches > 1:
-            return None
-        if other.limits.clip_grad_norm is not None or not other.joins:
-            return None
-        taps, method = self.session.taps, _overridden(self)
-        if not (taps or method or self.reuse):
-            return other
-        if not self._told:
-            self._told = True
-            _LOG.log(
-                logging.WARNING if method else logging.INFO,
-                "Steps are taken with messages, not in one graph with the "
-                "server in this process, which is faster: %s. That alone "
-                "changes no number.",
-                _why_messages(self, method),
-            )
-        return None
-
-    def joint_step(
-        self,
-    ) -> contextlib.AbstractContextManager[tuple[str, int, bool]]:
-        """Surrounds a step that runs in one graph with the body.
-
-        It gives the session's name, the step's number, and whether gradients
-        would come before the body's update.
-        """
-        return in_graph.joint_step(self.session)
-
     # -- a saved model -----------------------------------------------------
 
     def __repr__(self) -> str:
@@ -348,26 +301,3 @@ def _check_reuse(reuse: Any, microbatches: int) -> None:
             "Expected whole batches for reuse=True. Received: "
             f"microbatches={microbatches}. Leave one of the two out."
         )
-
-
-def _why_messages(strategy: SplitStrategy, method: str) -> str:
-    """Why steps are no graph with a server in this process."""
-    if method:
-        return f"{type(strategy).__name__} overrides {method}"
-    for tap in strategy.session.taps:
-        return f"{type(tap).__name__} listens to them"
-    return "reuse=True leaves out what was sent before"
-
-
-def _overridden(strategy: SplitStrategy) -> str:
-    """The name of a method of a step that is not ours; empty if all are."""
-    mine = type(strategy)
-    for method in (
-        SplitStrategy.forward,
-        SplitStrategy.backward,
-        SplitStrategy.committed,
-    ):
-        name = method.__name__
-        if getattr(mine, name) is not method or name in vars(strategy):
-            return name
-    return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_split.client import snapshots
 from keras_split.client.retry import Retry
 from keras_split.client.session import ClientSession
 from keras_split.detection import HijackDetector
@@ -352,17 +353,17 @@ class Client(Described):
         """
         self._model.check_trains()
         self._half.finish()
-        tag = self.session.snapshot() if self.session.connected else ""
+        tag = snapshots.take(self.session) if self.session.connected else ""
         state = State(self.get_state(), self.step, tag, self.moment)
         try:
             state.write(path, self.description)
         except DataError:
             if tag:
-                self.session.release(tag)
+                snapshots.release(self.session, tag)
             raise
         before = self._tags.pop(str(path), "")
         if before:
-            self.session.release(before)
+            snapshots.release(self.session, before)
         if tag:
             self._tags[str(path)] = tag
 
@@ -386,7 +387,7 @@ class Client(Described):
         if state.tag and body:
             with self.session.connection.unsaid():
                 self.connect()
-                self.session.restore(state.tag, optimizer=True)
+                snapshots.restore(self.session, state.tag, optimizer=True)
         self._model.set_state(dict(state.arrays))
         self._half.step = state.step
         self.session.connection.moment = state.moment

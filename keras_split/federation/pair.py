@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_split.client import in_graph
 from keras_split.compiler import compile
 from keras_split.compiler import hand_on
 from keras_split.errors import OptionError
@@ -68,7 +69,7 @@ class Pair:
                 "Received: one that runs eagerly. Compile it without "
                 "run_eagerly=True."
             )
-        with retracing.expected(), client.strategy.joint_step():
+        with retracing.expected(), in_graph.joint_step(client.strategy.session):
             pass  # from now on the body's optimizer has this client's slots
         self.half = HalfVector(client, batchnorm).variables
         body_optimizer = self._body.graph.optimizer

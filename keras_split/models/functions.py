@@ -144,9 +144,9 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
         batch = _tensors(data)[0].shape[0]
         own_batch = known_batch(None if varies else batch)
         body_batch = body.known_batch(batch)
-        with client.strategy.joint_step() as numbered, body.explained():
-            logs, crossed = compiled(data, own_batch, body_batch)
         session = client.strategy.session
+        with in_graph.joint_step(session) as numbered, body.explained():
+            logs, crossed = compiled(data, own_batch, body_batch)
         durable_steps = in_graph.durable_steps(session)
         moment = session.connection.moment
         sent, received = (

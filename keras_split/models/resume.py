@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_split.client import snapshots
 from keras_split.errors import DataError
 from keras_split.errors import SplitError
 from keras_split.utils import keras_private
@@ -102,7 +103,7 @@ class Resume(keras.callbacks.Callback):
         for _, old in self._found()[:-1]:
             old.unlink()
         if self._tag:
-            model.strategy.session.release(self._tag)
+            snapshots.release(model.strategy.session, self._tag)
         self._tag = model.snapshot_tag
 
     def _found(self) -> list[tuple[int, Path]]:

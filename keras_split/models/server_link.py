@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_split.client import in_graph
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
 from keras_split.errors import ProtocolError
@@ -108,18 +109,18 @@ class ServerLink:
         Returns:
             Whether it is another one than before.
         """
-        session = self.strategy.joint_session if joins else None
-        graph = session.graph if session is not None else None
+        session = in_graph.joint_side(self.strategy) if joins else None
+        graph = None if session is None else session.optimizer.graph
         if graph is (self.in_graph_body and self.in_graph_body.graph):
             return False
         self.in_graph_body = None
         if session is not None:
-            limits = session.limits
+            limits = session.body.guard.limits
             self.in_graph_body = InGraphBody(
-                session.graph,
+                session.optimizer.graph,
                 limits.max_grad_norm,
                 limits.max_smashed_norm,
-                session.own_learning_rate,
+                session.optimizer.own_learning_rate,
             )
         return True
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_split.client import snapshots
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import DataError
 from keras_split.errors import OptionError
@@ -152,9 +153,11 @@ class SnapshotWeights(keras.Model):
         weights.moment = self.moment
         if self.strategy.connected:
             session = self.strategy.session
-            weights.tag = session.snapshot(held=True)
+            weights.tag = snapshots.take(session, held=True)
             if weights.tag:
-                weakref.finalize(weights, session.release, weights.tag)
+                weakref.finalize(
+                    weights, snapshots.release, session, weights.tag
+                )
         return weights
 
     def set_weights(self, weights: list[Any]) -> None:
@@ -162,7 +165,7 @@ class SnapshotWeights(keras.Model):
         tag = getattr(weights, "tag", "")
         if tag:
             self.connect()
-            self.strategy.session.restore(tag)
+            snapshots.restore(self.strategy.session, tag)
         super().set_weights(weights)
         moment: Moment | None = getattr(weights, "moment", None)
         if moment is not None:
@@ -172,7 +175,7 @@ class SnapshotWeights(keras.Model):
         """Puts the moment and the tag of a server snapshot into the file."""
         save_moment(store, self.moment.get_config())
         if self.strategy.connected:
-            tag = self._server_link.tag = self.strategy.session.snapshot()
+            tag = self._server_link.tag = snapshots.take(self.strategy.session)
             if tag:
                 store["snapshot"] = np.frombuffer(tag.encode(), np.uint8)
 
@@ -247,4 +250,4 @@ class SnapshotWeights(keras.Model):
         session = self.strategy.session
         with session.connection.unsaid():
             self.connect()
-            session.restore(self.snapshot_tag, optimizer=True)
+            snapshots.restore(session, self.snapshot_tag, optimizer=True)

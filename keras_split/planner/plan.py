@@ -220,7 +220,8 @@ def plan(
         raise OptionError(
             "Expected profiles of phone and server, to optimize time. "
             f"Received: phone={phone!r}, server={server!r}. Measure them with "
-            "keras-split device probe, or optimize bytes."
+            "keras-split device probe, the server with --server, or optimize "
+            "bytes."
         )
     limit = None if max_memory is None else memory(max_memory)
     if limit is not None and setting.phone is None:

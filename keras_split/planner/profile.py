@@ -30,9 +30,8 @@ PHASES = {
     "body_backward": "body_backward",
 }
 TABLES = tuple(dict.fromkeys(PHASES.values()))
-_ADVICE = (
-    "Measure the machine again with keras-split device probe -o profile.json."
-)
+_PROBE = "keras-split device probe -o profile.json, a server with --server"
+_ADVICE = f"Measure the machine again with {_PROBE}."
 
 
 @dataclass(frozen=True)
@@ -348,7 +347,7 @@ def _read(config: Any, source: str) -> Profile:
         raise refuse(
             f"version {version!r}, where this keras_split reads {VERSION}",
             "Install a keras_split that wrote it, or measure again with "
-            "keras-split device probe.",
+            f"{_PROBE}.",
         )
     tables: dict[str, Table] = {}
     cache: Any = config.get("cache")

@@ -22,14 +22,12 @@ from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
-from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import SnapshotTaken
 from keras_split.protocol.moment import Moment
 from keras_split.server import steps
 from keras_split.server.accounts import Account
 from keras_split.server.body import Body
-from keras_split.server.guards import GradientLimits
 from keras_split.server.kept_rows import KeptRows
 from keras_split.server.session_state import SessionState
 from keras_split.server.session_state import not_open
@@ -41,7 +39,6 @@ from keras_split.server.steps import StepMessage
 
 if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
-    from keras_split.training.step_graph import StepGraph
 
 
 class Session:
@@ -61,6 +58,7 @@ class Session:
         client: Whose it is.
         data: What its client's data is.
         body: The same.
+        optimizer: Updates the body's weights.
         next_step: The first step that was not taken yet.
         moment: Of the body after the last step; empty if none was taken here.
         compute_s: What the last step took, forward and backward.
@@ -82,8 +80,8 @@ class Session:
         self.examples = start.examples
         self._says_data = bool(start.data)
         self._start = start
-        self._optimizer = body.optimizer(start.optimizer, start.loss)
-        self._means = Means(body.half, self._optimizer, body.guard)
+        self.optimizer = body.optimizer(start.optimizer, start.loss)
+        self._means = Means(body.half, self.optimizer, body.guard)
         self._step: Step | None = None
         self.rows: KeptRows | None = None
         self.resting = self._closed = False
@@ -93,29 +91,14 @@ class Session:
         self._replied_at = 0.0
         if start.slots:
             with body.half.lock:
-                _check_slots(self._optimizer, start.slots)
-                self._optimizer.set_weights(start.slots)
+                _check_slots(self.optimizer, start.slots)
+                self.optimizer.set_weights(start.slots)
 
     @property
     def in_flight(self) -> bool:
         """Whether a forward waits for its backward, and its client is there."""
         step = self._step
         return step is not None and step.waits and not self.resting
-
-    @property
-    def graph(self) -> "StepGraph":
-        """The body's step, for a client in this process that joins it."""
-        return self._optimizer.graph
-
-    @property
-    def joins(self) -> bool:
-        """Whether a client in this process may join it."""
-        return self.body.half.joins
-
-    @property
-    def own_learning_rate(self) -> bool:
-        """Whether the server's optimizer keeps its own."""
-        return self._optimizer.own_learning_rate
 
     @property
     def account(self) -> Account:
@@ -131,11 +114,6 @@ class Session:
         """The reply to the last step that was taken."""
         return self._last_replies[-1]
 
-    @property
-    def limits(self) -> GradientLimits:
-        """What it accepts."""
-        return self.body.guard.limits
-
     def begins(self, message: Message) -> bool:
         """Whether a message begins a step, or begins one anew."""
         if not isinstance(message, Forward):
@@ -149,7 +127,7 @@ class Session:
 
     def state(self) -> SessionState:
         """What outlives the server; the body's lock must be held."""
-        slots = () if self._optimizer.lasting else self._optimizer.weights()
+        slots = () if self.optimizer.lasting else self.optimizer.weights()
         return replace(
             self._start,
             next_step=self.next_step,
@@ -171,7 +149,7 @@ class Session:
                 raise RefusedError(str(not_open()), "session")
             self.rest()
             self.resting = False
-            self._optimizer.take_over()
+            self.optimizer.take_over()
             began = time.perf_counter()
             taken = False
             try:
@@ -240,12 +218,27 @@ class Session:
         step.take(message)
         return step
 
-    def took(self, reply: SmashedGrad, compute_s: float) -> None:
-        """Its share of a step was taken, with those of others.
+    def took(self, replies: Sequence[Message], compute_s: float) -> None:
+        """Takes note of a step, or of its share of one with others.
 
         The body's lock must be held, and its timeline have stepped.
+
+        Args:
+            replies: To the messages of the step.
+            compute_s: What it took.
         """
-        self._note([reply], compute_s)
+        self.moment = self.body.half.timeline.moment
+        self._step = None
+        self.next_step += 1
+        self.compute_s = compute_s
+        self._last_replies = [
+            *replies[:-1],
+            *(replace(end, moment=self.moment) for end in replies[-1:]),  # type: ignore[call-arg]
+        ]
+        self._replied_at = time.monotonic()
+        if self._says_data:
+            half = self.body.half
+            half.data = half.data.or_else(self.data)
 
     def missed(self, step: int) -> None:
         """Counts a step that was lost, and has gone on without its share.
@@ -264,18 +257,21 @@ class Session:
         self._closed = True
         with self.body.half.lock:
             self._put_aside()
-            self._optimizer.leave()
+            self.optimizer.leave()
 
     def _handle(self, message: Message, early: Early | None) -> Message:
         if isinstance(message, StepMessage):
             return self._train(message, early)
         if isinstance(message, Infer):
-            return self._infer(message)
+            self.body.guard.smashed(message.tensors)
+            features, penalty = self.body.half.infer(message.tensors)
+            self.body.guard.features(features)
+            return Features(-1, features, penalty)
         if isinstance(message, Snapshot):
-            tag = self.body.snapshot(self._optimizer, self, held=message.held)
+            tag = self.body.snapshot(self.optimizer, self, held=message.held)
             return SnapshotTaken(tag)
         if isinstance(message, Restore):
-            slots_of = self._optimizer if message.optimizer else None
+            slots_of = self.optimizer if message.optimizer else None
             self.body.restore(message.tag, slots_of)
             self._put_aside()
             return Done()
@@ -349,22 +345,7 @@ class Session:
         """Takes note of a step; the body's lock must be held."""
         half = self.body.half
         half.timeline = half.timeline.stepped()
-        self._note(replies, compute_s)
-
-    def _note(self, replies: Sequence[Message], compute_s: float) -> None:
-        """Takes note of a step of the body; its lock must be held."""
-        self.moment = self.body.half.timeline.moment
-        self._step = None
-        self.next_step += 1
-        self.compute_s = compute_s
-        self._last_replies = [
-            *replies[:-1],
-            *(replace(end, moment=self.moment) for end in replies[-1:]),  # type: ignore[call-arg]
-        ]
-        self._replied_at = time.monotonic()
-        if self._says_data:
-            half = self.body.half
-            half.data = half.data.or_else(self.data)
+        self.took(replies, compute_s)
 
     def _put_aside(self) -> None:
         """Forgets the step in flight."""
@@ -372,12 +353,6 @@ class Session:
             self._step.abandon()
             self.account.in_vain(self._step.compute_s)
         self._step = None
-
-    def _infer(self, message: Infer) -> Message:
-        self.body.guard.smashed(message.tensors)
-        features, penalty = self.body.half.infer(message.tensors)
-        self.body.guard.features(features)
-        return Features(-1, features, penalty)
 
 
 def _check_slots(

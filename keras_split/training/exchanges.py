@@ -155,7 +155,11 @@ class Exchanges:
 
     def receive_features(self, after: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Penalty, and parts of the features, of the next microbatch."""
-        return self._features_for(self._receive_features, [], after)
+
+        def exchange() -> list[Any]:
+            return self._features(*self._strategy().receive_features())
+
+        return self._features_for(exchange, [], after)
 
     def send_backward(
         self,
@@ -165,8 +169,14 @@ class Exchanges:
         after: Sequence[tf.Tensor],
     ) -> list[tf.Tensor]:
         """Sends gradients of the features of the next microbatch."""
+
+        def exchange(rate: Any, loss: Any, *arrays: Any) -> list[Any]:
+            tensors = self._features_grad(loss, arrays)
+            self._strategy().send_backward(tensors, float(rate))
+            return [np.float32(0)]
+
         inputs = [rate, loss, *parts]
-        return self.calls(self._send_backward, inputs, [tf.float32], after)
+        return self.calls(exchange, inputs, [tf.float32], after)
 
     def receive_smashed_grad(
         self, after: Sequence[tf.Tensor], smashed_grad: bool = True
@@ -246,16 +256,8 @@ class Exchanges:
         smashed = _finite(self._cuts.smashed, parts)
         return self._features(*self._strategy().infer(smashed))
 
-    def _receive_features(self) -> list[Any]:
-        return self._features(*self._strategy().receive_features())
-
     def _features(self, tensors: list[CutTensor], penalty: float) -> list[Any]:
         return [np.float32(penalty), *self._cuts.features.unwrap(tensors)]
-
-    def _send_backward(self, rate: Any, loss: Any, *parts: Any) -> list[Any]:
-        tensors = self._features_grad(loss, parts)
-        self._strategy().send_backward(tensors, float(rate))
-        return [np.float32(0)]
 
     def _features_grad(
         self, loss: Any, parts: Sequence[Any]

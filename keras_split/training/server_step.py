@@ -114,7 +114,17 @@ class ServerHalf:
             CutCodec(contract.smashed, rules.gradients, arrives),
         )
         self.in_flight = StepsInFlight(max_in_flight)
-        self.optimizers = BodyOptimizers(body, self._graph)
+        self.optimizers = BodyOptimizers(
+            body,
+            lambda optimizer, loss_model: MicrobatchGraph(
+                body,
+                self.cut_codecs,
+                optimizer,
+                self.in_flight,
+                loss_model,
+                fused_batchnorm=contract.fused_batchnorm,
+            ),
+        )
         self.unfinished = Unfinished(2 * self.in_flight.limit)
         self.data = DataDigest()
         self.rows = lookups.rows(body, contract.shared)
@@ -351,6 +361,24 @@ class ServerHalf:
         with self.lock:
             self.in_flight.abandon_all()
 
+    def _start(
+        self,
+        graph: MicrobatchGraph,
+        smashed: Sequence[CutTensor],
+        gradients: list[Any] | None = None,
+        *,
+        early: bool = False,
+    ) -> StepInFlight:
+        """Starts a step's graph; with gradients at hand it never waits."""
+        parts = self.parts(smashed)
+        run = graph.run_early if early else graph.run
+        return self.in_flight.start(
+            lambda step_handle: run(step_handle, *parts),
+            graph.gradient_dtypes,
+            gradients,
+            early=early,
+        )
+
     # -- weights -----------------------------------------------------------
 
     def weights(self) -> list[np.ndarray[Any, Any]]:
@@ -394,37 +422,3 @@ class ServerHalf:
         """
         with self.lock:
             return self.optimizers.adopt(optimizer, own_learning_rate)
-
-    # -- graphs ------------------------------------------------------------
-
-    def _graph(
-        self,
-        optimizer: keras.optimizers.Optimizer,
-        loss_model: keras.Model | None,
-    ) -> MicrobatchGraph:
-        return MicrobatchGraph(
-            self.body,
-            self.cut_codecs,
-            optimizer,
-            self.in_flight,
-            loss_model,
-            fused_batchnorm=self.contract.fused_batchnorm,
-        )
-
-    def _start(
-        self,
-        graph: MicrobatchGraph,
-        smashed: Sequence[CutTensor],
-        gradients: list[Any] | None = None,
-        *,
-        early: bool = False,
-    ) -> StepInFlight:
-        """Starts a step's graph; with gradients at hand it never waits."""
-        parts = self.parts(smashed)
-        run = graph.run_early if early else graph.run
-        return self.in_flight.start(
-            lambda step_handle: run(step_handle, *parts),
-            graph.gradient_dtypes,
-            gradients,
-            early=early,
-        )

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_split import audit
+from keras_split.audit.tail_fit import TailFit
 from keras_split.errors import DataError
 
 CLASSES, WIDTH, EXAMPLES = 4, 12, 600
@@ -96,6 +97,30 @@ def test_a_tail_of_one_number_tells_two_classes():
     guess = found(audit.Matching(2), steps, tail_of("sigmoid", 1), classes=2)
 
     assert set(np.unique(guess.clusters)) <= {0, 1}
+
+
+@pytest.mark.slow
+def test_trainings_one_after_another_warn_of_no_retracing(caplog):
+    steps, _ = trained(noise=0.0)
+
+    for _ in range(2):
+        found(audit.Matching(1), steps, tail_of())
+
+    assert "retracing" not in caplog.text
+
+
+def test_what_compares_is_traced_once_whatever_the_size_of_a_batch():
+    step = trained(noise=0.0)[0][0]
+    (sent,) = step.features_grad
+    fit = TailFit(tail_of(), step.features, sent, CLASSES)
+
+    sizes = [
+        fit.joint([part[:n] for part in step.features], sent[:n]).shape
+        for n in (600, 256, 3)
+    ]
+
+    assert sizes == [(600, CLASSES), (256, CLASSES), (3, CLASSES)]
+    assert fit._compare.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("units", [CLASSES + 1, 1])

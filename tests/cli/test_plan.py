@@ -175,6 +175,7 @@ def test_a_model_in_a_file_is_planned(tmp_path):
         (("none.keras", "--classes", 3), DataError, "preset alone"),
         (("vgg19", "--link", "5"), SplitError, "20M/30ms"),
         (("vgg19", "--phone", "none.json"), DataError, "none.json"),
+        (("vgg19", "--server", "none.json"), DataError, "with --server"),
         (("vgg19", "--plot", "plan.doc"), DataError, "--plot"),
         (("vgg19", "--max-memory", "1M"), SplitError, "profile of the phone"),
         (("vgg19", "--min-depth", 1), CutError, "The nearest is"),

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_split.client import snapshots
 from keras_split.client.retry import Retry
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
@@ -183,10 +184,10 @@ def test_a_refused_message_leaves_the_session_open():
     strategy = opened(lambda m: next(replies))
 
     with pytest.raises(RefusedError):
-        strategy.session.snapshot()
+        snapshots.take(strategy.session)
 
     assert strategy.connected
-    assert strategy.session.snapshot() == "t"
+    assert snapshots.take(strategy.session) == "t"
 
 
 def test_a_lost_server_ends_the_session():
@@ -199,7 +200,7 @@ def test_a_lost_server_ends_the_session():
     assert strategy.next_step == 3
 
     with pytest.raises(TransportError, match="gone"):
-        strategy.session.snapshot()
+        snapshots.take(strategy.session)
 
     assert not strategy.connected
     strategy.close()
@@ -207,7 +208,7 @@ def test_a_lost_server_ends_the_session():
 
 def test_without_a_session_nothing_is_sent():
     with pytest.raises(TransportError, match="Expected an open session"):
-        SplitStrategy().session.snapshot()
+        snapshots.take(SplitStrategy().session)
 
 
 def test_a_client_without_a_server_says_what_to_pass():
@@ -349,9 +350,9 @@ def test_a_release_without_a_session_waits_for_one():
     replies = iter([Welcome("s"), Done(), SnapshotTaken("t")])
     strategy = Watched(lambda m: next(replies))
 
-    strategy.session.release("0123456789abcdef")
+    snapshots.release(strategy.session, "0123456789abcdef")
     strategy.connect(links.halves()[0].contract, links.SGD)
-    strategy.session.snapshot()
+    snapshots.take(strategy.session)
 
     assert strategy.recorded.names == ["Hello", "Release", "Snapshot"]
 

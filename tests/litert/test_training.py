@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_split
+from keras_split.client import snapshots
 from keras_split.errors import ExportError
 from tests import nets
 from tests.litert.phone import Phone
@@ -407,12 +408,12 @@ def test_the_rates_of_head_and_tail_stay_in_proportion_to_the_body_s(tmp_path):
     x, y = nets.vectors(SIZE)
     about = client.export(tmp_path / "client.tflite", batch_size=SIZE)
     client.connect()
-    tag = client.strategy.session.snapshot()
+    tag = snapshots.take(client.strategy.session)
     phone = Phone(tmp_path / "client.tflite", client.strategy)
 
     phone.step([x], [y], rate=about["optimizer"]["learning_rate"])
 
-    client.strategy.session.restore(tag)
+    snapshots.restore(client.strategy.session, tag)
     client.train_on_batch(x, y)
     moved = phone.state()
     for variable in client.trainable_variables:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_split
+from keras_split.client import snapshots
 from keras_split.client.strategy import SplitStrategy
 from tests import links
 from tests import nets
@@ -522,7 +523,7 @@ def test_weights_in_a_list_outlast_any_number_of_files():
     client.fit(x, y, verbose=0)
 
     for _ in range(70):  # what files name
-        client.strategy.session.snapshot()
+        snapshots.take(client.strategy.session)
     client.set_weights(held)
 
     assert_both(both(client, server), before)

@@ -32,6 +32,11 @@ def examples():
     return x, y, np.linspace(0, 2, len(x), dtype="float32")
 
 
+def targets():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(20, 4)), rng.normal(size=(20, 5))
+
+
 # -- data --------------------------------------------------------------------
 
 
@@ -266,108 +271,6 @@ def test_a_model_that_was_not_compiled_hands_on_nothing():
     assert not server.compiled
 
 
-def two_by_two_data():
-    rng = np.random.default_rng(0)
-    x = {
-        "image": rng.normal(size=(20, 8, 8, 1)).astype("float32"),
-        "extra": rng.normal(size=(20, 3)).astype("float32"),
-    }
-    y = {
-        "kind": rng.integers(0, 3, 20),
-        "size": rng.normal(size=(20, 1)).astype("float32"),
-    }
-    return x, y
-
-
-def two_by_two_pair(build=nets.two_by_two, cut=("a", "b")):
-    return Pair(build, list(cut)).compile(
-        loss={"kind": LOSS, "size": "mse"},
-        loss_weights={"kind": 1.0, "size": 0.25},
-        metrics={"kind": "accuracy", "size": ["mae"]},
-    )
-
-
-@pytest.mark.slow
-def test_several_inputs_outputs_and_losses_by_name():
-    assert_fits_alike(two_by_two_pair(), two_by_two_data, batch_size=8)
-
-
-@pytest.mark.slow
-def test_several_inputs_as_a_list():
-    x, y = two_by_two_data()
-
-    assert_fits_alike(
-        two_by_two_pair(), lambda: ([x["image"], x["extra"]], y), batch_size=8
-    )
-
-
-@pytest.mark.slow
-def test_several_outputs_with_sample_weights_of_their_own():
-    weights = {"kind": np.linspace(0, 1, 20), "size": np.linspace(2, 0, 20)}
-
-    assert_fits_alike(
-        two_by_two_pair(), two_by_two_data, sample_weight=weights, batch_size=8
-    )
-
-
-def two_lists():
-    """Outputs as a list, behind one input."""
-    x = values = keras.Input((4,), name="values")
-    x = layers.Dense(5, activation="tanh", name="a")(x)
-    x = layers.Dense(5, activation="tanh", name="b")(x)
-    kind = layers.Dense(3, activation="softmax", name="kind")(x)
-    size = layers.Dense(1, name="size")(x)
-    return keras.Model(values, [kind, size])
-
-
-def two_lists_data():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(20, 4)).astype("float32")
-    return x, [rng.integers(0, 3, 20), rng.normal(size=(20, 1))]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
-def test_several_outputs_and_losses_as_lists(cut):
-    pair = Pair(two_lists, list(cut)).compile(
-        loss=[LOSS, "mse"],
-        loss_weights=[1.0, 0.25],
-        metrics=[["accuracy"], ["mae"]],
-    )
-
-    assert_fits_alike(pair, two_lists_data, batch_size=8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [("a", "b"), ("a",)], ids=["two", "one"])
-def test_several_outputs_of_a_list_are_known_by_name(cut):
-    x, (kind, size) = two_lists_data()
-
-    assert_fits_alike(
-        two_by_two_pair(two_lists, cut),
-        lambda: (x, {"kind": kind, "size": size}),
-        batch_size=8,
-    )
-
-
-def two_named():
-    """Outputs as a dict, behind one input."""
-    model = two_lists()
-    kind, size = model.outputs
-    return keras.Model(model.inputs[0], {"size": size, "kind": kind})
-
-
-@pytest.mark.slow
-def test_one_cut_with_several_outputs_by_name():
-    x, (kind, size) = two_lists_data()
-
-    assert_fits_alike(
-        two_by_two_pair(two_named, ["a"]),
-        lambda: (x, {"kind": kind, "size": size}),
-        batch_size=8,
-    )
-
-
 def test_one_cut_with_sample_weights():
     x, y, weights = examples()
 
@@ -377,182 +280,6 @@ def test_one_cut_with_sample_weights():
         sample_weight=weights,
         batch_size=8,
     )
-
-
-# -- what the model is made of -----------------------------------------------
-
-
-def freeze(*names):
-    def prepare(model):
-        for name in names:
-            model.get_layer(name).trainable = False
-
-    return prepare
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "frozen",
-    [
-        ("b", "b_bn"),
-        ("c", "c_bn", "out"),
-        ("a", "a_bn", "b", "b_bn"),
-        ("b_bn", "c_bn"),
-    ],
-    ids="+".join,
-)
-def test_frozen_layers(frozen):
-    pair = plain(prepare=freeze(*frozen)).compile()
-    stay = [v.numpy() for n in frozen for v in pair.model.get_layer(n).weights]
-
-    assert_fits_alike(pair, nets.images)
-
-    after = [v.numpy() for n in frozen for v in pair.model.get_layer(n).weights]
-    assert nets.largest_difference(stay, after) == 0
-
-
-def test_one_cut_with_a_frozen_head():
-    pair = plain(CUT[:1], freeze("a", "a_bn")).compile()
-
-    assert_fits_alike(pair, nets.images)
-
-
-def test_layers_thawed_between_two_fits():
-    pair = Pair(prepare=freeze("b", "c")).compile()
-    pair.fit()
-
-    for model in (pair.whole, pair.model):
-        for name in ("b", "c"):
-            model.get_layer(name).trainable = True
-    pair.compile()
-
-    assert_fits_alike(pair)
-
-
-def small_scale():
-    return keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=64.0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policy", "optimizer", "cut"),
-    [
-        ("mixed_bfloat16", sgd, CUT),
-        ("mixed_float16", small_scale, CUT[:1]),
-        ("mixed_float16", small_scale, CUT),
-    ],
-)
-def test_mixed_precision(policy, optimizer, cut):
-    keras.config.set_dtype_policy(policy)
-    pair = plain(cut).compile(optimizer)
-
-    expected, actual = pair.fit(nets.images, batch_size=8, epochs=1)
-
-    assert pair.difference() <= 1e-5
-    assert_same_logs(actual, expected, rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [CUT, CUT[:1]], ids=["two", "one"])
-def test_an_overflow_in_float16_skips_steps_until_the_scale_fits(cut):
-    keras.config.set_dtype_policy("mixed_float16")
-    pair = plain(cut).compile()  # Keras starts with a scale of 32,768
-
-    before = pair.model.get_weights()
-    expected, actual = pair.fit(nets.images, batch_size=8, epochs=3)
-
-    assert nets.largest_difference(before, pair.model.get_weights()) > 0.01
-    assert_same_logs(actual, expected, rtol=0.1)
-
-
-def regularized():
-    """Each segment has an activity regularizer and a weight regularizer."""
-    x = values = keras.Input((4,), name="values")
-    for name in "abc":
-        x = layers.Dense(
-            5,
-            activation="tanh",
-            activity_regularizer=keras.regularizers.L2(0.1),
-            kernel_regularizer=keras.regularizers.L1(0.01),
-            name=name,
-        )(x)
-    return keras.Model(values, x)
-
-
-def targets():
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(20, 4)), rng.normal(size=(20, 5))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
-def test_the_loss_holds_the_regularizers_of_every_half(cut):
-    pair = Pair(regularized, cut).compile(loss="mse")
-
-    assert_fits_alike(pair, targets, batch_size=8)
-
-    x, y = targets()
-    expected = pair.whole.evaluate(x, y, verbose=0, return_dict=True)
-    actual = pair.client.evaluate(x, y, verbose=0, return_dict=True)
-    assert_same_logs(actual, expected)
-
-
-def sequential():
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 2)),
-            layers.Conv2D(4, 3, name="a"),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.Flatten(name="b"),
-            layers.Dense(3, activation="softmax"),
-        ]
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
-def test_a_sequential_model(cut):
-    pair = Pair(sequential, cut).compile(metrics=["accuracy"])
-
-    assert_fits_alike(pair, nets.images)
-
-
-def test_a_model_with_an_input_that_nobody_reads():
-    def build():
-        model = nets.dense()
-        unread = keras.Input((2,), name="unread")
-        return keras.Model([*model.inputs, unread], model.outputs)
-
-    x, y = targets()
-    pair = Pair(build, ["a", "b"]).compile(loss="mse")
-
-    assert_fits_alike(pair, lambda: ([x, x[:, :2]], y[:, :3]))
-
-
-def masked_skip():
-    """A mask and a tensor with a mask go from the head to the tail."""
-    x = words = keras.Input((5,), dtype="int32", name="words")
-    words = layers.Embedding(10, 4, mask_zero=True, name="embed")(x)
-    read = layers.SimpleRNN(3, name="read")(words)
-    y = layers.Dense(4, activation="tanh", name="b")(read)
-    again = layers.SimpleRNN(3, name="again")(words)
-    y = layers.Concatenate(name="join")([y, again])
-    return keras.Model(x, layers.Dense(3, activation="softmax", name="out")(y))
-
-
-def sentences():
-    rng = np.random.default_rng(0)
-    x = rng.integers(1, 10, (20, 5))
-    x[:, 3:] *= rng.integers(0, 2, (20, 1))
-    return x, rng.integers(0, 3, 20)
-
-
-@pytest.mark.slow
-def test_a_mask_goes_round_the_server():
-    pair = Pair(masked_skip, ["read", "b"]).compile()
-
-    assert_fits_alike(pair, sentences, batch_size=8)
 
 
 # -- files -------------------------------------------------------------------
@@ -665,16 +392,6 @@ def test_xla_is_refused_for_it_cannot_talk_to_a_server():
 
     with pytest.raises(ValueError, match="Expected jit_compile=False"):
         pair.client.compile("sgd", LOSS, jit_compile=True)
-
-
-def test_inputs_that_are_missing_are_named():
-    pair = two_by_two_pair()
-    x, y = two_by_two_data()
-
-    with pytest.raises(ValueError, match=r"\['extra'\] are missing"):
-        pair.client.fit({"image": x["image"]}, y, verbose=0)
-    with pytest.raises(ValueError, match="Expected 2 inputs.*Received: 1"):
-        pair.client.predict(x["image"], verbose=0)
 
 
 def test_a_first_step_that_fails_leaves_the_optimizer_as_it_was():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_split
+from keras_split.client import snapshots
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import DataError
 from keras_split.errors import RefusedError
@@ -266,7 +267,7 @@ def test_a_snapshot_that_is_gone_says_so_and_a_server_has_none(
     reach(client, address).fit(X, Y, **FIT)
     client.save(tmp_path / "client.keras")
     server.save(tmp_path / "server.keras")
-    client.strategy.session.release(client.snapshot_tag)
+    snapshots.release(client.strategy.session, client.snapshot_tag)
     client.close()
 
     with pytest.raises(RefusedError, match="the tag of a snapshot"):

@@ -106,7 +106,7 @@ def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
 
     for name in ("none.json", "broken.json", "deep.json"):
-        with pytest.raises(DataError, match="device probe"):
+        with pytest.raises(DataError, match="device probe .* --server"):
             Profile.load(tmp_path / name)
     with pytest.raises(DataError, match="ends in .json"):
         Profile.load("no-such-machine")
@@ -145,8 +145,11 @@ def test_a_damaged_profile_is_refused_by_what_is_wrong(tmp_path, place, value):
     inner[place[-1]] = value
     path.write_text(json.dumps(config))
 
-    with pytest.raises(DataError, match="Expected a profile"):
+    with pytest.raises(DataError, match="Expected a profile") as refused:
         Profile.load(path)
+
+    assert "device probe" in str(refused.value)
+    assert "a server with --server" in str(refused.value)
 
 
 def test_each_profile_that_is_shipped_can_be_read():

@@ -68,7 +68,7 @@ def everything(host, session):
     """What a session has trained: the body, and its slots."""
     (found,) = [s for s in host._sessions if s.name == session]
     half = found.body.half
-    return half.weights() + list(found._optimizer.weights())
+    return half.weights() + list(found.optimizer.weights())
 
 
 @functools.cache

@@ -58,7 +58,7 @@ def step(host, server, session, number=0):
 
 def everything(host, session):
     (found,) = [s for s in host._sessions if s.name == session]
-    return found.body.half.weights() + list(found._optimizer.weights())
+    return found.body.half.weights() + list(found.optimizer.weights())
 
 
 # -- one step spoils nothing ---------------------------------------------------

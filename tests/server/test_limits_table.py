@@ -117,7 +117,7 @@ ROWS = {
     ),
     "a stream before it has opened a session": Row(
         (incoming.HELLO_BYTES >> 10,),
-        "test_endpoint.py::"
+        "test_endpoint_alone.py::"
         "test_a_stream_without_a_session_may_say_no_more_than_hello",
     ),
     "all messages in flight together": Row(

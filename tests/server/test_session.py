@@ -1,13 +1,9 @@
-import json
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 
-from keras_split.compression.tensors import CutTensor
 from keras_split.errors import ProtocolError
-from keras_split.models.server_link import describe_loss
 from keras_split.protocol import gradient_norm
 from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Done
@@ -15,7 +11,6 @@ from keras_split.protocol.messages import Features
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Infer
-from keras_split.protocol.messages import LabeledResult
 from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Release
 from keras_split.protocol.messages import Restore
@@ -313,13 +308,13 @@ def test_a_snapshot_brings_back_the_optimizer_on_request(
     server, session, optimizer
 ):
     links.take_step(session.handle, "s", server.contract)
-    slots = session._optimizer.weights()
+    slots = session.optimizer.weights()
     tag = session.handle(Snapshot("s")).tag
     links.take_step(session.handle, "s", server.contract, 1)
 
     session.handle(Restore("s", tag, optimizer))
 
-    assert links.same(session._optimizer.weights(), slots) is optimizer
+    assert links.same(session.optimizer.weights(), slots) is optimizer
 
 
 def test_a_restore_between_forward_and_backward_ends_the_step(server, session):
@@ -335,23 +330,23 @@ def test_a_restore_between_forward_and_backward_ends_the_step(server, session):
 
 
 def test_an_unknown_snapshot_changes_nothing(server, session):
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
 
     error = refusal(session, Restore("s", "0123456789abcdef", True))
 
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     assert error.reason == "snapshot"
     assert links.same(after, before)
 
 
 def test_a_snapshot_of_another_body_changes_nothing(server, session, tmp_path):
     """A folder of snapshots may be given to the server of another model."""
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     foreign = Snapshots(tmp_path).save([np.zeros(3)], [np.zeros(1)])
 
     error = refusal(session, Restore("s", foreign, True))
 
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     assert error.reason == "snapshot"
     assert "Expected a snapshot of this body" in str(error)
     assert links.same(after, before)
@@ -364,12 +359,12 @@ def test_a_snapshot_with_another_optimizer_brings_back_the_body_alone(
     tag = other.handle(Snapshot("t")).tag
     before = links.state(server)
     links.take_step(session.handle, "s", server.contract)
-    slots = session._optimizer.weights()
+    slots = session.optimizer.weights()
 
     session.handle(Restore("s", tag, True))
 
     assert links.same(links.state(server), before)
-    assert links.same(session._optimizer.weights(), slots)
+    assert links.same(session.optimizer.weights(), slots)
     assert "taken with another optimizer" in caplog.text
 
 
@@ -399,12 +394,12 @@ def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
     session = open_session(
         server, tmp_path, limits=GradientLimits(float("inf"))
     )
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     session.handle(forward(server))
     huge = backward(server, value=3e38)
 
     error = refusal(session, huge)
-    after = links.state(server) + session._optimizer.weights()
+    after = links.state(server) + session.optimizer.weights()
     links.take_step(session.handle, "s", server.contract)
 
     assert error.reason == "not-finite"
@@ -412,16 +407,14 @@ def test_a_step_whose_gradients_overflow_is_refused(server, tmp_path):
 
 
 def test_gradients_of_an_absurd_size_are_refused(server, session):
-    before = links.state(server) + session._optimizer.weights()
+    before = links.state(server) + session.optimizer.weights()
     session.handle(forward(server))
 
     error = refusal(session, backward(server, value=1e20))
 
     assert error.reason == "norm"
     assert "at most 1e+06. Received:" in str(error)
-    assert links.same(
-        links.state(server) + session._optimizer.weights(), before
-    )
+    assert links.same(links.state(server) + session.optimizer.weights(), before)
     links.take_step(session.handle, "s", server.contract)
     assert session.next_step == 1
 
@@ -477,121 +470,3 @@ def test_a_closed_session_keeps_no_residuals(server, session):
     session.close()
 
     assert not server.half.in_flight.waiting
-
-
-@pytest.fixture(scope="module")
-def labeled():
-    """A client and the body of a model that is cut once."""
-    client, server = links.halves(cut=["first"])
-    return links.compile(client), server
-
-
-@pytest.fixture
-def labeled_session(labeled, tmp_path):
-    client, server = labeled
-    before = server.half.weights()
-    start = SessionState("s", "", links.SGD, describe_loss(client))
-    yield Session(start, Body(server.half, snapshots=Snapshots(tmp_path)))
-    server.half.set_weights(before)
-
-
-def labeled_step(server, step=0, labels=None, weights=None, **options):
-    labels = np.arange(8) % 3 if labels is None else np.asarray(labels)
-    weights = [] if weights is None else [np.asarray(weights, "float32")]
-    return LabeledStep(
-        "s",
-        step,
-        links.smashed(server.contract, **options),
-        [CutTensor("labels_0", labels.shape, labels)],
-        [CutTensor("sample_weights_0", w.shape, w) for w in weights],
-        0.1,
-    )
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        keras.Sequential([keras.layers.Dense(1)]),
-        keras.layers.Dense(2),
-        ["mse", {"a": keras.optimizers.SGD()}],
-        {"class_name": "function", "module": "builtins", "config": "exec"},
-        {"class_name": "system", "module": "os", "config": {}},
-    ],
-    ids=["model", "layer", "optimizer", "exec", "os"],
-)
-def test_only_losses_are_built_from_the_config_of_a_loss(labeled, loss):
-    config = keras.saving.serialize_keras_object(
-        {"loss": loss, "loss_weights": None}
-    )
-
-    with pytest.raises(ProtocolError, match="Use a loss of keras.losses") as e:
-        labeled[1].half.optimizer(links.SGD, json.dumps(config))
-
-    assert e.value.reason == "loss"
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        "mse",
-        keras.losses.Huber(),
-        [keras.losses.mean_absolute_error, "mse"],
-        None,
-    ],
-    ids=["name", "object", "list", "none"],
-)
-def test_every_loss_of_keras_is_accepted(labeled, loss):
-    config = keras.saving.serialize_keras_object(
-        {"loss": loss, "loss_weights": [1.0, 0.5]}
-    )
-
-    labeled[1].half.optimizer(links.SGD, json.dumps(config)).leave()
-
-
-def test_a_labeled_step_commits_once(labeled, labeled_session):
-    _, server = labeled
-    before = links.state(server)
-
-    first = labeled_session.handle(labeled_step(server))
-    after = links.state(server)
-    second = labeled_session.handle(labeled_step(server))
-
-    assert isinstance(first, LabeledResult) and second is first
-    assert not links.same(after, before)
-    assert links.same(links.state(server), after)
-
-
-def test_a_forward_is_refused_where_a_model_is_cut_once(
-    labeled, labeled_session
-):
-    error = refusal(labeled_session, forward(labeled[1]))
-
-    assert error.reason == "order"
-    assert "Expected a labeled step, for this model is cut once." in str(error)
-
-
-@pytest.mark.parametrize(
-    "options, reason",
-    [
-        ({"labels": np.zeros(7, "int64")}, "shape"),
-        ({"weights": np.ones(9)}, "shape"),
-        ({"weights": np.full(8, np.inf)}, "not-finite"),
-        ({"step": 1}, "order"),
-        ({"value": np.nan}, "not-finite"),
-        ({"weights": np.full(8, 3e38)}, "not-finite"),
-    ],
-    ids=["labels", "weights", "infinite", "order", "smashed", "overflow"],
-)
-def test_a_labeled_step_that_is_refused_changes_nothing(
-    labeled, labeled_session, options, reason
-):
-    _, server = labeled
-    before = links.state(server)
-
-    error = refusal(labeled_session, labeled_step(server, **options))
-    after = links.state(server)
-    reply = labeled_session.handle(labeled_step(server))
-
-    assert error.reason == reason
-    assert links.same(after, before)
-    assert np.isfinite(reply.loss)

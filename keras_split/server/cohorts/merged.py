@@ -287,7 +287,10 @@ class Merged(Mode):
                 return
             here = {n for n in self._asked if n in self._room}
             here |= self._lost.members
-            if not here or not self._may_begin():
+            begun = self._next or self._epochs.now or self._lost.members
+            if not begun and len(self._members.present) < self._config.phones:
+                return  # at first all are waited for that are expected
+            if not here:
                 return
             # Who sends a lost step again may do so while others are silent,
             # and who has ended its round asks when the others have, too.
@@ -306,12 +309,6 @@ class Merged(Mode):
             deeds = self._lose() if self._lost.members else self._draw(here)
         for deed in deeds:
             deed()
-
-    def _may_begin(self) -> bool:
-        """Whether as many have come as were expected once."""
-        if self._next or self._epochs.now or self._lost.members:
-            return True
-        return len(self._members.present) >= self._config.phones
 
     def _lose(self) -> list[_Deed]:
         """Makes a step again that the server had lost; the lock is held."""

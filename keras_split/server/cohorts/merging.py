@@ -229,7 +229,7 @@ class Merging:
                         reply = SmashedGrad(
                             share.number, tensors if share.smashed_grad else []
                         )
-                        given[member].session.took(reply, took_s / len(there))
+                        given[member].session.took([reply], took_s / len(there))
                 self._terms.taken(self)
             return self._told(given, queue_s)
 

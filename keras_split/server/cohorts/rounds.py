@@ -253,7 +253,7 @@ class Rounds:
                     self._timer = None
                 self._start(anyway=True)
 
-            self._timer = self._later(self._config.round_deadline_s, expire)
+            self._timer = _later(self._config.round_deadline_s, expire)
         return not awaited
 
     def _end_alone(self) -> None:
@@ -272,7 +272,7 @@ class Rounds:
             for number in told:
                 self._waiting.tell(number, round_words.alone(self._kind.fewest))
 
-        self._later(self._config.round_deadline_s, end)
+        _later(self._config.round_deadline_s, end)
 
     def _open(self, drawn: Iterable[int]) -> None:
         """A round is open for contributions; the lock must be held."""
@@ -427,8 +427,9 @@ class Rounds:
             for number in running - awaited:
                 aggregation.lose(number)
 
-        self._later(self._config.return_deadline_s, lose_absent)
+        _later(self._config.return_deadline_s, lose_absent)
 
-    @staticmethod
-    def _later(seconds: float, call: Callable[[], None]) -> Call:
-        return ALARM.after(seconds, lambda: workers.start(call))
+
+def _later(seconds: float, call: Callable[[], None]) -> Call:
+    """Calls in a thread that may wait, as that of alarms may not."""
+    return ALARM.after(seconds, lambda: workers.start(call))

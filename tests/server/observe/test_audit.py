@@ -173,7 +173,7 @@ def test_a_full_disk_stops_nothing_and_is_said_once(caplog):
         for step in range(3):
             audit.committed(StepCommitted("s", step, 0.0, 0.0))
 
-    assert audit.lost == 3
+    assert audit.lines.lost == 3
     assert len(caplog.records) == 1
     assert os.strerror(errno.ENOSPC) in caplog.text
 
@@ -194,7 +194,7 @@ def test_when_there_is_room_again_it_goes_on_and_tells_what_is_lost(path):
     first, torn, gap, last = path.read_text().splitlines()
     assert json.loads(first)["step"] == 0
     assert len(torn) == 10
-    assert json.loads(gap)["lines"] == audit.lost == 2
+    assert json.loads(gap)["lines"] == audit.lines.lost == 2
     assert json.loads(last)["step"] == 3
 
 
@@ -207,7 +207,7 @@ def test_nothing_grows_with_sessions_that_are_gone(path):
             audit.left(str(number))
             audit.carried(str(number), 1, 1)
 
-        assert audit._bytes == {}
+        assert len(audit.traffic) == 0
 
 
 def test_events_after_close_are_ignored(path):

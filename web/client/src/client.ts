@@ -16,6 +16,7 @@ import {
 } from "./gen/split_pb.js";
 import { PhoneHalf, type Score, type StepResult } from "./half.js";
 import { Journal } from "./journal.js";
+import { begin, resume } from "./resume.js";
 import { Retry, type RetryOptions } from "./retry.js";
 import type { Runtime } from "./runtime/runtime.js";
 import { WorkerRuntime } from "./runtime/worker.js";
@@ -132,7 +133,7 @@ export class SplitClient {
       );
       await runtime.load(model);
       const half = new PhoneHalf(runtime, description, session, journal, codec);
-      const resumed = await goOn(half, session, journal, description);
+      const resumed = await resume(half, session, journal, description);
       return new SplitClient(
         description,
         session,
@@ -405,41 +406,6 @@ export class SplitClient {
     });
     this.#turn = mine.catch(() => {});
     return mine;
-  }
-}
-
-/** Brings a phone to where its journal is, and its server too. */
-async function goOn(
-  half: PhoneHalf,
-  session: Session,
-  journal: Journal,
-  description: ClientDescription,
-): Promise<StepResult | undefined> {
-  if (description.mode !== "train") {
-    await session.begin();
-    return undefined;
-  }
-  if (journal.half) {
-    checkState(journal.half.state, description, dtypeOf);
-    await half.setState(journal.half.state);
-  } else {
-    await journal.replace(half.half(await half.getState()));
-  }
-  if (await session.begin(journal.open)) return await half.finish();
-  await begin(half, session, journal);
-  return undefined;
-}
-
-/** Opens a session, and keeps its name: a tab may be killed before a step. */
-async function begin(
-  half: PhoneHalf,
-  session: Session,
-  journal: Journal,
-): Promise<void> {
-  await session.begin();
-  if (journal.open) await journal.drop(); // of a session that is no more
-  if (journal.half) {
-    await journal.replace(half.half(journal.half.state), true);
   }
 }
 
