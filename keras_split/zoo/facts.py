@@ -1,12 +1,12 @@
 """What a cut costs, as numbers that a preset carries."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_split.compression import presets
 from keras_split.compression.rules import Quantization
+from keras_split.compression.shared import Share
 from keras_split.compression.tensors import TensorSpec
 from keras_split.protocol.contract import Contract
 
@@ -74,9 +74,7 @@ class Cut:
     facts: Facts
 
 
-def compute_facts(
-    model: "keras.Model", cut: Any, share: Sequence[str] = ()
-) -> Facts:
+def compute_facts(model: "keras.Model", cut: Any, share: Share = ()) -> Facts:
     """Computes the facts of a cut; presets carry them as data.
 
     Args:

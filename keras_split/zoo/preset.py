@@ -15,6 +15,7 @@ from typing import ClassVar
 from typing import Self
 
 from keras_split.compression.rules import Quantization
+from keras_split.compression.shared import Share
 from keras_split.errors import OptionError
 from keras_split.errors import ZooError
 from keras_split.planner.candidates import Candidates
@@ -191,7 +192,7 @@ class Preset(abc.ABC):
         class_names: Sequence[str] = (),
         secret: bytes | None = None,
         defenses: Sequence[Any] = (),
-        share: Sequence[str] = (),
+        share: Share = (),
         **options: Any,
     ) -> "tuple[ClientModel, ServerModel]":
         """Builds the network and cuts it.
@@ -285,7 +286,7 @@ class Preset(abc.ABC):
                 f"{takes}. Received: {names}. Leave them out."
             )
 
-    def _check_consent(self, share: Sequence[str]) -> None:
+    def _check_consent(self, share: Share) -> None:
         """Whether the user lets the server have what its blocks read."""
         missing = [name for name in self.shares if name not in share]
         if missing:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
@@ -32,11 +33,12 @@ class TextPreset(Preset):
 
     Attributes:
         model: The task of keras_hub, as `"module:class"`; called with
-            `backbone`, `preprocessor=None` and, if there are classes,
-            `num_classes`. Its outputs are logits.
+            `backbone`, `preprocessor=None`, what is in `task` and, if there
+            are classes, `num_classes`. Its outputs are logits.
         backbone: What it is a task of, as `"module:class"`.
         sizes: What the backbone is made with, `vocabulary_size` among them;
             `max_sequence_length` is the longest text, if there is one.
+        task: What the task is made with, such as a dropout of its own.
         sequence_length: Tokens of a text that the facts are for.
         classes: The class count that the facts are for; 0 for a language
             model, whose outputs are the tokens that come next.
@@ -50,6 +52,7 @@ class TextPreset(Preset):
 
     backbone: str
     sizes: Mapping[str, Any]
+    task: Mapping[str, Any] = field(default_factory=dict)
     sequence_length: int = 128
     classes: int = 0
     pretrained: str = ""
@@ -119,8 +122,9 @@ class TextPreset(Preset):
                 not.
             seed: Makes random initial weights repeatable. What a phone and
                 a server build of one seed they both know, see `load`.
-            **sizes: Others of the backbone than the preset's, such as
-                `num_layers=1` or `dropout=0.0`.
+            **sizes: Others of the backbone than the preset's, and of the
+                task where that has one of the name: `num_layers=1` or
+                `dropout=0.0`.
 
         Raises:
             ZooError: If they do not fit the network.
@@ -133,21 +137,23 @@ class TextPreset(Preset):
         classes = self._classes(classes)
         made = self._sizes(vocabulary_size, sizes)
         length = self._length(sequence_length, made.get(_LONGEST))
-        backbone, task = resolve(self.backbone), resolve(self.model)
+        body, kind = resolve(self.backbone), resolve(self.model)
         self.check_weights(weights)
         if seed is not None:
             keras.utils.set_random_seed(seed)
+        task = self._task(sizes)
         ends = {"num_classes": classes} if classes else {}
         try:
-            whole = task(backbone=backbone(**made), preprocessor=None, **ends)
+            backbone = body(**made)
+            whole = kind(backbone=backbone, preprocessor=None, **task, **ends)
             model = fix_length(whole, length)
         except CutError:
             raise
-        except (TypeError, ValueError) as error:  # of keras_hub
+        except Exception as error:  # whatever keras_hub raises
             raise ZooError(
                 f"Expected sizes of {self.name} that go together. Received: "
-                f"{made}; {backbone.__name__} says: {error} Leave out those "
-                "that need not be others."
+                f"{made | task}; {body.__name__} says: {error}. Leave out "
+                "those that need not be others."
             ) from error
         self.load_weights(model, weights)
         return model
@@ -184,6 +190,7 @@ class TextPreset(Preset):
             or self.sequence_length,
             classes=options.get("classes") or self.classes,
             sizes=self._sizes(options.get(_VOCABULARY), sizes),
+            task=self._task(sizes),
         )
 
     def _classes(self, classes: int | None) -> int:
@@ -205,9 +212,9 @@ class TextPreset(Preset):
         self, vocabulary_size: int | None, others: Mapping[str, Any]
     ) -> dict[str, Any]:
         """What the backbone is made with."""
-        unknown = [name for name in others if name not in self.sizes]
-        self.refuse(unknown, self.sizes)
-        made = {**self.sizes, **others}
+        known = {*self.sizes, *self.task}
+        self.refuse([name for name in others if name not in known], known)
+        made = {k: others.get(k, value) for k, value in self.sizes.items()}
         if vocabulary_size is not None:
             made[_VOCABULARY] = vocabulary_size
         if made[_VOCABULARY] < 1:
@@ -216,6 +223,10 @@ class TextPreset(Preset):
                 f"vocabulary_size={made[_VOCABULARY]}."
             )
         return made
+
+    def _task(self, others: Mapping[str, Any]) -> dict[str, Any]:
+        """What the task is made with."""
+        return {k: others.get(k, value) for k, value in self.task.items()}
 
     def _length(self, length: int | None, longest: int | None) -> int:
         length = self.sequence_length if length is None else length

@@ -18,6 +18,7 @@ PRESET = TextPreset(
         "dropout": 0.1,
         "max_sequence_length": 512,
     },
+    task={"dropout": 0.1},
     classes=2,
     pretrained="bert_tiny_en_uncased",
     paper="Turc et al., arXiv:1908.08962",
