@@ -114,7 +114,9 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    having = [name for name in zoo.names() if name != "vgg19"]  # has none
+    having = [
+        name for name in zoo.names("images") if name != "vgg19"
+    ]  # has none
     parser.add_argument("--presets", nargs="*", default=having)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)

@@ -151,7 +151,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="*", default=zoo.names())
+    parser.add_argument("--presets", nargs="*", default=zoo.names("images"))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--pairs", type=int, default=15)

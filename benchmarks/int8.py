@@ -193,7 +193,7 @@ def accuracies(name: str, seed: int, cuts: list[str], report: Report) -> None:
 def main() -> None:
     """Prints both tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=zoo.names())
+    parser.add_argument("--preset", choices=zoo.names("images"))
     parser.add_argument("--no-accuracy", action="store_true")
     parser.add_argument("--no-errors", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
@@ -202,7 +202,7 @@ def main() -> None:
     write_option(parser)
     args = parser.parse_args()
     report = Report("int8", write=args.write)
-    names = [args.preset] if args.preset else zoo.names()
+    names = [args.preset] if args.preset else zoo.names("images")
     if not args.no_errors:
         report.say(
             "Error of the outputs, relative to their spread, on real images "

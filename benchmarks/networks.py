@@ -53,7 +53,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="*", default=zoo.names())
+    parser.add_argument("--presets", nargs="*", default=zoo.names("images"))
     parser.add_argument(
         "--profile", nargs="*", choices=list(PROFILES), default=list(PROFILES)
     )

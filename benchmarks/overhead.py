@@ -94,7 +94,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="*", default=zoo.names())
+    parser.add_argument("--presets", nargs="*", default=zoo.names("images"))
     parser.add_argument(
         "--quantization", nargs="*", default=["float32", "int8"]
     )

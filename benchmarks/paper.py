@@ -150,7 +150,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=zoo.names())
+    parser.add_argument("--networks", nargs="+", default=zoo.names("images"))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8])

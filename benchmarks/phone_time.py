@@ -96,7 +96,7 @@ def build(name: str, size: int, quantization: str) -> Any:
     from keras_split import zoo
 
     shape = (size, size, 3)
-    if name in zoo.names():
+    if name in zoo.names("images"):
         client, _ = zoo.load(
             name, input_shape=shape, seed=0, quantization=quantization
         )
@@ -166,7 +166,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="*", default=zoo.names())
+    parser.add_argument("--presets", nargs="*", default=zoo.names("images"))
     parser.add_argument("--quantization", default="int8")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=8)

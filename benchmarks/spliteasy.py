@@ -112,7 +112,7 @@ def main() -> None:
     from keras_split import zoo
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="*", default=zoo.names())
+    parser.add_argument("--presets", nargs="*", default=zoo.names("images"))
     parser.add_argument("--quantization", default="int4+zstd")
     parser.add_argument("--microbatches", type=int, default=1)
     parser.add_argument("--rate-mbit", type=float, default=20)

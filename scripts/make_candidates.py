@@ -35,7 +35,7 @@ def text(name: str) -> str:
 def main() -> None:
     """Writes the files of the presets that are named, or of all."""
     FOLDER.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or zoo.names():
+    for name in sys.argv[1:] or zoo.names("images"):
         path = FOLDER / f"{name}.json"
         path.write_text(text(name), "utf-8")
         print(f"{path.name}: {path.stat().st_size:,} bytes")

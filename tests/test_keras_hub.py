@@ -184,7 +184,7 @@ def test_it_trains_as_the_whole_model(hub, build, where):
         np.testing.assert_allclose(one, other, 0, 1e-5, err_msg=one.path)
 
 
-@pytest.mark.parametrize("build", [bert, bert_lora, gpt2, vit])
+@pytest.mark.parametrize("build", [bert, bert_lora, gpt2, gemma, vit])
 def test_a_phone_trains_head_and_tail_as_keras(hub, build, tmp_path):
     # The masks of Dropout are others on the phone.
     def without(hub):

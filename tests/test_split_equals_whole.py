@@ -139,10 +139,11 @@ def test_a_graph_that_is_hard_to_cut_computes_the_same(name):
     )
 
 
-PRESETS = {
+MODULES = {
     module.name: importlib.import_module(f"keras_split_zoo.{module.name}")
     for module in pkgutil.iter_modules(keras_split_zoo.__path__)
 }
+PRESETS = {n: m for n, m in MODULES.items() if m.PRESET.KIND == "images"}
 
 
 def build_preset(name):

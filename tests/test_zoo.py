@@ -21,13 +21,18 @@ from keras_split.partition import costs
 from keras_split.partition.partition import Partition
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
     "entry-points"
 ][zoo.GROUP]
 NAMES = sorted(DECLARED)
+IMAGES = [
+    name
+    for name in NAMES
+    if EntryPoint(name, DECLARED[name], zoo.GROUP).load().KIND == "images"
+]
 # The others build for seconds.
 QUICK = ("mobilenet_v2", "resnet50")
 
@@ -36,7 +41,7 @@ quick_presets = pytest.mark.parametrize(
     "name",
     [
         pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
-        for n in NAMES
+        for n in IMAGES
     ],
 )
 
@@ -51,8 +56,9 @@ def installed(monkeypatch):
 # -- finding presets ---------------------------------------------------------
 
 
-def test_there_are_spliteasys_five_networks_and_mobilenet():
-    assert zoo.names() == [
+def test_there_are_spliteasys_five_networks_mobilenet_and_two_of_texts():
+    assert zoo.names("texts") == ["bert_tiny", "gpt2"]
+    assert zoo.names("images") == [
         "densenet121",
         "inception_resnet_v2",
         "inception_v3",
@@ -67,7 +73,8 @@ def test_listing_presets_loads_neither_keras_nor_tensorflow_nor_grpc():
         "import sys, keras_split.zoo, importlib\n"
         f"for name in {NAMES}:\n"
         "    importlib.import_module('keras_split_zoo.' + name)\n"
-        "heavy = {'keras', 'tensorflow', 'grpc', 'google.protobuf'}\n"
+        "heavy = {'keras', 'keras_hub', 'tensorflow', 'grpc', "
+        "'google.protobuf'}\n"
         "sys.exit(str(heavy & set(sys.modules) or ''))"
     )
     path = [str(PROJECT), str(PROJECT / "zoo")]
@@ -119,6 +126,12 @@ def test_a_preset_reads_like_a_card(name):
     assert preset.paper
     assert tuple(preset.cuts) == zoo.CUT_NAMES
     assert preset.cut() is preset.cut("spliteasy")
+    assert preset.example and preset.limit
+    if preset.KIND == "texts":
+        assert preset.sizes["vocabulary_size"] > 1
+        assert preset.sequence_length <= preset.sizes["max_sequence_length"]
+        assert all(c.facts.shared_bytes == 16 for c in preset.cuts.values())
+        return
     assert callable(zoo.resolve(preset.model))
     pixels = np.full((1, 2, 2, 3), 255.0, np.float32)
     assert zoo.resolve(preset.preprocess)(pixels.copy()).shape == pixels.shape
@@ -217,7 +230,7 @@ def test_light_computes_least_on_the_phone(name):
     assert light.phone_multiply_adds <= spliteasy.phone_multiply_adds
 
 
-@every_preset
+@pytest.mark.parametrize("name", IMAGES)
 def test_every_cut_keeps_the_classifier_on_the_phone(name):
     preset = zoo.get(name)
 
@@ -273,7 +286,7 @@ def tiny_network(
     return keras.Model(image, x)
 
 
-TINY = Preset(
+TINY = ImagePreset(
     name="tiny",
     summary="The smallest of all.",
     model="tests.test_zoo:tiny_network",
@@ -433,7 +446,7 @@ def test_imagenet_weights_reach_every_layer_of_a_network(name, monkeypatch):
                 variable.assign(keras.ops.full_like(variable, 0.125))
         return model
 
-    monkeypatch.setattr(zoo, "resolve", lambda path: builder)
+    monkeypatch.setattr(zoo.image, "resolve", lambda path: builder)
     size = preset.min_size
 
     model = preset.build(input_shape=(size, size, 3), weights="imagenet")
@@ -454,7 +467,7 @@ def test_without_a_network_imagenet_is_refused(monkeypatch):
             raise Exception("URL fetch failure on https://…")
         return tiny_network(weights=weights, **options)
 
-    monkeypatch.setattr(zoo, "resolve", lambda path: builder)
+    monkeypatch.setattr(zoo.image, "resolve", lambda path: builder)
 
     with pytest.raises(ZooError, match="URL fetch failure") as caught:
         TINY.build(weights="imagenet")
@@ -470,6 +483,7 @@ def test_without_a_network_imagenet_is_refused(monkeypatch):
         ({"input_shape": (8, 8, 1)}, "repeat one channel three times"),
         ({"input_shape": (8, 8)}, r"Received: \(8, 8\)"),
         ({"classes": 0}, "1 class or more. Received: classes=0"),
+        ({"sequence_length": 9}, "takes images: .* Received: sequence_length"),
         ({"weights": "nowhere.h5"}, "Received: 'nowhere.h5', which is no file"),
         ({"weights": "."}, "which is no file"),
         ({"batchnorm_momentum": 1.0}, "below 1. Received: 1.0"),

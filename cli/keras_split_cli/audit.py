@@ -23,6 +23,7 @@ from keras_split_cli.defense_option import read_defense
 from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
+from keras_split_cli.image_presets import image_preset
 from keras_split_cli.imports import import_option
 from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
@@ -58,6 +59,7 @@ _SECTIONS = {
         *("batchnorm_momentum", "fused_batchnorm", "modules"),
     ),
 }
+_NO_ATTACKS = "Nothing attacks networks with several inputs yet"
 _EXAMPLE_SHAPE = (28, 28, 1)
 _FIRST_LOOK, _MINUTES = 2.0, 10.0
 _BYTES = 512 << 20  # of images of the phone, as many of the attacker
@@ -179,9 +181,9 @@ def audit(
     """  # noqa: D301 (\b is click's, for lines as they are)
     audit_output.require_extra()
     folder = audit_output.prepared(output)
-    preset = source if source in zoo.names() else None
-    if source is not None and preset is None and not source.endswith(".keras"):
-        zoo.get(source)  # says which presets there are
+    preset = None
+    if source is not None and not source.endswith(".keras"):
+        preset = image_preset(source, "audit", _NO_ATTACKS).name
     if source is None:
         note(
             "No network was named: this is a small one, for a first look. "

@@ -32,9 +32,11 @@ from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
 from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
+from keras_split_cli.options import TEXTS
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.options import text_options
 from keras_split_cli.secret_file import secret_option
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
@@ -66,6 +68,7 @@ _SECTIONS = {
             "batchnorm_momentum",
             "fused_batchnorm",
         ),
+        *TEXTS,
     ),
 }
 
@@ -73,6 +76,7 @@ _SECTIONS = {
 @click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|CLIENT.KERAS")
 @network_options
+@text_options
 @secret_option
 @import_option
 @class_options(
@@ -178,6 +182,8 @@ def export(
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
     preset = source if source in zoo.names() else None
+    if preset is not None:
+        Network(source, **network).check()
     with working(f"Loading {source}"):
         load_keras()
         if class_names and network["classes"] is None:
@@ -193,7 +199,7 @@ def export(
     if mode == "train":
         options |= _optimizer(client, optimizer, learning_rate)
         if not client.compiled:
-            options["loss"] = LOSS
+            options["loss"] = zoo.get(preset).loss if preset else LOSS
     else:
         options["precision"] = precision
         if precision == "int8":
@@ -297,6 +303,13 @@ def _images(
     """Images drawn at random, as the network wants them."""
     from keras_split import datasets
 
+    if len(client.wiring.inputs) != 1:
+        raise ExportError(
+            "Expected a model that takes one image, to calibrate with images. "
+            f"Received: the inputs {', '.join(client.wiring.inputs)}. Export "
+            "it from Python, client.export(..., calibration=x), or take "
+            "--precision dynamic."
+        )
     shape = tuple(client.head.inputs[0].shape[1:])
     (x, y), *_ = read_data(data, shape, 0.0, 0)
     order = np.random.default_rng(0).permutation(len(x))[:CALIBRATION]

@@ -25,7 +25,8 @@ def scaling(
 
     Args:
         client: Says it.
-        preset: What it was built from; knows what no file can say.
+        preset: What it was built from; knows what no file can say, if it
+            takes images.
         kept: Whether files will be written, for which that is no use.
 
     Raises:
@@ -33,14 +34,15 @@ def scaling(
     """
     if client.data_spec.matrix:
         return client.data_spec.scale_in_place
-    if preset is None:
+    found = None if preset is None else zoo.get(preset)
+    if not isinstance(found, zoo.ImagePreset):
         return None
-    function: Callable[[Any], Any] = zoo.resolve(zoo.get(preset).preprocess)
+    function: Callable[[Any], Any] = zoo.resolve(found.preprocess)
     if kept:
         raise DataError(
             "Expected a preset that scales, shifts and mixes the channels of "
             f"each pixel, which is all that a client's files can hold. "
-            f"Received: {preset!r}, whose {zoo.get(preset).preprocess} does "
+            f"Received: {preset!r}, whose {found.preprocess} does "
             "something else. Make that a layer of the network."
         )
     return function

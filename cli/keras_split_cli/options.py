@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,6 +16,8 @@ from keras_split import zoo
 from keras_split.compression import codecs
 from keras_split.compression import presets
 from keras_split.errors import DataError
+from keras_split.errors import ZooError
+from keras_split_cli.image_presets import image_preset
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
 
 CLIENT = "client"
 SERVER = "server"
+# What `build` of a preset takes, by the option of a command.
+_BUILT_WITH = {
+    "input_size": "input_shape",
+    "batchnorm_momentum": "batchnorm_momentum",
+    "sequence_length": "sequence_length",
+    "vocabulary_size": "vocabulary_size",
+    "classes": "classes",
+    "weights": "weights",
+    "seed": "seed",
+}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -42,17 +55,38 @@ class Network:
     codec: str | None
     bottleneck: int | None = None
     fused_batchnorm: bool = True
+    sequence_length: int | None = None
+    vocabulary_size: int | None = None
+    share: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
+        """Height, width and channels, of a preset of images."""
         if self.input_size is None:
-            return zoo.get(self.preset).input_shape
+            return image_preset(self.preset, "train").input_shape
         return (self.input_size, self.input_size, 3)
 
     def build(self) -> "keras.Model":
         """The whole network, unsplit."""
         return zoo.get(self.preset).build(**self._options())
+
+    def check(self) -> None:
+        """Refuses options that the preset does not take, before Keras loads.
+
+        Raises:
+            ZooError: If there are some; or there is no such preset.
+        """
+        self._options()
+
+    def agreed(self) -> "Network":
+        """The same for a server, to which phones send what they consent to.
+
+        Of layers that are named as a cut nobody knows what they read, before
+        the network is built: those are as they are.
+        """
+        preset = zoo.get(self.preset)
+        named = self.cut in preset.cuts and not self.share
+        return replace(self, share=preset.shares) if named else self
 
     def load(
         self, secret: bytes | None = None, defenses: Sequence[Any] = ()
@@ -72,6 +106,7 @@ class Network:
             fused_batchnorm=self.fused_batchnorm,
             secret=secret,
             defenses=defenses,
+            share=self.share,
             **self._options(),
         )
 
@@ -82,18 +117,45 @@ class Network:
             option = name.replace("_", "-")
             if isinstance(value, bool):
                 arguments.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, tuple):
+                arguments += [
+                    x for each in value for x in (f"--{option}", each)
+                ]
             elif name != "preset" and value is not None:
                 arguments += [f"--{option}", str(value)]
         return arguments
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "input_shape": self.input_shape,
-            "classes": self.classes,
-            "weights": self.weights,
-            "batchnorm_momentum": self.batchnorm_momentum,
-            "seed": self.seed,
-        }
+        given = {option: getattr(self, option) for option in _BUILT_WITH}
+        return built_with(zoo.get(self.preset), **given)
+
+
+def built_with(preset: zoo.Preset, **given: Any) -> dict[str, Any]:
+    """What `build` of a preset takes, of the values of options.
+
+    Args:
+        preset: Any.
+        **given: Values of those in `_BUILT_WITH`; None of who is not given.
+
+    Raises:
+        ZooError: If the preset takes something else.
+    """
+    given = {option: v for option, v in given.items() if v is not None}
+    known = [o for o, name in _BUILT_WITH.items() if name in preset.OPTIONS]
+    if others := [_flag(option) for option in given if option not in known]:
+        raise ZooError(
+            f"Expected options of {preset.name}, which takes {preset.KIND}: "
+            f"{', '.join(map(_flag, known))}. Received: {', '.join(others)}. "
+            f"Leave {' and '.join(others)} out."
+        )
+    built = {_BUILT_WITH[option]: value for option, value in given.items()}
+    if pixels := built.get("input_shape"):
+        built["input_shape"] = (pixels, pixels, 3)
+    return built
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def load_half(
@@ -118,7 +180,10 @@ def load_half(
         ZooError: If there is no such preset.
     """
     if source in zoo.names():
-        client, server = Network(source, **network).load(secret, defenses)
+        made = Network(source, **network)
+        if which == SERVER:
+            made = made.agreed()
+        client, server = made.load(secret, defenses)
         return client if which == CLIENT else server
     if not source.endswith(".keras"):
         zoo.get(source)  # says which presets there are
@@ -190,10 +255,11 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--weights",
-                metavar="imagenet|FILE",
-                help="Start from ImageNet, or from what fits of a .weights.h5, "
-                ".h5 or .keras file, instead of random weights; the same on "
-                "both sides.",
+                metavar="NAME|FILE",
+                help="Start from imagenet, from a name that keras_hub has for "
+                "a network of texts, or from what fits of a .weights.h5, .h5 "
+                "or .keras file, instead of random weights; the same on both "
+                "sides.",
             ),
             click.option(
                 "--batchnorm-momentum",
@@ -237,6 +303,41 @@ def network_options(function: _F) -> _F:
                 show_default=True,
                 help="Train BatchNormalization as one operation instead of "
                 "Keras' dozen: faster, with other last bits.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+TEXTS = ("sequence_length", "vocabulary_size", "share")
+
+
+def text_options(function: _F) -> _F:
+    """Adds those of `TEXTS`, which belong to a `Network` of texts."""
+    for option in reversed(
+        [
+            click.option(
+                "--sequence-length",
+                type=click.IntRange(min=1),
+                metavar="TOKENS",
+                help="Of a preset of texts: tokens of each; the preset's own "
+                "by default.",
+            ),
+            click.option(
+                "--vocabulary-size",
+                type=click.IntRange(min=1),
+                metavar="TOKENS",
+                help="Of a preset of texts: how many tokens there are; those "
+                "of its tokenizer by default.",
+            ),
+            click.option(
+                "--share",
+                multiple=True,
+                metavar="INPUT",
+                help="An input that phones send to the server as it is, such "
+                "as padding_mask; again for more. serve takes those of the "
+                "preset by itself.",
             ),
         ]
     ):

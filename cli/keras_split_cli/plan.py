@@ -34,6 +34,7 @@ from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.data import read_data
 from keras_split_cli.image_data import AS_THEY_ARE
+from keras_split_cli.image_presets import image_preset
 from keras_split_cli.imports import import_option
 from keras_split_cli.progress_bar import ProgressBar
 
@@ -224,10 +225,10 @@ def _candidates(
 ) -> Candidates:
     """Of a preset, stored if that will do; or of a model in a file."""
     if not model.endswith(".keras"):
-        preset = zoo.get(model)
-        shape = (input_size, input_size, 3) if input_size else None
         if not input_size and not classes:
-            return preset.candidates()
+            return zoo.get(model).candidates()
+        preset = image_preset(model, "plan with --input-size and --classes")
+        shape = (input_size, input_size, 3) if input_size else None
         with working(f"Building {model}"):
             load_keras()
             return preset.candidates(shape, classes)
@@ -257,7 +258,7 @@ def _shown(model: str, found: Candidates, source: str) -> tuple[Any, Any]:
         if model.endswith(".keras"):
             note(AS_THEY_ARE)
             return _loaded(model), datasets.to_model_input(images, shape)
-        preset = zoo.get(model)
+        preset = image_preset(model, "plan with --data")
         prepare = zoo.resolve(preset.preprocess)
         return (
             preset.build(

@@ -9,17 +9,22 @@ from typing import Any
 
 import click
 
+from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.server.cohorts import who_sees_what
 from keras_split.utils import malloc
 from keras_split_cli import cohort_options
 from keras_split_cli.console import load_keras
+from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
+from keras_split_cli.options import TEXTS
+from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
+from keras_split_cli.options import text_options
 from keras_split_cli.replicas import NAMES as REPLICAS
 from keras_split_cli.replicas import Replicas
 from keras_split_cli.replicas import replicas_options
@@ -54,6 +59,7 @@ _SECTIONS = {
     "The network of a preset, as the phone has it": (
         *("cut", "input_size", "classes", "weights", "seed", "quantization"),
         *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
+        *TEXTS,
     ),
     "What it tells": ("metrics_port", "audit_log", "log_format"),
     "What it bears": (
@@ -66,6 +72,7 @@ _SECTIONS = {
 @click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("source", metavar="PRESET|SERVER.KERAS")
 @network_options
+@text_options
 @import_option
 @server_options
 @web_options
@@ -175,6 +182,8 @@ def serve(
     config = serving(options, web=web is not None)
     if replicas is not None:
         replicas.check(config)
+    if source in zoo.names():
+        Network(source, **options).check()
     with listening(metrics_port, audit_log, log_format, counted) as (
         listeners,
         metrics,
@@ -210,6 +219,11 @@ def serve(
             tell("It only predicts: nothing is trained.")
         elif contract.labels_on_server:
             tell("This model is cut once: labels travel to the server.")
+        for spec in contract.shared:
+            tell(
+                f"Phones send it the model input {spec.name} as it is, "
+                f"{size(spec.bytes_per_example)} an example."
+            )
         if metrics is not None:
             tell(f"Metrics: http://127.0.0.1:{metrics}/metrics")
         if web is not None:

@@ -20,6 +20,7 @@ from keras_split_cli.console import out
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
 from keras_split_cli.image_data import scaling
+from keras_split_cli.image_presets import image_preset
 from keras_split_cli.options import Network
 from keras_split_cli.options import cut_option
 from keras_split_cli.progress_bar import ProgressBar
@@ -168,7 +169,7 @@ def simulate(preset: str, modes: tuple[str, ...], **given: Any) -> None:
     keras-split simulate mobilenet_v2 --phones 1000 --alpha 0.1 \\
         --mode merged --mode shared --rounds 5 --plot phones.png
     """  # noqa: D301 (\b is click's, for lines as they are)
-    zoo.get(preset)  # refuses what is none before Keras is loaded
+    image_preset(preset, "simulate")  # before Keras is loaded
     chosen = [
         name
         for name, value in (

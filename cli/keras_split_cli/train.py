@@ -30,6 +30,7 @@ from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
 from keras_split_cli.image_data import scaling
+from keras_split_cli.image_presets import image_preset
 from keras_split_cli.imports import import_option
 from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
@@ -254,9 +255,9 @@ def train(
     federation = Federation.take(network)
     if federation is not None and early_stopping is not None:
         raise no_early_stopping()
-    preset = source if source in zoo.names() else None
-    if preset is None and not source.endswith(".keras"):
-        zoo.get(source)  # says which presets there are
+    preset = None
+    if source in zoo.names() or not source.endswith(".keras"):
+        preset = image_preset(source, "train").name
     shape: tuple[int, ...] | None = None
     seed = network["seed"]
     if preset is not None:

@@ -20,6 +20,7 @@ from keras_split.utils.extras import install
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
 from keras_split_cli.console import tell
+from keras_split_cli.image_presets import image_preset
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import Network
 from keras_split_cli.options import load_half
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 _LOSS = "sparse_categorical_crossentropy"
 _F = TypeVar("_F", bound=Callable[..., Any])
+_NO_PAGE = (
+    "The page for browsers takes images alone; phones with LiteRT train it: "
+    "keras-split export, and keras_split.device in Python"
+)
 _NEEDS = ("connectrpc", "h11", "segno", "uvicorn")
 _ONLY_WITH = ("web_client", "web_name")
 
@@ -120,6 +125,8 @@ class Web:
                 f"{source}. Write one with keras-split export client.keras "
                 "-o halves/, or with client.export('client.tflite')."
             )
+        else:
+            image_preset(source, "serve --web", _NO_PAGE)
         return cls(
             source,
             port,

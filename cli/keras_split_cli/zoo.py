@@ -9,13 +9,13 @@ from rich.table import Table
 
 from keras_split import zoo as presets
 from keras_split.compression.presets import names
-from keras_split.utils.counted import counted
 from keras_split.zoo import Preset
 from keras_split_cli.console import count
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import size
 from keras_split_cli.console import working
+from keras_split_cli.options import built_with
 
 
 @click.group()
@@ -36,8 +36,8 @@ def list_presets(as_json: bool, quantization: str) -> None:
     """List the presets and what their splits cost.
 
     Parameters, multiply-adds and bytes are for 224x224 images and 10
-    classes. Bytes are those of one training step for one image, up from the
-    phone and down to it.
+    classes, or for texts of 128 tokens. Bytes are those of one training step
+    for one example, up from the phone and down to it.
     """
     found = [presets.get(name) for name in presets.names()]
     if as_json:
@@ -49,7 +49,7 @@ def list_presets(as_json: bool, quantization: str) -> None:
     for title in ("phone", "server", "phone", "server", "up", "down"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_row(
-        *("", "", "params", "params", "mul-add", "mul-add", "/image", "/image"),
+        *("", "", "params", "params", "mul-add", "mul-add", "/each", "/each"),
         style="dim",
     )
     for preset in found:
@@ -68,9 +68,16 @@ def list_presets(as_json: bool, quantization: str) -> None:
                 size(down),
             )
     out.print(table)
+    examples = [preset.example for preset in found]
+    most = max(examples, key=examples.count)
+    others = "".join(
+        f"\n{preset.name}: {preset.example}."
+        for preset in found
+        if preset.example != most
+    )
     out.print(
-        f"\n224x224 images, 10 classes, {quantization} on the link; spliteasy "
-        "is the default cut.\nMore: keras-split zoo show NAME",
+        f"\n{most}; {quantization} on the link; spliteasy is the default cut."
+        f"{others}\nMore: keras-split zoo show NAME",
         style="dim",
     )
 
@@ -83,28 +90,41 @@ def list_presets(as_json: bool, quantization: str) -> None:
     metavar="PIXELS",
     help="Compute the costs for images of this size.",
 )
+@click.option(
+    "--sequence-length",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Of texts: compute them for such of this length.",
+)
+@click.option(
+    "--vocabulary-size",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Of texts: and for so many different tokens.",
+)
 @click.option("--classes", type=click.IntRange(min=1), help="And classes.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def show(
-    name: str, input_size: int | None, classes: int | None, as_json: bool
-) -> None:
+def show(name: str, as_json: bool, **sizes: Any) -> None:
     """Show one preset: its cuts, and bytes by quantization.
 
-    Example: keras-split zoo show mobilenet_v2 --input-size 96
-    """
+    \b
+    keras-split zoo show mobilenet_v2 --input-size 96
+    keras-split zoo show bert_tiny --sequence-length 64
+    """  # noqa: D301 (\b is click's, for lines as they are)
     preset = presets.get(name)
-    if input_size or classes:
-        preset = _measured(preset, input_size, classes)
+    if any(size is not None for size in sizes.values()):
+        options = built_with(preset, **sizes)
+        with working(f"Building {name}"):
+            load_keras()
+            preset = preset.measured(**options)
     if as_json:
         click.echo(json.dumps(describe(preset)))
         return
     out.print(f"[bold]{preset.name}[/]  {preset.summary}")
     out.print(f"{preset.paper}\n{preset.model}", style="dim")
-    shape = "x".join(map(str, preset.input_shape))
-    out.print(
-        f"\n{shape} images ({preset.min_size} pixels or more), "
-        + counted(preset.classes, "class", "classes")
-    )
+    out.print(f"\nFor {preset.example}")
+    if preset.limit:
+        out.print(preset.limit)
     for title, cut in preset.cuts.items():
         facts = cut.facts
         out.print(
@@ -123,8 +143,13 @@ def show(
         smashed = " ".join(str(s) for s in facts.smashed)
         features = " ".join(str(s) for s in facts.features)
         out.print(f"smashed data {smashed}, features {features}")
+        if facts.shared_bytes:
+            out.print(
+                f"the server gets {', '.join(preset.shares)} as it is: "
+                f"{size(facts.shared_bytes)} an example, in up/each"
+            )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in ("quantization", "up/image", "down/image", "head frozen"):
+        for column in ("quantization", "up/each", "down/each", "head frozen"):
             table.add_column(
                 column, justify="left" if column == "quantization" else "right"
             )
@@ -134,7 +159,7 @@ def show(
             table.add_row(quantization, *map(size, (up, down, frozen)))
         out.print(table)
     out.print(
-        "\nhead frozen: down/image where the head has no weights to train",
+        "\nhead frozen: down/each where the head has no weights to train",
         style="dim",
     )
 
@@ -164,32 +189,8 @@ def describe(preset: Preset, *quantizations: str) -> dict[str, Any]:
         "summary": preset.summary,
         "paper": preset.paper,
         "model": preset.model,
-        "input_shape": preset.input_shape,
-        "min_size": preset.min_size,
-        "classes": preset.classes,
+        "kind": preset.KIND,
+        **preset.takes,
+        "shares": preset.shares,
         "cuts": cuts,
     }
-
-
-def _measured(
-    preset: Preset, input_size: int | None, classes: int | None
-) -> Preset:
-    """The preset with facts of another size, computed now."""
-    shape = preset.input_shape
-    if input_size:
-        shape = (input_size, input_size, 3)
-    with working(f"Building {preset.name}"):
-        load_keras()
-        model = preset.build(input_shape=shape, classes=classes)
-        cuts = {
-            name: dataclasses.replace(
-                cut, facts=presets.compute_facts(model, list(cut.layers))
-            )
-            for name, cut in preset.cuts.items()
-        }
-    return dataclasses.replace(
-        preset,
-        input_shape=shape,
-        classes=classes or preset.classes,
-        cuts=cuts,
-    )

@@ -56,6 +56,7 @@ def convert(
     }
     _check_captures(module, traced)
     _check_depthwise(traced, layers)
+    _check_unpacked(traced, layers)
     with tempfile.TemporaryDirectory() as folder, _silent():
         tf.saved_model.save(
             module,
@@ -134,6 +135,37 @@ def _check_depthwise(
                     f"train. Received: {channels:,} in "
                     f"{_layer(op.name, layers)}. Freeze that layer "
                     "(trainable = False), or cut so that the server has it."
+                )
+
+
+def _check_unpacked(
+    traced: Mapping[str, Any], layers: Mapping[str, str]
+) -> None:
+    """Refuses what the converter would make a reshape of, and is none.
+
+    TensorFlow 2.21: it takes all that is unpacked and concatenated for one,
+    whatever the axes are, and says nothing.
+    """
+    for function in traced.values():
+        for op in function.graph.get_operations():
+            if op.type != "ConcatV2":
+                continue
+            *parts, axis = op.inputs
+            source = parts[0].op
+            if source.type != "Unpack":
+                continue
+            if [t.name for t in parts] != [t.name for t in source.outputs]:
+                continue
+            unpacked = source.get_attr("axis") % len(source.inputs[0].shape)
+            along = tf.get_static_value(axis)
+            if along is None or along % len(parts[0].shape) != unpacked:
+                raise ExportError(
+                    "Expected what is unstacked to be concatenated along the "
+                    "same axis, for LiteRT's converter computes anything else "
+                    f"wrongly. Received: axes {unpacked} and {along} in "
+                    f"{_layer(op.name, layers)}. Split it instead, or "
+                    "transpose and reshape it; or cut so that the server has "
+                    "that layer."
                 )
 
 

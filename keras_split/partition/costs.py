@@ -9,6 +9,7 @@ import keras
 
 from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
+from keras_split.partition.products import traced_multiply_adds
 
 
 def elements(shape: Sequence[int | None]) -> int:
@@ -25,8 +26,10 @@ def parameters(models: Iterable[keras.Model]) -> int:
 def multiply_adds(model: keras.Model) -> int:
     """Multiply-adds of one example's forward pass.
 
-    Counts convolutions and dense layers, as papers on mobile networks do;
-    additions, activations and normalizations are left out.
+    Counts convolutions and dense layers, as papers on mobile networks do, and
+    the products of matrices in layers that are made of others, such as a
+    transformer's blocks; additions, activations and normalizations are left
+    out.
     """
     return sum(call_multiply_adds(call) for call in Graph(model).calls)
 
@@ -36,7 +39,7 @@ def call_multiply_adds(call: Call) -> int:
     layer = call.operation
     kernels = _kernels(layer)
     if not kernels:
-        return 0
+        return traced_multiply_adds(call) if _has_matrices(layer) else 0
     shape = call.outputs[0].shape
     if isinstance(layer, keras.layers.Dense):
         positions = elements(shape[:-1])
@@ -46,6 +49,15 @@ def call_multiply_adds(call: Call) -> int:
         channels_last = getattr(layer, "data_format", "") != "channels_first"
         positions = elements(shape[:-1] if channels_last else shape[1:])
     return positions * sum(elements(kernel.shape) for kernel in kernels)
+
+
+def _has_matrices(layer: Any) -> bool:
+    """Whether a layer may multiply by weights, in a way that is its own."""
+    if type(layer) is keras.layers.Embedding:
+        return False  # it looks up rows
+    if isinstance(layer, keras.layers.RNN):
+        return False  # it multiplies in a loop, which is not seen
+    return any(len(w.shape) > 1 for w in getattr(layer, "weights", ()))
 
 
 def _kernels(layer: Any) -> list[Any]:

@@ -72,7 +72,7 @@ def tiny(input_shape, classes, weights=None):
     return keras.Model(image, x)
 
 
-TINY = zoo.Preset(
+TINY = zoo.ImagePreset(
     name="tiny",
     summary="The smallest network with two cuts.",
     model="tests.cli.commands:tiny",

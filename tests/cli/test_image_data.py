@@ -234,17 +234,15 @@ def root(x):
 @pytest.fixture
 def odd(monkeypatch):
     """The preset `tiny`, whose preprocessing no file can hold."""
-    preset = zoo.Preset(
+    preset = zoo.ImagePreset(
         **vars(commands.TINY) | {"preprocess": f"{__name__}:root"}
     )
-    monkeypatch.setattr(
-        zoo,
-        "resolve",
-        lambda path: {
-            f"{__name__}:root": root,
-            commands.TINY.model: commands.tiny,
-        }[path],
-    )
+    known = {
+        f"{__name__}:root": root,
+        commands.TINY.model: commands.tiny,
+    }
+    for module in (zoo, zoo.image):
+        monkeypatch.setattr(module, "resolve", known.__getitem__)
     monkeypatch.setattr(zoo, "get", lambda name: preset)
     return preset
 

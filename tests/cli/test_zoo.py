@@ -8,7 +8,7 @@ from keras_split import zoo as presets
 from keras_split_cli.zoo import zoo
 
 # What listing must not load, because importing Keras alone takes seconds.
-HEAVY = {"keras", "tensorflow", "grpc", "google.protobuf", "PIL"}
+HEAVY = {"keras", "keras_hub", "tensorflow", "grpc", "google.protobuf", "PIL"}
 LIST = """
 import sys
 from keras_split_cli.main import main

@@ -42,7 +42,7 @@ SMALL = dict.fromkeys(("inception_resnet_v2", "inception_v3", "resnet50"), 1e-6)
 # otherwise than the next.
 TOLERANCE = 1e-2
 LOOSE = dict.fromkeys(("inception_resnet_v2", "inception_v3"), 1e-1)
-PRESETS = sorted(zoo.names())
+PRESETS = sorted(zoo.names("images"))
 IN_CI = ("densenet121", "inception_v3")  # at 224 pixels
 WHOLE_LOOP = ("mobilenet_v2", "vgg19")  # with BatchNormalization, and without
 

@@ -38,13 +38,59 @@ def of_layer(layer, shape):
         (layers.BatchNormalization(), (8, 8, 2), 0),
         (layers.ReLU(), (8, 8, 2), 0),
         (layers.LSTM(3), (8, 2), 0),
-        (layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (8, 4), 0),
+        (layers.Embedding(5, 3), (8,), 0),
+        (
+            layers.EinsumDense("abc,cde->abde", (None, 2, 3)),
+            (8, 4),
+            8 * 4 * 2 * 3,
+        ),
+        (layers.EinsumDense("...b,bc->...c", 3), (8, 4), 8 * 4 * 3),
     ],
 )
 def test_multiply_adds_are_kernel_elements_times_positions(
     layer, shape, expected
 ):
     assert of_layer(layer, shape) == expected
+
+
+class Block(layers.Layer):
+    """Made of others, and multiplies what they make."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+        self.attention = layers.MultiHeadAttention(2, 3)
+        self.conv = layers.Conv1D(5, 3, padding="same")
+
+    def call(self, x):
+        x = self.dense(x)
+        return self.conv(self.attention(x, x))
+
+
+def test_a_layer_that_is_made_of_others_is_looked_into():
+    dense = 8 * 4 * 4
+    # Queries, keys, values and the way out; then queries by keys, and values.
+    attention = 4 * 8 * 4 * 2 * 3 + 2 * 2 * 8 * 8 * 3
+    conv = 8 * 3 * 4 * 5
+
+    assert of_layer(Block(), (8, 4)) == dense + attention + conv
+
+
+class Stubborn(layers.Layer):
+    """Cannot be called with one example."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(shape=(shape[-1], 3))
+
+    def call(self, x):
+        if x.shape[0] == 1:
+            raise ValueError("too few")
+        self.add_loss(keras.ops.sum(self.matrix))
+        return x @ self.matrix
+
+
+def test_a_layer_that_cannot_be_looked_into_counts_nothing():
+    assert of_layer(Stubborn(), (8, 4)) == 0
 
 
 def test_weights_of_a_layer_that_two_models_call_are_counted_once():

@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="densenet121",
     summary="DenseNet121: each layer reads all layers before it.",
     model="keras.applications.densenet:DenseNet121",

@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="inception_resnet_v2",
     summary="Inception-ResNet v2: Inception blocks with residual edges.",
     model="keras.applications.inception_resnet_v2:InceptionResNetV2",

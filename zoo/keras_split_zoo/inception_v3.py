@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="inception_v3",
     summary="Inception v3: parallel branches of several kernel sizes.",
     model="keras.applications.inception_v3:InceptionV3",

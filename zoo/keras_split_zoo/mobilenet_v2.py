@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="mobilenet_v2",
     summary="MobileNetV2: the small network made for phones.",
     model="keras.applications.mobilenet_v2:MobileNetV2",

@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="resnet50",
     summary="ResNet50: residual blocks of three convolutions.",
     model="keras.applications.resnet:ResNet50",

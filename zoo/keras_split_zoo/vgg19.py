@@ -2,9 +2,9 @@
 
 from keras_split.zoo import Cut
 from keras_split.zoo import Facts
-from keras_split.zoo import Preset
+from keras_split.zoo import ImagePreset
 
-PRESET = Preset(
+PRESET = ImagePreset(
     name="vgg19",
     summary="VGG19: sixteen plain convolutions, the largest cut tensors.",
     model="keras.applications.vgg19:VGG19",

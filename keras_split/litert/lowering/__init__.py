@@ -40,6 +40,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "MaxPool": pooling.max_pool,
     "MirrorPad": shapes.mirror_pad,
     "Mul": activations.mul,
+    "Pack": shapes.pack,
     "Reciprocal": activations.reciprocal,
     "Relu": activations.relu,
     "Relu6": activations.relu6,

@@ -1,4 +1,4 @@
-"""Operations that select, repeat or blend pixels: slices, pads, resizes.
+"""Operations that select, stack, repeat or blend pixels.
 
 Pad, ConcatV2, Transpose and Gather along an axis need no row.
 """
@@ -46,6 +46,19 @@ def strided_slice(
     )
     margins = [(start, max(length - start - n, 0)) for length, start, n in ends]
     return tf.pad(grad, margins), None, None, None
+
+
+def pack(op: tf.Operation, y_grad: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The gradient of Pack: its slices.
+
+    TensorFlow's own unpacks. The converter of TensorFlow 2.21 makes a reshape
+    of what is unpacked and then concatenated, along whichever axes, as the
+    gradient of halves is that are stacked: rotary positions of Gemma have it.
+    """
+    shape = operation.shape_of(op, op.inputs[0])
+    axis = operation.attribute(op, "axis")
+    parts = tf.split(y_grad, len(op.inputs), axis)
+    return tuple(tf.reshape(part, shape) for part in parts)
 
 
 def tile(op: tf.Operation, y_grad: tf.Tensor) -> tuple[tf.Tensor, None]:

@@ -27,6 +27,7 @@ ROWS = {
         lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "REFLECT"),
         IMAGE,
     ),
+    "Pack": (lambda x, y: tf.stack([x, y], 2), IMAGE, IMAGE),
     "ResizeBilinear": (
         resize("ResizeBilinear", (11, 3), half_pixel_centers=True),
         IMAGE,
@@ -113,6 +114,17 @@ def test_resize_has_its_stock_gradient(method, image, size, scale, centers):
         (2, *image, 3),
         tolerance=tolerance,
     )
+
+
+@pytest.mark.parametrize("axis", [-1, -2, 1])
+def test_halves_that_are_stacked_have_their_gradient_in_litert(axis):
+    """Unpacked and concatenated, they are a reshape to the converter."""
+
+    def stacked(x):
+        x = tf.stack(tf.split(x * x, 2, axis=2), axis=axis)
+        return tf.square(x)
+
+    assert_runs_in_litert(stacked, (2, 3, 4))
 
 
 def test_a_slice_chosen_at_run_time_says_what_to_do():
