@@ -47,7 +47,7 @@ def test_what_is_no_preset_is_refused():
     done = run("simulate", "mobilenet")
 
     assert done.returncode == 1
-    assert "Expected a preset: densenet121" in done.stderr
+    assert "Expected a preset: " in done.stderr
 
 
 @pytest.mark.slow
