@@ -22,6 +22,7 @@ from keras_split.audit.scene import Scene
 from keras_split.audit.seen import Seen
 from keras_split.audit.tail_fit import TailFit
 from keras_split.audit.tail_fit import tells_classes
+from keras_split.audit.turns import Turns
 from keras_split.errors import DataError
 from keras_split.utils import retracing
 
@@ -86,24 +87,26 @@ class Matching(Attack):
                 features alone, or none can be learned.
         """
         with self._clock, retracing.expected():  # once for each beginning
-            self._learn(time.perf_counter(), seconds)
+            self._learn(seconds)
 
-    def _learn(self, began: float, seconds: float) -> None:
+    def _learn(self, seconds: float) -> None:
         scene = self._scene
         tells_classes(scene.tail, len(scene.contract.features), scene.classes)
         features, sent = _joined(self._kept)
         best = -np.inf
         begins = self._beginnings(sent)
-        for number, (labels, places) in enumerate(begins):
-            until = began + seconds * (number + 1) / len(begins)
+        turns = Turns(seconds, len(begins))
+        for labels, places in begins:
+            began = time.perf_counter()
             fit = TailFit(scene.new_tail(), features, sent, scene.classes)
             self._clock.steps += fit.learn(
                 labels,
                 places,
                 np.random.default_rng(scene.seed),
                 self.iterations,
-                until,
+                turns.next(),
             )
+            turns.took(time.perf_counter() - began)
             likelihood = fit.likelihood()
             if likelihood > best:  # which no NaN is
                 best, self._fit = likelihood, fit

@@ -95,7 +95,7 @@ class TailFit:
         places: _Array,
         rng: np.random.Generator,
         iterations: int,
-        until: float,
+        seconds: float,
     ) -> int:
         """Trains, at first as if some labels were known.
 
@@ -104,7 +104,8 @@ class TailFit:
             places: Of which examples these are taken.
             rng: Draws batches.
             iterations: How many.
-            until: Of `time.perf_counter`; one is always done.
+            seconds: How long they may take behind the first, which is traced
+                and always done.
 
         Returns:
             How many were done.
@@ -114,9 +115,9 @@ class TailFit:
         self._optimizer.build(self._weights)
         step = tf.function(self._learn, autograph=False)
         everywhere = np.arange(len(self._sent))
-        done = 0
+        done, began = 0, 0.0
         while done < iterations:
-            if done and time.perf_counter() > until:
+            if done and time.perf_counter() - began > seconds:
                 break
             begins = done < _BEGINNING * iterations
             pool = places if begins else everywhere
@@ -127,6 +128,7 @@ class TailFit:
                 tf.constant(labels[some], tf.int32),
                 tf.constant(begins),
             )
+            began = began if done else time.perf_counter()
             done += 1
         return done
 
