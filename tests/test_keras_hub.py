@@ -13,6 +13,7 @@ from tests import nets
 
 pytestmark = pytest.mark.slow
 
+LONG = pytest.mark.long
 LENGTH = 10
 SIZES = {
     "vocabulary_size": 20,
@@ -155,12 +156,12 @@ def steps(model, build, weighted=True):
     [
         (bert, "here"),
         (bert, "grpc"),
-        (gpt2, "here"),
+        pytest.param(gpt2, "here", marks=LONG),
         (gpt2, "grpc"),
         (bert_lora, "grpc"),
-        (gemma, "here"),
+        pytest.param(gemma, "here", marks=LONG),
         (gemma, "grpc"),
-        (vit, "here"),
+        pytest.param(vit, "here", marks=LONG),
         (vit, "grpc"),
     ],
 )
@@ -184,7 +185,16 @@ def test_it_trains_as_the_whole_model(hub, build, where):
         np.testing.assert_allclose(one, other, 0, 1e-5, err_msg=one.path)
 
 
-@pytest.mark.parametrize("build", [bert, bert_lora, gpt2, gemma, vit])
+@pytest.mark.parametrize(
+    "build",
+    [
+        bert,
+        pytest.param(bert_lora, marks=LONG),
+        gpt2,
+        gemma,
+        pytest.param(vit, marks=LONG),
+    ],
+)
 def test_a_phone_trains_head_and_tail_as_keras(hub, build, tmp_path):
     # The masks of Dropout are others on the phone.
     def without(hub):
