@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_split.client import snapshots
 from keras_split.errors import DataError
 from keras_split_cli.patience import Patience
 
@@ -108,7 +109,7 @@ class EarlyStopping(keras.callbacks.Callback):
         for old in self._kept()[:-2]:
             old.unlink()
             if tag := self._tags.pop(old, ""):
-                model.strategy.session.release(tag)
+                snapshots.release(model.strategy.session, tag)
 
     def _kept(self) -> list[Path]:
         """The files of best epochs, the last one last."""

@@ -75,8 +75,8 @@ def serve(
         )
         stack.callback(workers.end)
         processes = workers.processes  # once all of them are there
-        half.merge_by(DataParallel(workers, ray.put).step)
-        stack.callback(half.merge_by, ServerMerged)
+        half.merges = DataParallel(workers, ray.put).step
+        stack.callback(setattr, half, "merges", ServerMerged)
         made = server.serve(config, listeners=listeners)
         return DataParallelServer(made, processes, stack.pop_all())
 

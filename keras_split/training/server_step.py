@@ -85,6 +85,8 @@ class ServerHalf:
         timeline: Through which moments the body has come. Whoever has it
             take a step, or brings back other weights, says so here, while it
             holds the lock.
+        merges: Makes steps of several phones; `ServerMerged` computes them
+            here.
         joins: Whether a client in this process may take steps in one graph
             with the body, with no messages.
     """
@@ -128,7 +130,7 @@ class ServerHalf:
         self.unfinished = Unfinished(2 * self.in_flight.limit)
         self.data = DataDigest()
         self.rows = lookups.rows(body, contract.shared)
-        self._merges: Merges = ServerMerged
+        self.merges: Merges = ServerMerged
         self.retrace()
         _HALVES.add(self)
 
@@ -291,15 +293,7 @@ class ServerHalf:
         smashed_grad: bool = True,
     ) -> ServerMerged:
         """A step over the smashed data of several phones."""
-        return self._merges(self, optimizer, smashed, smashed_grad=smashed_grad)
-
-    def merge_by(self, merges: "Merges") -> None:
-        """Has steps of several phones made so from now on.
-
-        Args:
-            merges: Makes one; `ServerMerged` computes it here.
-        """
-        self._merges = merges
+        return self.merges(self, optimizer, smashed, smashed_grad=smashed_grad)
 
     def labeled_step(
         self,

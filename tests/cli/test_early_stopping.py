@@ -15,7 +15,8 @@ class Client:
         self.epoch = -1
         self.snapshot_tag = ""
         self.released = []
-        session = SimpleNamespace(release=self.released.append)
+        connection = SimpleNamespace(unneeded=self.released)
+        session = SimpleNamespace(connection=connection)
         self.strategy = SimpleNamespace(session=session)
 
     def save_weights(self, path, overwrite):

@@ -71,7 +71,7 @@ class Steps:
         self.optimizer = self.half.adopt(keras.optimizers.Adam(RATE))
         if processes is not None:
             put = lambda weights: [np.array(w) for w in weights]  # noqa: E731
-            self.half.merge_by(DataParallel(processes, put).step)
+            self.half.merges = DataParallel(processes, put).step
 
     def forward(self, seed=0, sizes=SIZES):
         smashed = [
