@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from keras_split.partition.length import fix_length as fix_length
     from keras_split.partition.partition import Partition as Partition
+    from keras_split.partition.unfold import unfold as unfold
     from keras_split.planner.plan import plan as plan
     from keras_split.protocol.credentials import Credentials as Credentials
     from keras_split.protocol.data_spec import DataSpec as DataSpec
@@ -71,6 +72,7 @@ _HOMES = {
     "fix_length": "partition.length",
     "join": "models.join",
     "plan": "planner.plan",
+    "unfold": "partition.unfold",
 }
 _LIGHT = {
     "client.retry",

@@ -77,11 +77,11 @@ def gemma(hub, dropout=0.1):
 
 
 def vit(hub, dropout=0.1):
-    """Its blocks are one layer, which the server has whole."""
+    """Its blocks are in one layer, which is opened up."""
     backbone = hub.ViTBackbone(
         image_shape=(8, 8, 2),
         patch_size=4,
-        num_layers=2,
+        num_layers=3,
         num_heads=2,
         hidden_dim=8,
         mlp_dim=16,
@@ -100,7 +100,7 @@ CUTS = {
     bert_lora: (CUT, MASK),
     gpt2: (CUT, MASK),
     gemma: (["decoder_block_0", "decoder_block_1"], MASK),
-    vit: (["vit_patching_and_embedding", "vit_encoder"], ()),
+    vit: (["transformer_block_1", "transformer_block_2"], ()),
 }
 
 
@@ -132,6 +132,8 @@ def halves(hub, build, dropout=0.1, **options):
     model = keras_split.fix_length(
         nets.built(lambda: build(hub, dropout)), length
     )
+    if build is vit:
+        model = keras_split.unfold(model, "vit_encoder")
     options = {"quantization": "float32", "share": share} | options
     return model, *keras_split.compile(model, cut, **options)
 

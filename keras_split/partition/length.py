@@ -5,7 +5,6 @@ crosses a cut has a shape that both sides know before.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 
@@ -13,8 +12,7 @@ from keras_split.errors import CutError
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Tensor
 from keras_split.partition.own_code import check_own_code
-from keras_split.partition.replay import replay
-from keras_split.utils import keras_private
+from keras_split.partition.replay import rebuilt
 
 # Its tasks put a preprocessor before `fit`, and are Keras models otherwise.
 _HUB = "keras_hub"
@@ -56,34 +54,19 @@ def fix_length(
     """
     check_own_code(model, harmless=_HUB)
     graph = Graph(model)
-    made: dict[Tensor, Any] = {
-        tensor: keras.Input(
-            batch_shape=_shape(tensor, length),
-            dtype=tensor.spec.dtype,
-            sparse=tensor.spec.sparse,
-            name=tensor.name,
-            optional=tensor.optional,
-        )
-        for tensor in graph.inputs
-    }
-    structure = keras_private.inputs_struct(keras_private.functional(model))
-    given = iter(list(made.values()))
-    inputs = keras.tree.map_structure(lambda _: next(given), structure)
     try:
-        replay(graph.members, made, lambda _: False, lambda m: m.operation)
-        outputs = [made[tensor] for tensor in graph.outputs]
-        flat = iter(outputs)
-        packed = keras.tree.map_structure(
-            lambda _: next(flat), keras_private.outputs_struct(model)
+        return rebuilt(
+            model,
+            graph,
+            lambda tensor: _shape(tensor, length),
+            lambda member: member.operation,
         )
-        fixed = keras.Model(inputs, packed, name=model.name)
     except ValueError as error:
         raise CutError(
             f"Cannot fix the length of {model.name!r} at {length}: {error} "
             "Take a length that its layers allow, and give layers of nested "
             "models names of their own."
         ) from error
-    return fixed
 
 
 def _shape(

@@ -32,6 +32,7 @@ from keras_split.partition.graph import Tensor
 from keras_split.partition.own_code import check_own_code
 from keras_split.partition.replay import replay
 from keras_split.partition.rows import rows_per_batch
+from keras_split.partition.unfold import holder
 from keras_split.protocol.contract import Contract
 from keras_split.utils import keras_private
 from keras_split.utils.counted import counted
@@ -194,6 +195,14 @@ class Partition:
                         "Expected a layer that the model calls itself, or in "
                         f"a nested model. Received: {name!r}; {closed}. Cut "
                         "before or behind that model."
+                    )
+                inside = holder(self.graph, name)
+                if inside:
+                    raise CutError(
+                        "Expected a layer that the model calls itself, or in "
+                        f"a nested model. Received: {name!r}, which the layer "
+                        f"{inside!r} calls. Cut keras_split.unfold(model, "
+                        f"{inside!r}), where it is a layer of the model."
                     )
                 paths = [call.path for call in self.graph.calls]
                 close = difflib.get_close_matches(name, paths, 3, 0.5)

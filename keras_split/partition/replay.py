@@ -7,8 +7,10 @@ from typing import Any
 import keras
 
 from keras_split.partition.graph import Call
+from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
+from keras_split.utils import keras_private
 
 Member = Call | Nested
 
@@ -45,3 +47,41 @@ def replay(
         )
         results = keras.tree.flatten(called(*args, **kwargs))
         made.update(zip(member.outputs, results, strict=True))
+
+
+def rebuilt(
+    model: keras.Model,
+    graph: Graph,
+    shape: Callable[[Tensor], tuple[int | None, ...]],
+    operation: Callable[[Member], Any],
+) -> keras.Model:
+    """A functional model of the same layers, nested models opened up.
+
+    Args:
+        model: A functional model; inputs and outputs are structured as its.
+        graph: Its graph.
+        shape: Of an input, with the batch axis.
+        operation: As in `replay`.
+
+    Raises:
+        ValueError: What Keras says of shapes and names.
+    """
+    made: dict[Tensor, Any] = {
+        tensor: keras.Input(
+            batch_shape=shape(tensor),
+            dtype=tensor.spec.dtype,
+            sparse=tensor.spec.sparse,
+            name=tensor.name,
+            optional=tensor.optional,
+        )
+        for tensor in graph.inputs
+    }
+    given = iter([*made.values()])
+    structure = keras_private.inputs_struct(keras_private.functional(model))
+    inputs = keras.tree.map_structure(lambda _: next(given), structure)
+    replay(graph.members, made, lambda _: False, operation)
+    flat = iter([made[tensor] for tensor in graph.outputs])
+    packed = keras.tree.map_structure(
+        lambda _: next(flat), keras_private.outputs_struct(model)
+    )
+    return keras.Model(inputs, packed, name=model.name)
