@@ -131,6 +131,7 @@ def taken(path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_replica_comes_back_on_another_node(cluster, tmp_path):
     cluster, node, processes = cluster
     _, alone = train()

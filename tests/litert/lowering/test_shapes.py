@@ -27,7 +27,7 @@ ROWS = {
         lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "REFLECT"),
         IMAGE,
     ),
-    "Pack": (lambda x, y: tf.stack([x, y], 2), IMAGE, IMAGE),
+    "Pack": (lambda x: tf.stack([x, 2.0 * x], 2), IMAGE),
     "ResizeBilinear": (
         resize("ResizeBilinear", (11, 3), half_pixel_centers=True),
         IMAGE,
