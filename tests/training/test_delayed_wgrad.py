@@ -112,7 +112,8 @@ def test_gradients_of_weights_wait_until_the_others_have_left():
     server, host, session = opened()
     take(host, server, session, 0)
     (found,) = host._sessions
-    traced = found.optimizer.graph.run_early.get_concrete_function(*_inputs(server))
+    graph = found.optimizer.graph
+    traced = graph.run_early.get_concrete_function(*_inputs(server))
 
     operations = traced.graph.get_operations()
     _, out = [op for op in operations if "PyFunc" in op.type]
