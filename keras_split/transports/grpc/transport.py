@@ -15,6 +15,7 @@ import grpc
 
 from keras_split.compression.codecs import Codec
 from keras_split.errors import TransportError
+from keras_split.protocol.cohort_messages import Enroll
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Message
 from keras_split.protocol.wire import convert
@@ -72,6 +73,7 @@ class GrpcTransport(Transport):
     ) -> None:
         self._address = address
         self._limit_of = reply_limit_bytes
+        self._half_bytes = 0  # more than the half of a cohort has, decoded
         self._room = 0  # bytes of the reply that may still come
         self._codec = codec
         self._broken = False
@@ -109,8 +111,11 @@ class GrpcTransport(Transport):
 
     def _expect(self, message: Message) -> None:
         limit = REPLY_LIMIT_BYTES
+        if isinstance(message, Enroll):
+            self._half_bytes = 16 * message.size
         if self._limit_of is not None:
-            limit = min(limit, self._limit_of(_batch_size(message)))
+            known = self._limit_of(_batch_size(message)) + self._half_bytes
+            limit = min(limit, known)
         self._unanswered.append((_what(message), time.monotonic(), limit))
 
     def _take(self, nbytes: int) -> bool:

@@ -6,14 +6,19 @@ import keras
 import numpy as np
 import pytest
 
+from keras_split.client.cohort import CohortClient
+from keras_split.client.session import ClientSession
 from keras_split.errors import RefusedError
 from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.messages import Forward
 from keras_split.server import CohortConfig
+from keras_split.training.optimizer_description import describe
+from keras_split.transports import Route
 from tests.nets import largest_difference
 from tests.nets import values_of
 from tests.server.cohorts.merged_phones import BATCH
 from tests.server.cohorts.merged_phones import RATE
+from tests.server.cohorts.merged_phones import FakeHalf
 from tests.server.cohorts.merged_phones import Halves
 from tests.server.cohorts.merged_phones import Phone
 from tests.server.cohorts.merged_phones import compiled
@@ -391,3 +396,28 @@ def test_who_comes_when_all_are_gone_begins_with_the_half_of_the_last_epoch(
         assert steps == 2
         assert newcomer.cohort.version == steps
         assert newcomer.cohort._half.vector.tolist() == [steps] * 4
+
+
+class LongHalf(FakeHalf):
+    size = weights = 50_000
+
+
+def test_a_half_is_handed_to_a_newcomer_however_long_it_is(small):
+    _, client, _ = small
+    halves = [LongHalf(), LongHalf()]
+    for half in halves:
+        half.vector = np.zeros(half.size, np.float32)
+    halves[0].vector += 3
+
+    with served(small, phones=2) as server:
+        for half in halves:
+            session = ClientSession(
+                Route.to(f"grpc://{server.target}"), overlap=False
+            )
+            optimizer = keras.optimizers.Adam()
+            session.connect(client.contract, describe(optimizer))
+            CohortClient(session, AveragingTerms(), half, 8).enroll()
+            session.close()
+
+    np.testing.assert_array_equal(halves[1].vector, halves[0].vector)
+    assert halves[1].vector[-1] == 3
