@@ -93,6 +93,39 @@ def test_new_sessions_go_where_fewest_are(two):
     assert made.choose("") == "h1:1"
 
 
+def test_who_is_on_the_way_counts_until_its_session_is_there(two):
+    made, actors = two
+
+    def looked():
+        before = [p.told for p in made._places]
+        until(
+            lambda: all(
+                p.told > t for p, t in zip(made._places, before, strict=True)
+            )
+        )
+
+    sent = [made.choose("")]
+    looked()
+    sent.append(made.choose(""))  # the first has no session there yet
+    actors[0].sessions = ("a",)
+    looked()
+    sent.append(made.choose(""))
+    actors[1].sessions = ("b",)
+    looked()
+    sent.append(made.choose(""))
+
+    assert sent == ["h0:1", "h1:1", "h0:1", "h1:1"]
+
+
+def test_who_does_not_come_is_forgotten(two, monkeypatch):
+    monkeypatch.setattr(place, "_ON_THE_WAY_S", 0.0)
+    made, actors = two
+    actors[1].sessions = ("a",)
+    until(lambda: made.looks[1].sessions)
+
+    assert [made.choose("") for _ in range(3)] == 3 * ["h0:1"]
+
+
 def test_a_session_is_found_where_it_is(two):
     made, actors = two
     actors[1].sessions = ("s",)
