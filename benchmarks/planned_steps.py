@@ -125,7 +125,8 @@ def pair(row: Any, get: Any, scale: float, digits: int = 0) -> str:
 
 def judged(row: Any, get: Any, scale: float) -> str:
     """The same, with the error."""
-    return f"{pair(row, get, scale)} ({percent(errors(row, get))})"
+    error = percent(errors(row, get)).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{pair(row, get, scale)} ({error})"
 
 
 def percent(value: float) -> str:
