@@ -170,7 +170,7 @@ def look(browser, shots, name):
             browser.until(script=SETTLED)
             browser.shoot(path=str(shots / f"{name}-{width}-{scheme}.png"))
             assert browser.axe() == []
-        assert browser.run(script=OVERFLOW) <= 0
+            assert browser.run(script=OVERFLOW) <= 0
     browser.colours(scheme="light")
     browser.size(width=1280, height=900)
 
