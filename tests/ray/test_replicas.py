@@ -7,50 +7,14 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
-from keras_split.protocol.status import ServerStatus
 from keras_split.ray import place
 from keras_split.ray import replicas
-from keras_split.ray.replica import Look
 from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.replicas import Replicas
 from keras_split.server.bodies import kept_at
 from keras_split.server.config import ServerConfig
+from tests.ray.actors import Actor
 from tests.ray.fake_ray import FakeRay
-from tests.ray.fake_ray import Hangs
-from tests.ray.fake_ray import Method
-from tests.ray.fake_ray import RayError
-from tests.ray.fake_ray import RayTaskError
-
-
-class Actor:
-    """A replica whose process can die."""
-
-    def __init__(self, number):
-        self.number, self.process = number, 1
-        self.sessions, self.steps = (), 1
-        self.state = "new"
-        self.start, self.look = Method(self._start), Method(self._look)
-        self.stop = Method(lambda grace_s: setattr(self, "state", "stopped"))
-
-    def _start(self, make, config, missed):
-        if self.state == "broken":
-            raise RayTaskError(DataError("Expected flour. Received: salt."))
-        self.state = "up"
-        return self._look()
-
-    def _look(self):
-        if self.state == "dead":
-            raise RayError("the actor died")
-        if self.state == "hung":
-            raise Hangs()
-        if self.state == "new":
-            return None
-        return Look(
-            f"h{self.number}:{self.process}",
-            self.sessions,
-            ServerStatus("f", steps=self.steps, memory_bytes=7),
-            self.process,
-        )
 
 
 @pytest.fixture
