@@ -17,6 +17,12 @@ from keras_split.models import ClientModel
 from keras_split.models import ServerModel
 from keras_split.models.io_map import Wiring
 from keras_split.partition.bottleneck import add_bottlenecks
+from keras_split.partition.buckets import checked_lengths
+from keras_split.partition.buckets import output_axes
+from keras_split.partition.buckets import sequence_axes
+from keras_split.partition.length import opened
+from keras_split.partition.own_code import is_of_hub
+from keras_split.partition.padding import check_padding
 from keras_split.partition.partition import Partition
 from keras_split.planner.plan import Plan
 from keras_split.planner.plan import plan as make_plan
@@ -40,6 +46,7 @@ def compile(
     data_spec: DataSpec | dict[str, Any] | None = None,
     plan: Plan | None = None,
     share: Share = (),
+    lengths: Sequence[int] | None = None,
 ) -> tuple[ClientModel, ServerModel]:
     """Cuts a model and returns the phone's and the server's half.
 
@@ -91,13 +98,20 @@ def compile(
             each is packed, by name: `{"segment_ids": "bits"}`; without loss,
             and checked. No defense is applied to them. Without it inputs
             stay on the phone, and a cut that needs one is refused.
+        lengths: Of sequences, for a model whose inputs have axes of None: a
+            batch is padded with zeros, on the phone, to the shortest of these
+            that holds it, and what crosses has that length. Nested models,
+            and tasks of keras_hub, are opened up as by
+            `keras_split.fix_length`; what a task was compiled with is not
+            taken over.
 
     Returns:
         `(client, server)`: two Keras models. `client.fit` trains both, with
         the server in this process or, given a `SplitStrategy`, anywhere.
 
     Raises:
-        CutError: If the model cannot be cut there.
+        CutError: If the model cannot be cut there, or padding would change
+            what it computes.
         QuantizationError: If there is no such quantization.
         CodecError: If there is no such codec.
         DefenseError: If there is no such defense.
@@ -105,8 +119,13 @@ def compile(
         OptionError: If the model is compiled with an optimizer that has
             several learning rates, or averages weights; or if there is a plan
             without `cut="auto"`; or if an input cannot be shared as `share`
-            says, or is to be with `cut="auto"`.
+            says, or is to be with `cut="auto"`; or if `lengths` are none, or
+            the model has no sequences of any length.
     """
+    sizes = () if lengths is None else checked_lengths(lengths)
+    given = model
+    if sizes:
+        model = _of_lengths(model, cut, sizes)
     if isinstance(cut, str) and cut == "auto" and share:
         raise OptionError(
             "Expected cut layers beside share, for a plan looks for cuts that "
@@ -125,8 +144,10 @@ def compile(
     packer = codecs.adopt(coding.codec)
     narrow = model
     if coding.bottleneck > 1:
-        narrow, cut = add_bottlenecks(model, cut, coding.bottleneck, share)
-    partition = Partition(narrow, cut, share)
+        narrow, cut = add_bottlenecks(
+            model, cut, coding.bottleneck, share, sizes
+        )
+    partition = Partition(narrow, cut, share, sizes)
     if fused_batchnorm is None:
         fused_batchnorm = not coding.quantization.is_identity
     contract = partition.contract(
@@ -148,6 +169,8 @@ def compile(
             if tensor not in head.inputs + partition.raw_skips
         },
         shared=[head.inputs.index(t) for t in partition.shared],
+        sequences=sequence_axes(raw) if sizes else [],
+        sequence_outputs=output_axes(partition, sizes) if sizes else [],
     )
     client = ClientModel(
         head.model,
@@ -161,9 +184,31 @@ def compile(
         partition.body.model, contract, data_digest=client.data_spec.digest
     )
     client._server_link.server = server
-    if model.compiled:
-        hand_on(model, client)
+    if given.compiled and not (sizes and is_of_hub(given)):
+        hand_on(given, client)
     return client, server
+
+
+def _of_lengths(
+    model: keras.Model, cut: Any, lengths: tuple[int, ...]
+) -> keras.Model:
+    """The layers of a model whose sequences may have several lengths."""
+    if isinstance(cut, str) and cut == "auto":
+        raise OptionError(
+            "Expected cut layers beside lengths, for a plan is made for one. "
+            "Received: cut='auto'. Name the layers: those of a plan for "
+            "keras_split.fix_length(model, length), for example."
+        )
+    model = opened(model)
+    if not any(None in tensor.shape[1:] for tensor in model.inputs):
+        raise OptionError(
+            "Expected a model with inputs of unknown length, an axis of None, "
+            f"for lengths={list(lengths)}. Received: inputs of shape "
+            f"{', '.join(str(t.shape[1:]) for t in model.inputs)}. Leave "
+            "lengths out, or build the model with keras.Input((None,))."
+        )
+    check_padding(model, *lengths[:2])
+    return model
 
 
 def _planned(

@@ -196,6 +196,8 @@ def export(
     client.data_spec = client.data_spec.named(names)
     scale = scaling(client, preset, kept=True)
     options: dict[str, Any] = {"mode": mode, "batch_size": batch_size}
+    if preset is None:
+        options["sequence_length"] = network["sequence_length"]
     if mode == "train":
         options |= _optimizer(client, optimizer, learning_rate)
         if not client.compiled:

@@ -322,7 +322,8 @@ def text_options(function: _F) -> _F:
                 type=click.IntRange(min=1),
                 metavar="TOKENS",
                 help="Of a preset of texts: tokens of each; the preset's own "
-                "by default.",
+                "by default. Of a file with several lengths: which of them "
+                "to export.",
             ),
             click.option(
                 "--vocabulary-size",

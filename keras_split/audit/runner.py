@@ -152,6 +152,12 @@ def check(client: ClientModel) -> None:
             "defense is applied to it. Audit a model without that input, cut "
             "at the same layers."
         )
+    if client.contract.buckets:
+        raise OptionError(
+            "Expected sequences of one length, for attacks on what crosses. "
+            f"Received: lengths={list(client.contract.lengths)}. Audit "
+            "keras_split.fix_length(model, length), cut at the same layers."
+        )
     outputs = keras.tree.flatten(client.wiring.outputs)
     if len(client.wiring.inputs) != 1 or len(outputs) != 1:
         raise OptionError(

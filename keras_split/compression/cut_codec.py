@@ -149,20 +149,29 @@ class CutCodec:
         return parts
 
     def read(self, tensors: Sequence[CutTensor]) -> list[Any]:
-        """The float32 values that crossed, see `quantize.values_of`."""
+        """The float32 values that crossed, see `quantize.values_of`.
+
+        They may have another shape than those of a graph with this codec.
+        """
         parts = [tf.convert_to_tensor(part) for part in self.unwrap(tensors)]
+        pairs = zip(self.specs, tensors, strict=False)  # shared ones follow
+        specs = [TensorSpec(spec.name, t.shape[1:]) for spec, t in pairs]
         return [
             values_of(quantized, self.rule, spec.shape).numpy()
             for quantized, spec in zip(
-                self._quantized(parts), self.specs, strict=True
+                self._quantized(parts, specs), specs, strict=True
             )
         ]
 
-    def _quantized(self, parts: Sequence[tf.Tensor]) -> list[QuantizedTensor]:
+    def _quantized(
+        self,
+        parts: Sequence[tf.Tensor],
+        specs: Sequence[TensorSpec] | None = None,
+    ) -> list[QuantizedTensor]:
         """The parts tensor by tensor, with their static shapes."""
         waiting = iter(parts)
         found = []
-        for spec in self.specs:
+        for spec in self.specs if specs is None else specs:
             codes = next(waiting)
             codes.set_shape((None, self.rule.codes_per_example(spec.shape)))
             scales = None

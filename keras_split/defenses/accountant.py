@@ -91,6 +91,14 @@ class Accountant:
                 "with the server as given, which has no epsilon. Cut where no "
                 "layer of the server reads it, or ask for 'labels'."
             )
+        if client.contract.buckets and secret != "labels":
+            raise DefenseError(
+                "Expected sequences of one length, for "
+                f"secret={secret!r}: which of several lengths a batch has is "
+                "sent as it is, and has no epsilon. Received: lengths="
+                f"{list(client.contract.lengths)}. Give the model one, "
+                "keras_split.fix_length(model, length), or ask for 'labels'."
+            )
         wiring = client.wiring
         ways_round = bool(wiring.skips or wiring.tail_inputs)
         if drawn and secret == "labels":

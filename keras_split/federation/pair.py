@@ -49,7 +49,8 @@ class Pair:
             of steps, seeds, local batch normalization.
 
     Raises:
-        OptionError: If a step runs eagerly.
+        OptionError: If a step runs eagerly, or sequences have several
+            lengths.
     """
 
     def __init__(
@@ -57,6 +58,12 @@ class Pair:
     ) -> None:
         self.client: ClientModel = client
         self.server: ServerModel = server
+        if self.client.contract.buckets:
+            raise OptionError(
+                "Expected sequences of one length, for simulated phones. "
+                f"Received: lengths={list(self.client.contract.lengths)}. "
+                "Give the model one: keras_split.fix_length(model, length)."
+            )
         link = client._server_link
         link.server = server
         client.optimizer.build(client.trainable_variables)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-import tensorflow as tf
-
 from keras_split.errors import OptionError
+from keras_split.models import by_length
 from keras_split.models import functions
 from keras_split.training import tf_threads
 
@@ -83,9 +82,7 @@ def step_function(
     """
     if client.run_eagerly:
         return functions.explained(client, step)
-    compiled = functions.explained(
-        client, tf.function(step, reduce_retracing=True, autograph=False)
-    )
+    compiled = functions.explained(client, by_length.of_step(client, step))
     if not waits_for_others:
         return functions.waiting(compiled)
     places = tf_threads.places()

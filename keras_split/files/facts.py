@@ -46,6 +46,8 @@ def of_contract(config: dict[str, Any]) -> Facts:
         )
         for spec in specs
     ]
+    if contract.lengths:
+        about["lengths"] = list(contract.lengths)
     if contract.shared:
         about["shared_inputs"] = [spec.name for spec in contract.shared]
         crossing += [

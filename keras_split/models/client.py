@@ -1,7 +1,5 @@
 """The phone's half as a Keras model."""
 
-import functools
-import operator
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +11,14 @@ from keras_split.client.strategy import SplitStrategy
 from keras_split.defenses.chain import Chain
 from keras_split.errors import ExportError
 from keras_split.errors import OptionError
+from keras_split.models import by_length
 from keras_split.models import functions
 from keras_split.models import shared_layers
+from keras_split.models.client_half import client_half
 from keras_split.models.data_spec_of import DataSpecOf
 from keras_split.models.drawn_labels import drawn_labels
 from keras_split.models.io_map import Wiring
+from keras_split.models.of_length import of_length
 from keras_split.models.reuse_check import check_reuse
 from keras_split.models.server_link import ServerLink
 from keras_split.models.server_link import check_microbatches
@@ -27,15 +28,12 @@ from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
 from keras_split.training import tf_threads
-from keras_split.training.client_microbatches import MicrobatchedHalf
 from keras_split.training.client_step import Step
 from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.training.remote_body import RemoteBody
 from keras_split.utils import keras_private
-
-_STRATEGY = operator.attrgetter("strategy")
 
 
 @keras.saving.register_keras_serializable(package="keras_split")
@@ -88,16 +86,7 @@ class ClientModel(SnapshotWeights):
         self._server_link = ServerLink()
         self.moment = Moment.get(moment)
         self.data_spec = data_spec
-        self._half = MicrobatchedHalf(
-            head,
-            tail,
-            self.contract,
-            self.wiring.skips,
-            # For each message anew: `compile` may bring another strategy.
-            functools.partial(_STRATEGY, self._server_link),
-            self.defenses,
-            self.wiring.shared,
-        )
+        self._half = client_half(self)
         self.built = True
 
     # -- Keras -------------------------------------------------------------
@@ -289,10 +278,9 @@ class ClientModel(SnapshotWeights):
                 self.optimizer.build(self.trainable_variables)
             body = self._server_link.in_graph_body
             if body is not None:
-                plain = functions.joining(self, body)
+                plain = by_length.joining(self, body)
             else:
-                super().make_train_function(force or changed)
-                plain = functions.waiting(self.train_function)
+                plain = functions.waiting(by_length.of_keras(self, "train"))
             self.train_function = functions.guarded(self, plain, log=True)
         return self.train_function
 
@@ -301,8 +289,7 @@ class ClientModel(SnapshotWeights):
         self.connect()
         self.strategy.session.connection.tell_apart()
         if getattr(self, "test_function", None) is None or force:
-            super().make_test_function(force)
-            plain = functions.waiting(self.test_function)
+            plain = functions.waiting(by_length.of_keras(self, "test"))
             self.test_function: Any = functions.guarded(self, plain, log=True)
         return self.test_function
 
@@ -311,8 +298,7 @@ class ClientModel(SnapshotWeights):
         self.connect()
         self.strategy.session.connection.tell_apart()
         if getattr(self, "predict_function", None) is None or force:
-            super().make_predict_function(force)
-            plain = functions.waiting(self.predict_function)
+            plain = functions.waiting(by_length.of_keras(self, "predict"))
             self.predict_function: Any = functions.guarded(self, plain)
         return self.predict_function
 
@@ -353,6 +339,7 @@ class ClientModel(SnapshotWeights):
         *,
         mode: str = "train",
         batch_size: int | None = None,
+        sequence_length: int | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Writes this half as a LiteRT file, and `client.json` beside it.
@@ -366,6 +353,8 @@ class ClientModel(SnapshotWeights):
                 `keras_split.litert.export_inference`).
             batch_size: Rows of every tensor in the file: 8 to train, 1 to
                 predict, unless given.
+            sequence_length: Which of several lengths the file is of, for a
+                client that was compiled with lengths.
             **options: As in those functions.
 
         Returns:
@@ -386,7 +375,8 @@ class ClientModel(SnapshotWeights):
         if mode == "infer":
             export = litert.export_inference
         options["batch_size"] = batch_size or (8 if mode == "train" else 1)
-        return export(self, filepath, **options)
+        client = of_length(self, sequence_length)
+        return export(client, filepath, **options)
 
     # -- a saved model -----------------------------------------------------
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_split.client import in_graph
 from keras_split.compression import codecs
+from keras_split.compression.cut import ClientCuts
 from keras_split.errors import SplitError
 from keras_split.protocol import validation
 from keras_split.protocol.wire.size import nbytes
@@ -116,13 +117,14 @@ def waiting(function: Function) -> Function:
     return wait
 
 
-def joining(client: "ClientModel", body: InGraphBody) -> Function:
+def joining(
+    client: "ClientModel", body: InGraphBody, cuts: ClientCuts
+) -> Function:
     """Takes each step in one graph with the server's.
 
     The server is free for others while the data of a step are awaited, and
     while bytes are counted.
     """
-    half = client._half
     codec = codecs.get(client.contract.codec)
     known_batch = KnownBatch()
 
@@ -152,7 +154,7 @@ def joining(client: "ClientModel", body: InGraphBody) -> Function:
         sent, received = (
             sum(nbytes(message, codec) for message in messages)
             for messages in crossed.messages(
-                half.cuts,
+                cuts,
                 *numbered,
                 durable_steps,
                 moment,

@@ -73,6 +73,13 @@ class HijackDetector(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Looks whether steps can be checked, and takes their place."""
         model: Any = self.model
+        if model.contract.buckets:
+            raise OptionError(
+                "Expected sequences of one length, for HijackDetector. "
+                "Received: a client with lengths="
+                f"{list(model.contract.lengths)}. Compile with one, "
+                "keras_split.fix_length(model, length), or leave it out."
+            )
         self._detector.begin(
             model.strategy.session,
             model.contract,

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -26,6 +27,9 @@ class Wiring:
         structure: The names of the inputs, in the structure that the whole
             model was made of; None for one of a file from before 0.2.
         shared: Which inputs of the head, by number, go to the server as well.
+        sequences: For each input of the whole model, which of its axes are of
+            sequences of several lengths; none where they have one.
+        sequence_outputs: The same for the outputs.
         unread: Inputs that no layer reads, by name: what `keras.Input` made
             them of.
     """
@@ -39,11 +43,13 @@ class Wiring:
     structure: Any = None
     unread: dict[str, Any] = field(default_factory=dict)
     shared: list[int] = field(default_factory=list)
+    sequences: list[list[int]] = field(default_factory=list)
+    sequence_outputs: list[list[int]] = field(default_factory=list)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         config = asdict(self)
-        for name in ("unread", "shared"):
+        for name in ("unread", "shared", "sequences", "sequence_outputs"):
             if not config[name]:
                 del config[name]
         return config
@@ -55,6 +61,10 @@ class Wiring:
             return identifier
         assert isinstance(identifier, dict)
         return cls(**identifier)
+
+    def of_one_length(self) -> "Wiring":
+        """The same for a model whose sequences have one length."""
+        return replace(self, sequences=[], sequence_outputs=[])
 
     def sort(self, inputs: Any) -> tuple[list[Any], list[Any]]:
         """Inputs of the head, and those that the tail reads itself.

@@ -30,6 +30,11 @@ def check_reuse(client: Any) -> None:
 def _changing(client: Any) -> str:
     """What changes what is sent, and what to do; empty if nothing does."""
     head, cut = client.head, client.contract.cut[0]
+    if lengths := client.contract.lengths:
+        return (
+            f"sequences of several lengths, {', '.join(map(str, lengths))}. "
+            "Compile with one: keras_split.fix_length(model, length)"
+        )
     rule = client.contract.quantization.activations
     trained = head.trainable_variables
     if trained:

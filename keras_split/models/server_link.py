@@ -121,6 +121,7 @@ class ServerLink:
                 limits.max_grad_norm,
                 limits.max_smashed_norm,
                 session.optimizer.own_learning_rate,
+                of_length=session.body.half.of_length,
             )
         return True
 

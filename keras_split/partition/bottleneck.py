@@ -10,6 +10,7 @@ Architecture for Intelligent Mobile Cloud Computing Services", arXiv
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -23,7 +24,11 @@ _ENDINGS = ("_code", "_decoder")
 
 
 def add_bottlenecks(
-    model: keras.Model, cut: Any, ratio: int, share: Share = ()
+    model: keras.Model,
+    cut: Any,
+    ratio: int,
+    share: Share = (),
+    lengths: Sequence[int] = (),
 ) -> tuple[keras.Model, list[list[str]]]:
     """A model with bottlenecks at its cuts, and where to cut it.
 
@@ -42,6 +47,7 @@ def add_bottlenecks(
         cut: As in `keras_split.Partition`.
         ratio: How many times fewer channels cross.
         share: As in `keras_split.Partition`.
+        lengths: As in `keras_split.Partition`.
 
     Returns:
         The model, and its cuts.
@@ -62,7 +68,7 @@ def add_bottlenecks(
     >>> slim.get_layer("first_code").output.shape
     (None, 6, 6, 4)
     """
-    partition = Partition(model, cut, share)
+    partition = Partition(model, cut, share, lengths)
     head, body, tail = partition.head, partition.body, partition.tail
     made: dict[Tensor, Any] = {
         tensor: keras.Input(

@@ -18,6 +18,7 @@ def fingerprint(
     graph: Graph,
     segment_of: Mapping[Call, str],
     edges: Sequence[Sequence[Tensor]],
+    lengths: Sequence[int] = (),
 ) -> str:
     """Hashes what two builds of one architecture and cut have in common.
 
@@ -28,6 +29,7 @@ def fingerprint(
         graph: The calls of the model.
         segment_of: The segment that runs each call.
         edges: The tensors that cross between segments, edge by edge.
+        lengths: Of sequences, where there are several.
 
     Returns:
         32 hexadecimal digits.
@@ -57,6 +59,8 @@ def fingerprint(
         )
     for edge in edges:
         rows.append([numbers[tensor] for tensor in edge])
+    if lengths:
+        rows.append(["lengths", *lengths])
     text = json.dumps(rows, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -4,6 +4,7 @@ A layer takes sequences of any length, and text models are built so. What
 crosses a cut has a shape that both sides know before.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 
 import keras
@@ -53,20 +54,47 @@ def fix_length(
     (None, 16, 4)
     """
     check_own_code(model, harmless=_HUB)
-    graph = Graph(model)
     try:
-        return rebuilt(
-            model,
-            graph,
-            lambda tensor: _shape(tensor, length),
-            lambda member: member.operation,
-        )
+        return at_length(model, lambda tensor: _shape(tensor, length))
     except ValueError as error:
         raise CutError(
             f"Cannot fix the length of {model.name!r} at {length}: {error} "
             "Take a length that its layers allow, and give layers of nested "
             "models names of their own."
         ) from error
+
+
+def opened(model: keras.Model) -> keras.Model:
+    """The layers of a model whose sequences keep any length.
+
+    As `fix_length`, but for the length.
+
+    Raises:
+        CutError: As there.
+    """
+    check_own_code(model, harmless=_HUB)
+    try:
+        return at_length(model, lambda tensor: tensor.spec.shape)
+    except ValueError as error:
+        raise CutError(
+            f"Cannot open {model.name!r} up: {error} Give layers of nested "
+            "models names of their own."
+        ) from error
+
+
+def at_length(
+    model: keras.Model, shape: Callable[[Tensor], tuple[int | None, ...]]
+) -> keras.Model:
+    """A functional model of the same layers, for inputs of other shapes.
+
+    Args:
+        model: A functional model.
+        shape: Of an input, with the batch axis.
+
+    Raises:
+        ValueError: What Keras says of shapes and names.
+    """
+    return rebuilt(model, Graph(model), shape, lambda m: m.operation)
 
 
 def _shape(

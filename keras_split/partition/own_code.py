@@ -53,7 +53,7 @@ def check_own_code(model: keras.Model, harmless: str = "") -> None:
             f"{' and '.join(found)} would be dropped. If the layers alone are "
             "meant, cut keras.Model(model.input, model.output), and give what "
             "those methods compute to `compile`, as a loss or a metric."
-            + (_OF_HUB if _is_of_hub(model) else "")
+            + (_OF_HUB if is_of_hub(model) else "")
         )
 
 
@@ -83,7 +83,8 @@ def own_methods(model: Any, harmless: str = "") -> list[str]:
     return found
 
 
-def _is_of_hub(model: Any) -> bool:
+def is_of_hub(model: Any) -> bool:
+    """Whether a model is of keras_hub, such as a task with a preprocessor."""
     return type(model).__module__.partition(".")[0] == "keras_hub"
 
 

@@ -7,6 +7,7 @@ layers, and so their weights, with the model they were cut from.
 
 import difflib
 from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from keras_split.errors import CutError
 from keras_split.partition import tables
 from keras_split.partition.assignment import Problem
 from keras_split.partition.assignment import assign
+from keras_split.partition.buckets import made_buckets
 from keras_split.partition.crossing import why_not
 from keras_split.partition.fingerprint import fingerprint
 from keras_split.partition.graph import Call
@@ -70,6 +72,8 @@ class Partition:
             are: a padding mask. Or how each is packed, by name, see
             `keras_split.compression.shared`. Without it none leaves the
             phone.
+        lengths: Of sequences, ascending, for a model whose inputs have axes
+            of None: one part of the model runs all of them.
 
     Attributes:
         head: What the phone runs first.
@@ -91,8 +95,15 @@ class Partition:
         OptionError: If an input cannot be packed as `share` says.
     """
 
-    def __init__(self, model: keras.Model, cut: Any, share: Share = ()) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        cut: Any,
+        share: Share = (),
+        lengths: Sequence[int] = (),
+    ) -> None:
         check_own_code(model)
+        self._lengths = tuple(lengths)
         self.graph = Graph(model)
         self._name = model.name
         self._rows = rows_per_batch(self.graph)
@@ -129,7 +140,9 @@ class Partition:
         self.output_structure = _structure(model)
         self.output_names = list(getattr(model, "output_names", None) or [])
         edges = (self.smashed, self.features, self.skips)
-        self.fingerprint = fingerprint(self.graph, self.segment_of, edges)
+        self.fingerprint = fingerprint(
+            self.graph, self.segment_of, edges, self._lengths
+        )
 
     @property
     def cut_names(self) -> tuple[str, ...]:
@@ -146,17 +159,24 @@ class Partition:
         *,
         fused_batchnorm: bool = False,
     ) -> Contract:
-        """What both halves agree on."""
+        """What both halves agree on.
+
+        Raises:
+            CutError: If what crosses has no shape at one of the lengths.
+        """
+        buckets = made_buckets(self, self._lengths)
+        longest = buckets[-1] if buckets else None
         return Contract(
             fingerprint=self.fingerprint,
             cut=self.cut_names,
-            smashed=_specs(self.smashed),
-            features=_specs(self.features),
+            smashed=longest.smashed if longest else _specs(self.smashed),
+            features=longest.features if longest else _specs(self.features),
             quantization=quantization,
             codec=codec,
             labels_on_server=self.tail is None,
             fused_batchnorm=fused_batchnorm,
-            shared=self.shared_specs,
+            shared=longest.shared if longest else self.shared_specs,
+            buckets=buckets,
         )
 
     def _describe_shared(self) -> tuple[SharedSpec, ...]:
@@ -175,10 +195,11 @@ class Partition:
         return f"Partition({self._name!r}, cut={list(self.cut_names)!r})"
 
     def __str__(self) -> str:
-        return tables.text(self)
+        # Tables are of one length: that of keras_split.fix_length.
+        return repr(self) if self._lengths else tables.text(self)
 
-    def _repr_html_(self) -> str:
-        return tables.markup(self)
+    def _repr_html_(self) -> str | None:
+        return None if self._lengths else tables.markup(self)
 
     def _label(self) -> str:
         return " and ".join(repr(name) for name in self.cut_names)
@@ -329,7 +350,9 @@ class Partition:
 
     def _check_edges(self) -> None:
         for tensor in self.smashed + self.features + self.shared:
-            problem = why_not(self.graph, self._rows, tensor)
+            problem = why_not(
+                self.graph, self._rows, tensor, lengths=bool(self._lengths)
+            )
             if problem:
                 raise Problem(problem)
 

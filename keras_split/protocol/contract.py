@@ -1,6 +1,7 @@
 """What a half of a model knows of how it was cut."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -12,7 +13,35 @@ from keras_split.compression.codecs import Codec
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.compression.shared import SharedSpec
+from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What travels for sequences of one of several lengths.
+
+    Attributes:
+        length: To which sequences are padded.
+        smashed: The tensors that travel from phone to server.
+        features: The tensors that travel from server to phone.
+        shared: The inputs of the model that travel as they are.
+    """
+
+    length: int
+    smashed: tuple[TensorSpec, ...]
+    features: tuple[TensorSpec, ...]
+    shared: tuple[SharedSpec, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Bucket":
+        """From the fields as JSON has them."""
+        return cls(
+            config["length"],
+            _specs(config["smashed"]),
+            _specs(config["features"]),
+            tuple(map(SharedSpec.from_config, config["shared"])),
+        )
 
 
 @dataclass(frozen=True)
@@ -36,6 +65,9 @@ class Contract:
             see `keras_split.compile`.
         shared: The inputs of the model that travel to the server as they are,
             because whoever cut it said so.
+        buckets: What travels for each length of sequences, the shortest
+            first, where there are several; the fields above are of the
+            longest. They are part of the fingerprint.
         codec_name: What the other party and files call the codec.
     """
 
@@ -48,6 +80,7 @@ class Contract:
     labels_on_server: bool = False
     fused_batchnorm: bool = False
     shared: tuple[SharedSpec, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
     codec_name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,8 +92,9 @@ class Contract:
         """Plain values that JSON can hold."""
         config = asdict(replace(self, codec=self.codec_name))
         del config["codec_name"]
-        if not self.shared:
-            del config["shared"]
+        for name in ("shared", "buckets"):
+            if not config[name]:
+                del config[name]
         return config
 
     @classmethod
@@ -80,24 +114,69 @@ class Contract:
             CodecError: If the codec is not known here.
         """
         codecs.get(config["codec"])
-
-        def specs(values: Any) -> tuple[TensorSpec, ...]:
-            return tuple(
-                TensorSpec(value["name"], tuple(value["shape"]))
-                for value in values
-            )
-
         return cls(
             fingerprint=config["fingerprint"],
             cut=tuple(config["cut"]),
-            smashed=specs(config["smashed"]),
-            features=specs(config["features"]),
+            smashed=_specs(config["smashed"]),
+            features=_specs(config["features"]),
             quantization=Quantization.from_config(config["quantization"]),
             codec=config["codec"],
             labels_on_server=config["labels_on_server"],
             fused_batchnorm=config.get("fused_batchnorm", False),
             shared=tuple(map(SharedSpec.from_config, config.get("shared", ()))),
+            buckets=tuple(map(Bucket.from_config, config.get("buckets", ()))),
         )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths of sequences, if there are several; ascending."""
+        return tuple(bucket.length for bucket in self.buckets)
+
+    def at(self, length: int) -> "Contract":
+        """The same for one of the lengths: what a file of that length has.
+
+        Raises:
+            KeyError: If it is none of them.
+        """
+        found = {bucket.length: bucket for bucket in self.buckets}[length]
+        return replace(
+            self,
+            smashed=found.smashed,
+            features=found.features,
+            shared=found.shared,
+            buckets=(),
+        )
+
+    def like(self, other: "Contract") -> "Contract":
+        """The same for the length that another is of; else as it is."""
+        for length in () if other.buckets else self.lengths[:-1]:
+            mine = self.at(length)
+            if (mine.smashed, mine.features, mine.shared) == (
+                other.smashed,
+                other.features,
+                other.shared,
+            ):
+                return mine
+        return self
+
+    def length_of(self, smashed: Sequence[CutTensor]) -> int:
+        """Which of several lengths smashed data is of; 0 if of none.
+
+        Args:
+            smashed: It, and shared inputs behind it.
+        """
+        shapes = [tensor.shape[1:] for tensor in smashed]
+        for bucket in self.buckets:
+            known = [spec.shape for spec in bucket.smashed]
+            known += [spec.shape for spec in bucket.shared]
+            if shapes == known:
+                return bucket.length
+        return 0
+
+    def of(self, smashed: Sequence[CutTensor]) -> "Contract":
+        """The same for the length of smashed data; as it is if for none."""
+        length = self.length_of(smashed)
+        return self.at(length) if length else self
 
     def reply_limit_bytes(self, batch: int) -> int:
         """More bytes than any honest reply about a batch has, decoded.
@@ -144,3 +223,9 @@ class Contract:
         if not (self.labels_on_server or (frozen_head and frozen_body)):
             uplink += total(self.features, backward)
         return uplink, downlink
+
+
+def _specs(values: Any) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(value["name"], tuple(value["shape"])) for value in values
+    )

@@ -23,7 +23,8 @@ _ADVICE = {
     "fingerprint": "The two halves come from different models or cuts; export "
     "both from one keras_split.compile, or name the same preset, --cut, "
     "--input-size, --classes, --batchnorm-momentum and --bottleneck on both "
-    "sides, and the same --quantization: small and tiny bring a bottleneck.",
+    "sides, and the same --quantization: small and tiny bring a bottleneck. "
+    "Lengths of sequences must be the same, too.",
     "cut": "Export both halves from one keras_split.compile.",
     "quantization": "Pass the same quantization on both sides.",
     "codec": "Pass the same codec on both sides; one of another package is "
@@ -34,11 +35,13 @@ _ADVICE = {
 def check_contract(theirs: Contract, ours: Contract) -> None:
     """Refuses a client that was cut from another model, or otherwise.
 
+    One whose sequences have one of several lengths is welcome.
+
     Raises:
         ProtocolError: With reason `"fingerprint"`, `"cut"`,
             `"quantization"` or `"codec"`.
     """
-    wanted, given = _terms(ours), _terms(theirs)
+    wanted, given = _terms(ours.like(theirs)), _terms(theirs)
     for reason, part in wanted:
         expected, received = wanted[reason, part], given[reason, part]
         if expected != received:
@@ -105,6 +108,32 @@ def check_tensors(
                 "not-finite",
             )
     return batch
+
+
+def check_length(tensors: Sequence[CutTensor], contract: Contract) -> Contract:
+    """What the contract says for the length of sequences that came.
+
+    Args:
+        tensors: Smashed data, and shared inputs behind it.
+        contract: May have several lengths.
+
+    Raises:
+        ProtocolError: With reason `"shape"`, if they have none of them.
+    """
+    found = contract.of(tensors)
+    names = [spec.name for spec in contract.smashed]
+    names += [spec.name for spec in contract.shared]
+    if found.buckets and names == [tensor.name for tensor in tensors]:
+        came = [f"{t.name!r} {_shape(*t.shape[1:])}" for t in tensors]
+        raise ProtocolError(
+            "Expected sequences padded to a length of "
+            f"{', '.join(map(str, contract.lengths))}: the longest are "
+            f"{_specs(contract.smashed)}. Received: "
+            f"{_short(', '.join(came))}. Pad all tensors of a batch to one of "
+            "these lengths.",
+            "shape",
+        )
+    return found
 
 
 def check_shared(

@@ -63,7 +63,7 @@ class Guard:
             ProtocolError: If they are not what the contract says, or larger
                 than is accepted.
         """
-        contract = self._half.contract
+        contract = validation.check_length(tensors, self._half.contract)
         rule, limit = contract.quantization.activations, self.limits
         count = len(contract.smashed) if contract.shared else len(tensors)
         shared = tensors[count:]
@@ -103,13 +103,16 @@ class Guard:
                 raise validation.diverged(repr(tensor.name))
 
     def features_grad(
-        self, message: Backward, expected: int, smashed_grad: bool = True
+        self,
+        message: Backward,
+        smashed: Sequence[CutTensor],
+        smashed_grad: bool = True,
     ) -> None:
-        """Checks the gradients of so many examples, and the learning rate.
+        """Checks gradients of the features, and the learning rate.
 
         Args:
             message: Has them; none need be there where nothing is trained.
-            expected: How many examples.
+            smashed: What its forward brought.
             smashed_grad: Whether the head trains.
 
         Raises:
@@ -119,7 +122,8 @@ class Guard:
         validation.check_learning_rate(message.learning_rate)
         if not (message.tensors or smashed_grad) and self._half.frozen:
             return
-        contract = self._half.contract
+        contract = self._half.contract.of(smashed)
+        expected = smashed[0].shape[0]
         batch = validation.check_tensors(
             message.tensors, contract.features, contract.quantization.gradients
         )

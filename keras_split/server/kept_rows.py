@@ -124,11 +124,12 @@ class RowKeeping:
 
     Args:
         limit_bytes: Room of one session; 0 for none.
-        contract: Says what crosses.
+        contract: Says what crosses; where that has several lengths, no rows
+            are kept.
     """
 
     def __init__(self, limit_bytes: int, contract: Contract) -> None:
-        self._limit_bytes = limit_bytes
+        self._limit_bytes = 0 if contract.buckets else limit_bytes
         self._contract = contract
         self._budget = Budget(SESSIONS * limit_bytes)
 

@@ -82,6 +82,7 @@ class ClientHalf:
         strategy: Gives what speaks with the server, for each message anew.
         defenses: What is done to tensors before they are sent.
         shared: Positions in the head's inputs of those that are shared.
+        calls: Of another half in whose place this one may be.
 
     Attributes:
         cuts: The tensors that cross.
@@ -99,6 +100,7 @@ class ClientHalf:
         strategy: Callable[[], Exchange],
         defenses: Chain | None = None,
         shared: Sequence[int] = (),
+        calls: HostCalls | None = None,
     ) -> None:
         defenses = self._defenses = defenses or Chain()
         if tail is None:
@@ -117,7 +119,7 @@ class ClientHalf:
         self._passes = ClientPasses(
             head, tail, self.cuts, skips, contract.fused_batchnorm, shared
         )
-        self._exchanges = Exchanges(self.cuts, strategy)
+        self._exchanges = Exchanges(self.cuts, strategy, calls)
 
     @property
     def calls(self) -> HostCalls:

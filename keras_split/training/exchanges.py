@@ -27,15 +27,19 @@ class Exchanges:
     Args:
         cuts: What is sent, and what comes.
         strategy: Gives what speaks with the server, for each message anew.
+        calls: Calls it in the middle of a graph; by default its own.
 
     Attributes:
-        calls: Calls it in the middle of a graph.
+        calls: The same.
     """
 
     def __init__(
-        self, cuts: ClientCuts, strategy: Callable[[], Exchange]
+        self,
+        cuts: ClientCuts,
+        strategy: Callable[[], Exchange],
+        calls: HostCalls | None = None,
     ) -> None:
-        self.calls = HostCalls()
+        self.calls = calls or HostCalls()
         self._cuts = cuts
         self._strategy = strategy
 

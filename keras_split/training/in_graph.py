@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +18,7 @@ from keras_split.partition import lookups
 from keras_split.protocol import gradient_norm
 from keras_split.protocol import validation
 from keras_split.protocol.optimizer_config import LEARNING_RATE
+from keras_split.training.body_codecs import infer
 from keras_split.training.graph_checks import check
 from keras_split.training.graph_checks import failed
 from keras_split.training.graph_checks import finite_gradients
@@ -23,9 +26,9 @@ from keras_split.training.input_checks import OF_INPUTS
 from keras_split.training.input_checks import check_looked_up
 from keras_split.training.input_checks import looked_up
 from keras_split.training.known_batch import KnownBatch
+from keras_split.training.step_graph import CutCodecs
 from keras_split.training.step_graph import ForwardPass
 from keras_split.training.step_graph import StepGraph
-from keras_split.training.step_graph import infer
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class InGraphBody:
         batch: What it knows of the size of the batch that is traced now;
             None for nothing.
         known_batch: What it would know of a batch, in a graph of its own.
+        of_length: What crosses for sequences of each of several lengths.
     """
 
     graph: StepGraph
@@ -53,6 +57,15 @@ class InGraphBody:
     own_learning_rate: bool = False
     batch: int | None = None
     known_batch: KnownBatch = field(default_factory=KnownBatch)
+    of_length: Mapping[int, CutCodecs] = field(default_factory=dict)
+
+    def at(self, length: int) -> "InGraphBody":
+        """The same body, for sequences of one of several lengths."""
+        return replace(
+            self,
+            graph=self.graph.across(self.of_length[length]),
+            known_batch=KnownBatch(),
+        )
 
     def forward(
         self, parts: list[tf.Tensor], smashed_grad: bool = True

@@ -22,8 +22,9 @@ from keras_split.training.graph_checks import failed
 
 _SHAPE = "input shape"
 _SHARED = "shared input"
+_LENGTH = "sequence length"
 # How the phone's checks of inputs begin: `explained` tells what they found.
-OF_INPUTS = (_SHAPE, _SHARED)
+OF_INPUTS = (_SHAPE, _SHARED, _LENGTH)
 _LOOKED_UP = "looked up"
 
 
@@ -49,6 +50,45 @@ def of_known_shape(inputs: Sequence[Any], expected: Sequence[Any]) -> list[Any]:
                 x = tf.ensure_shape(tf.identity(x), (None, *spec.shape[1:]))
         made.append(x)
     return made
+
+
+def padded(x: Any, axes: Sequence[int], length: int) -> Any:
+    """A batch with zeros behind its sequences, up to a length.
+
+    Args:
+        x: Shape `(batch, ...)`; may be None.
+        axes: Which of them are of the sequences.
+        length: What they are to have. Longer ones end the graph instead.
+    """
+    if x is None or not axes:
+        return x
+    x = tf.convert_to_tensor(x)
+    behind = [0] * len(x.shape)
+    shape = list(x.shape)
+    checks = []
+    for axis in axes:
+        if x.shape[axis] != length:
+            size = tf.shape(x)[axis]
+            checks.append(
+                check(size <= length, _LENGTH, tf.cast(size, tf.float32))
+            )
+            behind[axis] = tf.maximum(length - size, 0)
+            shape[axis] = length
+    if not checks:
+        return x
+    with tf.control_dependencies(checks):
+        made = tf.pad(x, [[0, n] for n in behind])
+    return tf.ensure_shape(made, shape)
+
+
+def too_long(received: int, lengths: Sequence[int] = ()) -> DataError:
+    """The error of a batch with sequences that no length holds."""
+    most = f" of at most {lengths[-1]}" if lengths else ""
+    return DataError(
+        f"Expected sequences{most}, the longest of the lengths that the model "
+        f"was cut for. Received: a batch with sequences of {received}. Cut "
+        "longer ones off, or compile with a longer length."
+    )
 
 
 def pack(codec: SharedCodec, inputs: Sequence[Any]) -> list[tf.Tensor]:
@@ -87,6 +127,8 @@ def explained(
         yield
     except tf.errors.InvalidArgumentError as error:
         what, number = failed(error)
+        if what == _LENGTH:
+            raise too_long(int(number)) from error
         if what == _SHAPE:
             raise _has_another_shape(inputs[int(number)]) from error
         if what.startswith(_SHARED):

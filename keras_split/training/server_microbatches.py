@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.compression.tensors import CutTensor
+from keras_split.training.body_codecs import codecs_of
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.graph_checks import finite_gradients
 from keras_split.training.in_flight import ANYONE
@@ -93,8 +94,10 @@ class ServerMicrobatches:
         Returns:
             The features and the body's regularization loss.
         """
-        half, graph = self._half, self._graph
+        half = self._half
         with half.lock:
+            codecs = codecs_of(half, smashed)
+            graph = self._graph.across(codecs)
             if not self._seed_states:
                 self._seed_states.append(graph.seed_state())
             seed_state = self._seed_states[-1]
@@ -114,7 +117,7 @@ class ServerMicrobatches:
             self._seed_states.append(
                 [tf.convert_to_tensor(value) for value in made[:count]]
             )
-            features = half.cut_codecs.features.wrap(made[count:])
+            features = codecs.features.wrap(made[count:])
             return features, float(penalty)
 
     def backward(
@@ -155,7 +158,8 @@ class ServerMicrobatches:
             else:
                 step.give(given)
             out, sums = step.result.result()
-            made = half.cut_codecs.smashed_grad.wrap([p.numpy() for p in out])
+            codec = codecs_of(half, smashed).smashed_grad
+            made = codec.wrap([p.numpy() for p in out])
             if last:
                 self._recall()
                 graph.commit([*self._sums, sums], self._seed_states[-1])
@@ -200,7 +204,8 @@ class ServerMicrobatches:
         gradients: list[Any] | None = None,
     ) -> StepInFlight:
         """Starts the graph of one; with gradients at hand it never waits."""
-        graph, parts = self._graph, self._half.parts(smashed)
+        graph = self._graph.across(codecs_of(self._half, smashed))
+        parts = self._half.parts(smashed)
         return self._half.in_flight.start(
             lambda step_handle: graph.run_microbatch(
                 step_handle, seed_state, parts

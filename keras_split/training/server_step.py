@@ -18,12 +18,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_split.compression.cut_codec import CutCodec
 from keras_split.compression.tensors import CutTensor
 from keras_split.partition import lookups
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.timeline import Timeline
+from keras_split.training.body_codecs import codecs_of
+from keras_split.training.body_codecs import cut_codecs
+from keras_split.training.body_codecs import infer_function
 from keras_split.training.body_copy import body_copy
 from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.body_optimizers import BodyOptimizers
@@ -37,8 +39,6 @@ from keras_split.training.microbatch_graph import MicrobatchGraph
 from keras_split.training.server_merged import ServerMerged
 from keras_split.training.server_microbatches import ServerMicrobatches
 from keras_split.training.server_microbatches import Unfinished
-from keras_split.training.step_graph import CutCodecs
-from keras_split.training.step_graph import infer
 
 Early = Callable[[list[CutTensor]], None]
 Merges = Callable[..., ServerMerged]
@@ -75,7 +75,9 @@ class ServerHalf:
     Attributes:
         body: The same.
         contract: The same.
-        cut_codecs: What crosses, to and from wire parts.
+        cut_codecs: What crosses, to and from wire parts; of the longest
+            sequences where they have several lengths.
+        of_length: The same for each of those lengths.
         in_flight: The steps that wait.
         optimizers: What updates it.
         unfinished: The steps in microbatches that have sums of gradients.
@@ -100,21 +102,15 @@ class ServerHalf:
         max_in_flight: int = MAX_IN_FLIGHT,
         timeline: Timeline = _NEW,
     ) -> None:
-        rules = contract.quantization
-        arrives = [t.dtype for t in body.inputs[: len(contract.smashed)]]
-        leaves = [t.dtype for t in body.outputs]
         self.body = body
         self.contract = contract
         self.timeline = timeline
         self.lock = threading.RLock()
-        self.cut_codecs = CutCodecs(
-            CutCodec(
-                contract.smashed, rules.activations, arrives, contract.shared
-            ),
-            CutCodec(contract.features, rules.activations, leaves),
-            CutCodec(contract.features, rules.gradients, leaves),
-            CutCodec(contract.smashed, rules.gradients, arrives),
-        )
+        self.cut_codecs = cut_codecs(body, contract)
+        self.of_length = {
+            length: cut_codecs(body, contract.at(length))
+            for length in contract.lengths[:-1]
+        } | {length: self.cut_codecs for length in contract.lengths[-1:]}
         self.in_flight = StepsInFlight(max_in_flight)
         self.optimizers = BodyOptimizers(
             body,
@@ -154,11 +150,10 @@ class ServerHalf:
         """Forgets compiled graphs, when layers were frozen or thawed."""
         self._trained = [id(v) for v in self.body.trainable_variables]
         self.optimizers.forget()
-        self._infer = tf.function(
-            lambda *parts: infer(self.body, self.cut_codecs, parts),
-            input_signature=self.cut_codecs.smashed.part_specs,
-            autograph=False,
-        )
+        self._infer = {
+            codecs: infer_function(self.body, codecs)
+            for codecs in {self.cut_codecs, *self.of_length.values()}
+        }
 
     @property
     def frozen(self) -> bool:
@@ -206,19 +201,20 @@ class ServerHalf:
         """
         with self.lock:
             step = None
+            codecs = codecs_of(self, smashed)
+            graph = optimizer.graph_for(smashed_grad).across(codecs)
             examples = smashed[0].shape[0]
             if waits and self.in_flight.make_room(examples, holder):
-                step = self._start(
-                    optimizer.graph_for(smashed_grad), smashed, early=early
-                )
+                step = self._start(graph, smashed, early=early)
                 penalty, *parts = step.features.result()
                 self.in_flight.keep(step, examples, holder)
             else:
                 # A graph that ends, not one that waits and is given up: each
                 # that fails costs a kilobyte of TensorFlow 2.21 for good.
-                made = optimizer.graph.run_forward(*self.parts(smashed))
+                forward = optimizer.graph.across(codecs).run_forward
+                made = forward(*self.parts(smashed))
                 penalty, *parts = [part.numpy() for part in made]
-            return self.cut_codecs.features.wrap(parts), float(penalty), step
+            return codecs.features.wrap(parts), float(penalty), step
 
     def backward(
         self,
@@ -253,7 +249,8 @@ class ServerHalf:
         """
         with self.lock:
             scale = np.float32(optimizer.enter(learning_rate))
-            graph = optimizer.graph_for(smashed_grad)
+            codecs = codecs_of(self, smashed)
+            graph = optimizer.graph_for(smashed_grad).across(codecs)
             given = [scale, *graph.unwrapped(features_grad)]
             step = self.in_flight.take(waiting)
             if step is None:
@@ -267,7 +264,7 @@ class ServerHalf:
                     out = step.smashed_grad.result()
                 else:
                     out = [part.numpy() for part in step.result.result()]
-                made = self.cut_codecs.smashed_grad.wrap(out)
+                made = codecs.smashed_grad.wrap(out)
                 if early is not None:
                     early(made)
                 step.result.result()
@@ -322,9 +319,9 @@ class ServerHalf:
                 [tf.convert_to_tensor(t.codes) for t in sample_weights],
             )
             with finite_gradients():
-                graph = optimizer.graph_for(smashed_grad)
+                codecs = codecs_of(self, smashed)
+                graph = optimizer.graph_for(smashed_grad).across(codecs)
                 loss, made, out = graph.run_labeled(*inputs, scale)
-            codecs = self.cut_codecs
             return (
                 float(loss),
                 codecs.features.wrap([p.numpy() for p in made]),
@@ -336,9 +333,10 @@ class ServerHalf:
     ) -> tuple[list[CutTensor], float]:
         """Features in inference mode, and the regularization loss."""
         with self.lock:
-            penalty, *made = self._infer(*self.parts(smashed))
+            codecs = codecs_of(self, smashed)
+            penalty, *made = self._infer[codecs](*self.parts(smashed))
             made = [part.numpy() for part in made]
-            return self.cut_codecs.features.wrap(made), float(penalty)
+            return codecs.features.wrap(made), float(penalty)
 
     def parts(self, smashed: Sequence[CutTensor]) -> list[tf.Tensor]:
         """Parts of the smashed data, as a graph takes them."""

@@ -112,6 +112,8 @@ class StepGraph:
         self._in_flight = in_flight
         self._loss_model = loss_model
         self._fused = fused_batchnorm
+        self._smashed_grad = smashed_grad
+        self._across: dict[CutCodecs, Self] = {}
         self._trained = list(body.trainable_variables)
         self._state = list(body.non_trainable_variables)
         self._gradients = BodyGradients(
@@ -146,14 +148,27 @@ class StepGraph:
 
         Nothing is computed but what the body's own weights need.
         """
+        return self._sibling(self.cut_codecs, smashed_grad=False)
+
+    def across(self, cut_codecs: CutCodecs) -> Self:
+        """The same step, for tensors of another shape; made once for each."""
+        if cut_codecs is self.cut_codecs:
+            return self
+        if cut_codecs not in self._across:
+            wanted = self._smashed_grad
+            made = self._sibling(cut_codecs, smashed_grad=wanted)
+            self._across[cut_codecs] = made
+        return self._across[cut_codecs]
+
+    def _sibling(self, cut_codecs: CutCodecs, *, smashed_grad: bool) -> Self:
         return type(self)(
             self.body,
-            self.cut_codecs,
+            cut_codecs,
             self.optimizer,
             self._in_flight,
             self._loss_model,
             fused_batchnorm=self._fused,
-            smashed_grad=False,
+            smashed_grad=smashed_grad,
         )
 
     def unwrapped(self, features_grad: Sequence[CutTensor]) -> list[Any]:
@@ -416,23 +431,6 @@ class StepGraph:
     def _finite(self, tensors: Sequence[tf.Tensor | None]) -> list[Any]:
         """What to wait for so that nothing that is not finite goes on."""
         return [check(tf.math.is_finite(total(tensors)), "body")]
-
-
-def infer(
-    body: keras.Model, cut_codecs: CutCodecs, parts: Sequence[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Penalty, and parts of the features, in inference mode.
-
-    Args:
-        body: The body.
-        cut_codecs: What crosses.
-        parts: Of the smashed data.
-    """
-    given = cut_codecs.smashed.dequantize(parts)
-    given += cut_codecs.smashed.shared.unpack(parts)
-    features = keras.tree.flatten(body(given, training=False))
-    losses = [tf.cast(x, tf.float32) for x in body.losses]
-    return [tf.add_n(losses or [0.0]), *cut_codecs.features.quantize(features)]
 
 
 def _bare(values: list[tf.Tensor]) -> Any:

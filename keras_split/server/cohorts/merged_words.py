@@ -25,6 +25,14 @@ def mergeable(contract: Contract) -> None:
             "merged. Received: one that is cut once. Cut it twice, or serve "
             "with --cohort shared."
         )
+    if contract.buckets:
+        raise OptionError(
+            "Expected sequences of one length, for phones whose steps are "
+            "merged into one batch. Received: a model with lengths="
+            f"{list(contract.lengths)}. Compile with one, "
+            "keras_split.fix_length(model, length), or serve with --cohort "
+            "shared."
+        )
     rules = contract.quantization
     for rule in (rules.activations, rules.gradients):
         if rule.has_scales and rule.granularity != "example":

@@ -115,13 +115,14 @@ class MicrobatchedStep(Step):
                 f"{self.number} first. Received: its backward.",
                 "order",
             )
-        examples = self._smashed[index][0].shape[0]
+        smashed = self._smashed[index]
+        examples = smashed[0].shape[0]
         share = examples / self._first.batch
         guard, last = self._means.guard, index == self._first.count - 1
-        guard.features_grad(message, examples, self._smashed_grad)
+        guard.features_grad(message, smashed, self._smashed_grad)
         tensors = self._body.backward(
             index,
-            self._smashed[index],
+            smashed,
             guard.clipped(message.tensors, share),
             message.learning_rate,
             share,

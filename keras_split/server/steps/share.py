@@ -87,7 +87,7 @@ class Share(Step):
         if isinstance(message, Forward):
             return
         guard = self._means.guard
-        guard.features_grad(message, self.count, self.smashed_grad)
+        guard.features_grad(message, self.smashed, self.smashed_grad)
         self.features_grad = guard.clipped(message.tensors)
         self.learning_rate = message.learning_rate
 

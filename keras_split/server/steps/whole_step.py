@@ -81,9 +81,7 @@ class WholeStep(Step):
 
     def _backward(self, message: Backward, early: Early | None) -> Message:
         guard, number = self._means.guard, self.number
-        guard.features_grad(
-            message, self._smashed[0].shape[0], self._smashed_grad
-        )
+        guard.features_grad(message, self._smashed, self._smashed_grad)
         began = time.perf_counter()
         tensors = self._means.half.backward(
             self._waiting,
