@@ -86,7 +86,7 @@ class Matching(Attack):
             DataError: If the phone's does not tell classes apart from
                 features alone, or none can be learned.
         """
-        with self._clock, retracing.expected():  # once for each beginning
+        with self._clock, retracing.expected():
             self._learn(seconds)
 
     def _learn(self, seconds: float) -> None:
@@ -94,11 +94,16 @@ class Matching(Attack):
         tells_classes(scene.tail, len(scene.contract.features), scene.classes)
         features, sent = _joined(self._kept)
         best = -np.inf
+        kept: list[_Array] | None = None
         begins = self._beginnings(sent)
         turns = Turns(seconds, len(begins))
+        fit: TailFit | None = None
         for labels, places in begins:
-            began = time.perf_counter()
-            fit = TailFit(scene.new_tail(), features, sent, scene.classes)
+            began, tail = time.perf_counter(), scene.new_tail()
+            if fit is None:
+                fit = TailFit(tail, features, sent, scene.classes)
+            else:
+                fit.begin_again(tail)
             self._clock.steps += fit.learn(
                 labels,
                 places,
@@ -109,12 +114,14 @@ class Matching(Attack):
             turns.took(time.perf_counter() - began)
             likelihood = fit.likelihood()
             if likelihood > best:  # which no NaN is
-                best, self._fit = likelihood, fit
-        if self._fit is None:
+                best, kept = likelihood, fit.get_weights()
+        if fit is None or kept is None:
             raise DataError(
                 "Expected gradients that a tail can be learned from. Received: "
                 "such that no likelihood is finite. Take Clustering."
             )
+        fit.set_weights(kept)
+        self._fit = fit
 
     def spent(self) -> Spent:
         """Of all beginnings."""

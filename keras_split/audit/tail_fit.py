@@ -60,12 +60,15 @@ class TailFit:
         self._batch = max(1, min(_BATCH, _NUMBERS // (classes * numbers)))
         self._scale = keras.Variable(0.0)
         # As if all of a gradient were chance.
-        self._variance = keras.Variable(-np.log(numbers).astype("float32"))
+        self._chance = -np.log(numbers).astype("float32")
+        self._variance = keras.Variable(self._chance)
         self._weights = [
             *tail.trainable_variables,
             self._scale,
             self._variance,
         ]
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._step = tf.function(self._learn, autograph=False)
         self._probabilities = _are_probabilities(self._quieted())
         examples = [*self._features, sent]
         specs = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in examples]
@@ -74,6 +77,26 @@ class TailFit:
             input_signature=[specs[:-1], specs[-1]],  # a last batch is smaller
             autograph=False,
         )
+
+    def begin_again(self, tail: keras.Model) -> None:
+        """Forgets what was learned; its graphs stay.
+
+        Args:
+            tail: Like the first; its weights are those to begin with.
+        """
+        self._tail.set_weights(tail.get_weights())
+        self._scale.assign(0.0)
+        self._variance.assign(self._chance)
+        self._quieted()
+
+    def get_weights(self) -> list[_Array]:
+        """What was learned."""
+        return [np.array(weight) for weight in self._weights]
+
+    def set_weights(self, values: Sequence[_Array]) -> None:
+        """The inverse of `get_weights`."""
+        for weight, value in zip(self._weights, values, strict=True):
+            weight.assign(value)
 
     def _quieted(self) -> _Array:
         """What the tail returns at first, for a few examples.
@@ -103,17 +126,19 @@ class TailFit:
             labels: Those to begin with, shape `(examples,)`.
             places: Of which examples these are taken.
             rng: Draws batches.
-            iterations: How many.
+            iterations: How many; the same each time.
             seconds: How long they may take behind the first, which is traced
                 and always done.
 
         Returns:
             How many were done.
         """
-        rate = keras.optimizers.schedules.CosineDecay(_RATE, iterations)
-        self._optimizer = keras.optimizers.Adam(rate)
-        self._optimizer.build(self._weights)
-        step = tf.function(self._learn, autograph=False)
+        if self._optimizer is None:
+            rate = keras.optimizers.schedules.CosineDecay(_RATE, iterations)
+            self._optimizer = keras.optimizers.Adam(rate)
+            self._optimizer.build(self._weights)
+        for slot in self._optimizer.variables:
+            slot.assign(keras.ops.zeros_like(slot))
         everywhere = np.arange(len(self._sent))
         done, began = 0, 0.0
         while done < iterations:
@@ -122,7 +147,7 @@ class TailFit:
             begins = done < _BEGINNING * iterations
             pool = places if begins else everywhere
             some = rng.choice(pool, self._batch)
-            step(
+            self._step(
                 [tf.constant(part[some]) for part in self._features],
                 tf.constant(self._sent[some]) / self._length,
                 tf.constant(labels[some], tf.int32),
@@ -174,6 +199,7 @@ class TailFit:
             summed = tf.reduce_logsumexp(joint, 1)
             loss = -tf.reduce_mean(tf.where(begins, known, summed))
         values = [weight.value for weight in self._weights]
+        assert self._optimizer is not None
         self._optimizer.apply(tape.gradient(loss, values), self._weights)
 
     def _joint(self, features: list[tf.Tensor], sent: tf.Tensor) -> tf.Tensor:

@@ -235,6 +235,7 @@ class ClientModel(SnapshotWeights):
         if len(step.outputs) > 1 and (self.tail is None or microbatches > 1):
             # The loss came in one number; this logs that of each output.
             self.compute_loss(x, answers, outputs, sample_weight, training=True)
+        keras_private.build_metrics(self, y, outputs)
         logs: dict[str, Any] = self.compute_metrics(
             x, y, outputs, sample_weight
         )
@@ -252,6 +253,7 @@ class ClientModel(SnapshotWeights):
         outputs = self.wiring.pack(flat)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
         self._log_loss(tf.cast(loss, tf.float32) + penalty, x)
+        keras_private.build_metrics(self, y, outputs)
         return self.compute_metrics(x, y, outputs, sample_weight)
 
     def get_metrics_result(self) -> dict[str, Any]:

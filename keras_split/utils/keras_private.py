@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 
 def flatten_layers(
@@ -113,6 +114,28 @@ def loss_given(model: keras.Model) -> Any:
     public `loss` is the same until `compile` is overridden, as ours is.
     """
     return model._compile_loss and model._compile_loss._user_loss
+
+
+def build_metrics(model: keras.Model, y: Any, outputs: Any) -> None:
+    """Makes a model's metrics outside the graph that is being traced.
+
+    `Trainer._compile_metrics` and its `build`, Keras 3.0 on, which reads
+    shapes alone. Keras calls it inside the graph, and TensorFlow traces a
+    graph that makes variables a second time.
+
+    Args:
+        model: A compiled one.
+        y: Labels, as for `compute_metrics`.
+        outputs: What the model made.
+    """
+    metrics = model._compile_metrics
+    if metrics is not None and not metrics.built:
+        with tf.init_scope(), tf.variable_creator_scope(_at_once):
+            metrics.build(y, outputs)
+
+
+def _at_once(make: Callable[..., Any], **options: Any) -> Any:
+    return make(**{**options, "experimental_enable_variable_lifting": False})
 
 
 def mask_of(tensor: Any) -> Any:

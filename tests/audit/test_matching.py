@@ -64,7 +64,7 @@ def test_it_reads_labels_that_noise_hides_from_clusters(activation):
         score = audit.score_labels(clustering.guess(steps), labels)
         plain[of] = score.accuracy
 
-    guess = found(audit.Matching(200), steps, tail_of(activation))
+    guess = found(audit.Matching(100), steps, tail_of(activation))
 
     assert plain["features_grad"] < 0.8
     assert plain["features"] < 0.92

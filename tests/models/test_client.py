@@ -203,6 +203,24 @@ def test_predicting_takes_no_step_and_moves_nothing(trained):
 # -- how it is compiled ------------------------------------------------------
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_step_is_traced_once_with_whatever_it_measures(remote, serve):
+    traced = []
+
+    def loss(y, outputs):
+        traced.append(y)
+        return keras.losses.sparse_categorical_crossentropy(y, outputs)
+
+    client, server = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    strategy = serve(server) if remote else None
+    client.compile("sgd", loss, metrics=["accuracy"], strategy=strategy)
+    x, y = nets.vectors(8)
+
+    client.fit(x, y, batch_size=8, epochs=2, verbose=0)
+
+    assert len(traced) == 1
+
+
 def test_steps_per_execution():
     pair = Pair().compile(steps_per_execution=2)
 

@@ -182,6 +182,24 @@ def test_a_compile_config_has_functions_as_they_were_given():
     assert keras_private.loss_given(whole) is loss, gone("_user_loss")
 
 
+def test_metrics_that_are_made_outside_a_graph_have_it_traced_once():
+    whole = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    whole.compile(loss="mse", metrics=["mae"])
+    assert hasattr(whole, "_compile_metrics"), gone("_compile_metrics")
+    traces = []
+
+    @tf.function
+    def measure(y):
+        traces.append(y)
+        keras_private.build_metrics(whole, y, y)
+        return whole.compute_metrics(None, y, y + 2.0)
+
+    measure(tf.ones((3, 1)))
+
+    assert float(whole.get_metrics_result()["mae"]) == 2.0
+    assert len(traces) == 1, gone("CompileMetrics.build outside a graph")
+
+
 def test_a_mask_is_found_on_a_tensor():
     x = keras.layers.Masking()(np.zeros((1, 2, 3), np.float32))
 
