@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class _Member:
         steps: Steps in its body.
         averaged: How many of them are in an average.
         asked: How many there were when it was last asked for its body.
+        owing: Answers to `take` that are still to come.
     """
 
     number: int
@@ -58,6 +60,7 @@ class _Member:
     steps: int = 0
     averaged: int = 0
     asked: int = 0
+    owing: list[Any] = field(default_factory=list)
 
     @property
     def new(self) -> int:
@@ -233,11 +236,26 @@ class Averaging:
     def _asked(self, there: Sequence[int], now: bool) -> list[_Gift]:
         """Bodies that are on their way, if it is time for an average."""
         with self._changing:
-            members = [self._members[number] for number in there]
+            members = [
+                member
+                for member in (self._members[number] for number in there)
+                if not self._owes(member)
+            ]
             if not self._due(members, now):
                 return []
             self._not_before = time.monotonic() + _AGAIN_S
             return [_Gift.asked(member) for member in members if member.gives]
+
+    def _owes(self, member: _Member) -> bool:
+        """Whether it may take an average at any time, or never.
+
+        It gives nothing before: nobody would know whether that is in it.
+        """
+        if member.owing:
+            _, member.owing = self._ray.wait(
+                member.owing, num_returns=len(member.owing), timeout=0
+            )
+        return bool(member.owing)
 
     def _due(self, members: Sequence[_Member], now: bool) -> bool:
         if any(not member.bases for member in members):
@@ -304,9 +322,10 @@ class Averaging:
             ]
         took = self._answers(asked, there)
         with self._changing:
-            for (member, _), answer in zip(asked, took, strict=True):
-                if answer is not None:  # else it may have any of its bases
-                    # Its last checkpoint may be of before it took this.
+            for (member, reference), answer in zip(asked, took, strict=True):
+                if answer is None:  # it may have any of its bases
+                    member.owing.append(reference)
+                else:  # its last checkpoint may be of before it took this
                     del member.bases[_BASES:]
 
     def _answers(

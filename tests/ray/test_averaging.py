@@ -311,6 +311,25 @@ def test_one_that_hangs_is_waited_for_while_it_is_there(method, then):
     assert np.allclose(cluster.weights, then)
 
 
+def test_one_that_may_take_an_average_at_any_time_gives_nothing_before():
+    cluster = Cluster(every=2)
+    cluster.actors[1].hangs_in = "take"
+    for by in (1.0, 3.0):
+        cluster.learn(0, 1.0, 1.0)
+        cluster.learn(1, by, by)
+        for number, actor in enumerate(cluster.actors):
+            cluster.averaging.saw(number, actor.look())
+        looks = iter([[0, 1]] * 3)
+        cluster.averaging.look_after(lambda looks=looks: next(looks, [0]))
+    early = cluster.averaging.count, cluster.weights
+    cluster.actors[1].hangs_in = ""
+
+    cluster.tick(now=True)
+
+    assert early == (2, [4.0, 8.0])
+    assert cluster.weights == [10.0, 10.0]
+
+
 def test_what_a_process_gave_is_not_counted_of_the_next():
     cluster = Cluster(count=2, every=2)
     cluster.learn(0, 1.0, 1.0)
