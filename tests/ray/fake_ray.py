@@ -96,5 +96,7 @@ class FakeRay:
             raise answer.error
         return answer.value
 
-    def kill(self, actor):
+    def kill(self, actor, no_restart=True):
         self.killed.append(actor)
+        if not no_restart:
+            actor.die()
