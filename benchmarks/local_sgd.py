@@ -1,17 +1,19 @@
 """What averaging bodies seldom costs, and what it sends: local SGD.
 
     python benchmarks/local_sgd.py                       # some minutes a row
-    python benchmarks/local_sgd.py --every 10 100 --seeds 3 --write
+    python benchmarks/local_sgd.py --every 1 10 100 --seeds 3 --write
 
 Four phones train with four replicas of one server, whose bodies become one
 every so many steps; beside them four phones of one server of one process, in
 which there is one body. Network and images are those of phones.py, dealt out
 evenly. Heads and tails are each phone's own, and are not averaged. Accuracy is
 the mean of the four phones, with the mean of the bodies, of all test images;
-bytes are those of bodies alone, which each average moves there and back.
+bytes are those of bodies (and gradients) alone, which each average moves there
+and back.
 """
 
 import argparse
+import copy
 import os
 import threading
 from collections.abc import Sequence
@@ -34,8 +36,10 @@ from phones import network
 
 import keras_split
 from keras_split.ray import serve
+from keras_split.server.cohorts.config import CohortConfig
 
-ONE = 0  # for `every`: a server of one process
+ONE, MERGED = 0, 1  # for `every`: a server of one process, a merged cohort
+SELDOM = 1_000_000  # steps, from one average of heads and tails to the next
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,19 @@ def run(data: Any, every: int, phones: int, steps: int, seed: int) -> Run:
         clients.append(client)
     options = {"port": 0}
     running: Any
+    callbacks: list[Any] = []
     if every == ONE:
         running = server.serve(**options)
+    elif every == MERGED:
+        cohort = CohortConfig(
+            "merged", phones=phones, batch=phones * BATCH, seed=seed
+        )
+        running = serve(
+            server, replicas=phones, cluster="local", cohort=cohort, **options
+        )
+        callbacks = [
+            keras_split.FederatedAveraging(SELDOM, examples=steps * BATCH)
+        ]
     else:
         running = serve(
             *(server,),
@@ -79,9 +94,14 @@ def run(data: Any, every: int, phones: int, steps: int, seed: int) -> Run:
         )
     order = np.random.default_rng(seed).permutation(len(y))
     with running:
-        reach(clients, running.target)
-        train(clients, [order[n::phones] for n in range(phones)], x, y, steps)
-    averages = 0 if every == ONE else running.averages
+        # TensorFlow has no thread for each phone that waits for the others.
+        reach(clients, running.target, eagerly=every == MERGED)
+        shares = [order[n::phones] for n in range(phones)]
+        train(clients, shares, x, y, steps, callbacks)
+    if every in (ONE, MERGED):
+        averages = steps * every
+    else:
+        averages = running.averages
     size = sum(value.nbytes for value in server.body.get_weights())
     # Where all replicas train: each gives its body and takes the mean.
     moved = 2 * phones * size * averages
@@ -96,7 +116,9 @@ def run(data: Any, every: int, phones: int, steps: int, seed: int) -> Run:
     return Run(100 * float(np.mean(found)), averages, moved / (phones * steps))
 
 
-def reach(clients: Sequence[Any], target: str) -> None:
+def reach(
+    clients: Sequence[Any], target: str, *, eagerly: bool = False
+) -> None:
     """Has phones go on with another server."""
     for client in clients:
         client.close()
@@ -104,12 +126,18 @@ def reach(clients: Sequence[Any], target: str) -> None:
             keras.optimizers.SGD(RATE),
             "sparse_categorical_crossentropy",
             metrics=["accuracy"],
+            run_eagerly=eagerly,
             strategy=keras_split.SplitStrategy(f"grpc://{target}"),
         )
 
 
 def train(
-    clients: Sequence[Any], shares: Sequence[Any], x: Any, y: Any, steps: int
+    clients: Sequence[Any],
+    shares: Sequence[Any],
+    x: Any,
+    y: Any,
+    steps: int,
+    callbacks: Sequence[Any],
 ) -> None:
     """All phones train at the same time, with their images."""
     failed = []
@@ -122,6 +150,7 @@ def train(
                 batch_size=BATCH,
                 shuffle=False,
                 verbose=0,
+                callbacks=[copy.copy(each) for each in callbacks],
             )
         except BaseException as error:
             failed.append(error)
@@ -141,7 +170,7 @@ def train(
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--every", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--phones", type=int, default=4)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)

@@ -123,6 +123,12 @@ def pair(row: Any, get: Any, scale: float, digits: int = 0) -> str:
     return f"{one:,.{digits}f} / {other:,.{digits}f}"
 
 
+def judged(row: Any, get: Any, scale: float) -> str:
+    """The same, with the error."""
+    error = percent(errors(row, get)).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{pair(row, get, scale)} ({error})"
+
+
 def percent(value: float) -> str:
     """An error, as a cell."""
     return f"{100 * value:+.0f} %"
@@ -132,8 +138,8 @@ def table(runs: dict[Case, Any], links: list[str], report: Report) -> None:
     """A line for each cut and batch."""
     report.header(
         *("network", "size:", "cut", "batch:", "phone ms:", "server ms:"),
-        *(word for link in links for word in (f"{link} ms:", "error:")),
-        *("peak MB:", "error:", "kB:", "error:"),
+        *(f"{link} ms:" for link in links),
+        *("peak MB:", "kB:"),
     )
     for case, row in runs.items():
         cells = [case.network, str(case.size), case.label, str(case.batch)]
@@ -146,13 +152,13 @@ def table(runs: dict[Case, Any], links: list[str], report: Report) -> None:
             def get(side: Any, link: str = link) -> float:
                 return float(side["steps"][link])
 
-            cells += [pair(row, get, 1e3), percent(errors(row, get))]
+            cells.append(judged(row, get, 1e3))
         for name, scale in (("peak_bytes", 1e-6), ("bytes", 1e-3)):
 
             def held(side: Any, name: str = name) -> float:
                 return float(side[name])
 
-            cells += [pair(row, held, scale), percent(errors(row, held))]
+            cells.append(judged(row, held, scale))
         report.row(*cells)
     report.end()
 

@@ -1,7 +1,12 @@
 """Steps a second of a server of one process, and of several.
 
     python benchmarks/replicas.py                 # one and two: minutes
-    python benchmarks/replicas.py --replicas 1 2 4 --write
+    python benchmarks/replicas.py --replicas 1 2 4 --wait-ms 200 --sessions 4
+
+With --wait-ms the body is one whose step waits for that long instead of
+computing, one step at a time in a process, as if each replica had an
+accelerator of its own: so that more replicas than cores can be looked at. What
+is left of a step then is what keras_split and Ray do.
 
 Each replica has one core of its own, to which its process is bound; sessions
 are those of load.py, processes without Keras that send the same smashed data
@@ -26,6 +31,7 @@ from _load_server import write
 from _report import Report
 from _report import machine
 from _report import write_option
+from _waiting import waiting
 from load import child
 
 from keras_split import zoo
@@ -33,6 +39,7 @@ from keras_split.ray import serve
 
 PRESET, SIZE = "mobilenet_v2", 96
 CLIENTS = 2  # processes, whatever the replicas
+EVERY = 100  # steps, from one average of the bodies to the next
 
 
 def measure(
@@ -48,7 +55,7 @@ def measure(
                 replicas=count,
                 cluster="local",
                 port=0,
-                bodies="private",
+                average_every=EVERY,
                 max_sessions=sessions,
             )
         )
@@ -93,14 +100,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--warm-up", type=float, default=20.0)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--wait-ms", type=float, help="instead of computing")
     write_option(parser)
     args = parser.parse_args()
-    report = Report("replicas", write=args.write)
-    _, body = zoo.load(PRESET, input_shape=(SIZE, SIZE, 3), seed=0)
+    if args.wait_ms is None:
+        report = Report("replicas", write=args.write)
+        _, body = zoo.load(PRESET, input_shape=(SIZE, SIZE, 3), seed=0)
+        what = f"{PRESET}, {SIZE}x{SIZE}"
+    else:
+        report = Report("replicas-waiting", write=args.write)
+        body = waiting(args.wait_ms / 1000)
+        what = f"A body that waits for {args.wait_ms:g} ms and computes nothing"
     report.say(
-        f"{PRESET}, {SIZE}x{SIZE}, batches of 8, {args.sessions} sessions with "
-        f"private bodies; a core for each replica; {machine()}, for replicas "
-        "and clients together."
+        f"{what}, batches of 8, {args.sessions} sessions; bodies are averaged "
+        f"every {EVERY} steps; a core for each replica; {machine()}, for "
+        "replicas and clients together."
     )
     report.header("replicas:", "steps a second:", "to one replica:")
     found: dict[int, list[float]] = {count: [] for count in args.replicas}

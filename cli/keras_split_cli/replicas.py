@@ -63,11 +63,6 @@ _OPTIONS = [
         "steps of each: 2 or more.",
     ),
 ]
-# What one process has in it.
-_OF_ONE = {
-    "--web": "web_port",
-    "--save": "save",
-}
 
 
 def replicas_options(command: _F) -> _F:
@@ -125,14 +120,12 @@ class Replicas:
                     )
             return None
         shares = given.get("cohort") is not None
-        for option, name in _OF_ONE.items():
-            if shares or (name == "save" and every is not None):
-                continue  # it is one server, or one body in the end
-            if (given | beside).get(name) is not None:
-                raise OptionError(
-                    f"Expected no {option} with --replicas: that is of one "
-                    "process. Received: both. Leave one of them out."
-                )
+        one = shares or every is not None  # body in the end
+        if beside.get("save") is not None and not one:
+            raise OptionError(
+                "Expected no --save with --replicas: that is of one process. "
+                "Received: both. Leave one of them out."
+            )
         from keras_split.ray.checks import check_every
         from keras_split.ray.runtime import require_ray
 

@@ -175,11 +175,12 @@ def serve(
     replicas = Replicas.take(
         options, save=save, audit_log=audit_log, log_format=log_format
     )
-    counted = None
+    counted, sends_on = None, False
     if replicas is not None and not replicas.shares:
         counted, audit_log = replicas.status, None  # it has one for each
-    web = Web.take(source, options)
-    config = serving(options, web=web is not None)
+        sends_on = True
+    web = Web.take(source, options, trains=not sends_on)
+    config = serving(options, web=web is not None and web.trains)
     if replicas is not None:
         replicas.check(config)
     if source in zoo.names():

@@ -16,6 +16,8 @@ from keras_split import zoo
 from keras_split.device.description import Description
 from keras_split.errors import BackendError
 from keras_split.errors import DataError
+from keras_split.errors import OptionError
+from keras_split.transports.address import is_loopback
 from keras_split.utils.extras import install
 from keras_split_cli.console import out
 from keras_split_cli.console import quietly
@@ -29,6 +31,8 @@ from keras_split_cli.qr_code import qr_code
 if TYPE_CHECKING:
     from keras_split.models import ClientModel
     from keras_split.models import ServerModel
+    from keras_split.ray import DataParallelServer
+    from keras_split.ray import ReplicatedServer
     from keras_split.server.grpc.server import Server
     from keras_split.server.web.files import ClientFiles
     from keras_split.server.web.server import WebServer
@@ -50,7 +54,8 @@ _OPTIONS = [
         metavar="PORT",
         help="Let browsers be phones, on this port; 0 for any free one. "
         "Beyond this machine phones are asked for a token then, and join "
-        "with a code.",
+        "with a code. With --replicas that phones are sent to: the dashboard "
+        "alone.",
     ),
     click.option(
         "--web-client",
@@ -84,23 +89,33 @@ class Web:
         port: Port to listen on.
         client: The .tflite of the phone's half; None to make it.
         name: By which phones reach this machine, if somebody said.
+        trains: Whether browsers are phones; else they see the dashboard.
     """
 
     source: str
     port: int
     client: str | None
     name: str | None
+    trains: bool = True
     _files: "ClientFiles | None" = field(default=None, init=False)
     _server: "WebServer | None" = field(default=None, init=False)
     _code: str = field(default="", init=False)
 
     @classmethod
-    def take(cls, source: str, options: dict[str, Any]) -> "Web | None":
+    def take(
+        cls, source: str, options: dict[str, Any], *, trains: bool = True
+    ) -> "Web | None":
         """Takes it out of a command's options; None without --web.
+
+        Args:
+            source: What is served.
+            options: Of the command.
+            trains: Whether browsers can be phones there.
 
         Raises:
             BackendError: If what it needs is not installed.
             DataError: If the phone's half is not there, or not whole.
+            OptionError: If they cannot, and what that wants is not so.
             UsageError: If nobody says which it is.
         """
         port = options.pop("web_port")
@@ -116,7 +131,9 @@ class Web:
             return None
         _check_installed()
         client = given["web_client"]
-        if client is not None:
+        if not trains:
+            _check_dashboard(client, options)
+        elif client is not None:
             Description.read(client)  # before Keras is loaded
         elif source not in zoo.names():
             raise click.UsageError(
@@ -132,6 +149,7 @@ class Web:
             port,
             client,
             given["web_name"],
+            trains,
         )
 
     def load(self, network: dict[str, Any]) -> "ServerModel":
@@ -144,17 +162,20 @@ class Web:
         from keras_split.server.web.files import ClientFiles
 
         model: ServerModel
-        if self.client is None:
+        if self.trains and self.client is None:
             client, model = Network(self.source, **network).load()
             self._files = _exported(client)
             return model
         model = load_half(self.source, network, SERVER)
-        path = Path(self.client)
-        _check_fits(Description.read(path), model, path)
-        self._files = ClientFiles.read(path)
+        if self.client is not None:
+            path = Path(self.client)
+            _check_fits(Description.read(path), model, path)
+            self._files = ClientFiles.read(path)
         return model
 
-    def start(self, server: "Server") -> None:
+    def start(
+        self, server: "Server | ReplicatedServer | DataParallelServer"
+    ) -> None:
         """Begins to answer beside a server."""
         from keras_split.server.web.server import WebServer
 
@@ -178,12 +199,13 @@ class Web:
             from keras_split.server.web.files import NO_PAGE
 
             tell(f"In browsers: {web.address}, without a page. {NO_PAGE}")
-        elif not asks:
+        elif self.trains and not asks:
             tell(f"In browsers of this machine: {web.url()}")
-        tell(
-            "Browsers get their half from this server, which so knows the "
-            "weights that it begins with."
-        )
+        if self.trains:
+            tell(
+                "Browsers get their half from this server, which so knows the "
+                "weights that it begins with."
+            )
         operator = web.endpoint.config.security.operator_token
         if operator is not None:
             tell(
@@ -192,7 +214,9 @@ class Web:
             )
         elif not asks:
             tell(f"Dashboard: {web.address}/dashboard")
-        if asks:
+        elif not self.trains:
+            tell(f"Dashboard: {web.address}/dashboard, with a phone's token")
+        if asks and self.trains:
             self._invite()
 
     def look(self) -> None:
@@ -227,6 +251,28 @@ def _check_installed() -> None:
                 f"Expected the package {name}, for --web. Received: it is not "
                 f"installed. Run: {install('web')}"
             )
+
+
+def _check_dashboard(client: str | None, options: dict[str, Any]) -> None:
+    """Whether there can be a dashboard, and no page for phones."""
+    if client is not None:
+        raise OptionError(
+            "Expected no --web-client with --replicas to which phones are "
+            "sent: browsers do not follow, and see the dashboard alone. "
+            f"Received: {client}. Leave it out, or serve a merged cohort "
+            "(--cohort merged)."
+        )
+    if (
+        not is_loopback(options["host"])
+        and options["tokens"] is None
+        and options["operator_token"] is None
+    ):
+        raise OptionError(
+            "Expected somebody who may see the dashboard: beyond this machine "
+            "--web with --replicas wants --operator-token or --tokens. "
+            f"Received: --host {options['host']} alone. Add --operator-token "
+            "operator.txt, say."
+        )
 
 
 def _exported(client: "ClientModel") -> "ClientFiles":

@@ -29,6 +29,13 @@ def check(
     if config.cohort is not None:
         _check_cohort(config.cohort, average_every)
         return
+    if config.security.invites:
+        raise OptionError(
+            "Expected no invites with replicas to which phones are sent: "
+            "these do not know the tokens that the front would give. Received: "
+            "Security(invites=True). Name phones in a file (tokens), or leave "
+            "it out."
+        )
     if average_every is not None:
         check_every(average_every)
         _check_averages(config)

@@ -14,6 +14,7 @@ from keras_split.server.bodies import kept_at
 _LATE_S = 2.0  # without an answer; then nobody waits for it
 _SILENT_S = 10.0  # then nobody is sent there until it answers
 _HUNG_S = 60.0  # then its process is ended, if another one can go on
+_ON_THE_WAY_S = 10.0  # a client that was sent there; then it is not coming
 
 
 class Place:
@@ -30,7 +31,6 @@ class Place:
         up: Whether it serves.
         asked: What it has been asked and has not answered; None for nothing.
         told: When it was asked what it last answered; see `time.monotonic`.
-        sent: Clients that were sent there since that look.
     """
 
     def __init__(self, actor: Any, config: ReplicaConfig) -> None:
@@ -39,7 +39,7 @@ class Place:
         self.up = False
         self.asked: Any = None
         self.told = 0.0
-        self.sent = 0
+        self._sent: list[float] = []  # when, of those who are on the way
         self._restarts = 0
         self._starting = False
         self._since = self._heard = time.monotonic()
@@ -53,7 +53,9 @@ class Place:
     @property
     def load(self) -> int:
         """Sessions that it has, or is about to have."""
-        return self.sent + (len(self.look.sessions) if self.look else 0)
+        soonest = time.monotonic() - _ON_THE_WAY_S
+        coming = sum(sent > soonest for sent in self._sent)
+        return coming + (len(self.look.sessions) if self.look else 0)
 
     @property
     def late(self) -> bool:
@@ -92,6 +94,10 @@ class Place:
             return False
         return kept_at(Path(folder), client).exists()
 
+    def send(self) -> None:
+        """Notes that a new client was sent there."""
+        self._sent.append(time.monotonic())
+
     def ask(self) -> None:
         """Asks it how it is, if it owes no answer."""
         if self.asked is None:
@@ -117,7 +123,12 @@ class Place:
             Whether it is of another process than the last one.
         """
         before, self.look = self.look, look
-        self.up, self.sent, self.asked = True, 0, None
+        self.up, self.asked = True, None
+        known = () if before is None else before.sessions
+        # Who is on the way when it looks is not among its sessions yet.
+        arrived = len(set(look.sessions).difference(known))
+        soonest = time.monotonic() - _ON_THE_WAY_S
+        self._sent = [s for s in self._sent[arrived:] if s > soonest]
         self.told, self._heard = self._since, time.monotonic()
         if before is None or before.process == look.process:
             return False

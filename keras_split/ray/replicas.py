@@ -136,7 +136,7 @@ class Replicas:
                 self._clients[client] = place
             if not place.up:
                 raise _away()
-            place.sent += 1
+            place.send()
             assert place.look is not None
             return place.look.address
 

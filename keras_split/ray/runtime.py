@@ -4,6 +4,7 @@ with runtime("auto") as ray: ...
 """
 
 import contextlib
+import logging
 import os
 import sys
 import warnings
@@ -20,6 +21,9 @@ _LEAST_STORE = 100 << 20  # bytes; Ray itself refuses less than 75 MB
 # Ray then listens on this machine's own address 127.0.0.1 alone. It was made
 # for systems on which nothing else is allowed, and does so on all.
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Warns that a cluster asks for tokens, which Ray 2.60 has by default.
+_AUTHENTICATION = "ray._private.authentication.authentication_token_setup"
+_ENABLED = "Token authentication is enabled"
 
 
 def require_ray() -> Any:
@@ -88,7 +92,7 @@ def runtime(
                 "_node_ip_address": "127.0.0.1",
             }
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _calm():
                 # Of what its next versions will do with GPUs: `workers` says.
                 warnings.simplefilter("ignore", FutureWarning)
                 ray.init(
@@ -116,6 +120,21 @@ def _loopback(local: bool) -> Iterator[None]:
         yield
     finally:
         del os.environ[_LOOPBACK]
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Has Ray say nothing of its tokens, unless it has none."""
+    logger = logging.getLogger(_AUTHENTICATION)
+
+    def is_worth_a_line(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(_ENABLED)
+
+    logger.addFilter(is_worth_a_line)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_worth_a_line)
 
 
 def _unreached(address: str, error: Exception) -> TransportError:

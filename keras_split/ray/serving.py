@@ -176,6 +176,9 @@ class ReplicatedServer:
     Attributes:
         target: Address and port of the front, as `"127.0.0.1:50051"`.
         port: The same port.
+        endpoint: What answers clients there: where they are sent. A
+            `keras_split.server.web.server.WebServer` of it shows the
+            dashboard.
     """
 
     def __init__(
@@ -189,6 +192,7 @@ class ReplicatedServer:
         self._front, self._replicas, self._owned = front, replicas, owned
         self._tally, self._model = tally, model
         self.target, self.port = front.target, front.port
+        self.endpoint = front.endpoint
 
     @property
     def replicas(self) -> list[Look]:

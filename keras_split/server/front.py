@@ -126,8 +126,9 @@ class Front:
             raise ProtocolError(
                 "Expected a client that goes where the server sends it "
                 "(Hello.follows): several servers share the sessions here. "
-                "Received: one that does not. Install a newer keras_split on "
-                "the phone, or have it call one server directly.",
+                "Received: one that does not, such as a browser. Install a "
+                "newer keras_split on the phone, have it call one server "
+                "directly, or serve browsers with --cohort merged.",
                 "unimplemented",
             )
         if hello.session:

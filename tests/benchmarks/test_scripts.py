@@ -167,6 +167,14 @@ def test_every_script_can_write_its_report():
             "\n| 1 | ",
         ),
         (
+            "replicas",
+            (
+                *("--replicas", "1", "--sessions", "2", "--wait-ms", "50"),
+                *("--seconds", "2", "--warm-up", "2", "--repeats", "1"),
+            ),
+            "A body that waits for 50 ms",
+        ),
+        (
             "local_sgd",
             (
                 *("--every", "4", "--phones", "2", "--steps", "10"),

@@ -12,6 +12,8 @@ from keras_split.client.retry import Retry
 from keras_split.client.tap import SessionTap
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Forward
+from keras_split.protocol.wire.split_pb2 import StatusReply
+from keras_split.server.web import calls
 from keras_split.training import tf_threads
 from keras_split_cli.replicas import Replicas
 from tests import links
@@ -19,6 +21,9 @@ from tests import nets
 from tests.cli import commands
 from tests.cli.commands import run
 from tests.disturbances import ServeProcess
+from tests.server.web.browsers import Browser
+
+FRONT = ("--replicas", "2", "--bodies", "private")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,14 @@ from tests.disturbances import ServeProcess
         (["--ray", "auto"], "--replicas beside --ray"),
         (["--replica-cpus", "2"], "--replicas beside --replica-cpus"),
         (["--average-every", "9"], "--replicas beside --average-every"),
-        (["--replicas", "2", "--web", "0"], "no --web with --replicas"),
+        (
+            [*FRONT, "--web", "0", "--web-client", "client.tflite"],
+            "no --web-client with --replicas",
+        ),
+        (
+            [*FRONT, "--web", "0", "--host", "0.0.0.0", "--insecure"],
+            "--operator-token or --tokens",
+        ),
         (["--replicas", "2", "--save", "a.keras"], "no --save"),
         (["--replicas", "2", "--average-every", "1"], "--cohort merged"),
         (["--replicas", "2", "--average-every", "0"], "2 steps or more"),
@@ -90,12 +102,13 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
     client, server = links.halves()
     server.save(tmp_path / "server.keras")
     x, y = links.batch(16)
-    port = free_port()
+    port, web = free_port(), free_port()
 
     with ServeProcess(
         *(tmp_path / "server.keras", "--bodies", "private"),
         *("--replicas", 2, "--checkpoints", tmp_path / "state"),
         *("--metrics-port", port, "--audit-log", tmp_path / "audit.jsonl"),
+        *("--web", web),
     ) as process:
         address = f"grpc://{process.target}"
         links.compile(client, address=address)
@@ -110,6 +123,10 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
             *("-m", "keras_split_cli", "status", address, "--json")
         )
         samples = scraped(port)
+        asked = Browser(web).ask(
+            "POST", calls.STATUS, b"", content_type=calls.KIND
+        )
+        half = Browser(web).get("/client.json")
         client.close()
         code = process.stop()
 
@@ -117,6 +134,9 @@ def test_phones_train_with_two_processes_behind_one_address(tmp_path):
     assert found.returncode == 0, found.stderr
     front = '{reason="unimplemented",replica="front"}'
     assert samples[f"keras_split_refusals_total{front}"] == 1
+    assert (asked[0], half[0]) == (200, 501)
+    shown = StatusReply.FromString(asked[2])
+    assert (shown.steps, len(shown.replicas)) == (2, 3)
     status = json.loads(found.stdout)
     names = [one["name"] for one in status["replicas"]]
     assert names == ["front", "0", "1"]

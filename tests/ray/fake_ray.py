@@ -69,6 +69,14 @@ class FakeRay:
     def __init__(self, *actors):
         self.actors, self.left, self.killed = actors, [*actors], []
 
+    def nodes(self):
+        return [{"Alive": True, "NodeManagerAddress": "127.0.0.1"}]
+
+    def cluster_resources(self):
+        return {"CPU": 64.0}
+
+    available_resources = cluster_resources
+
     def put(self, value):
         return Answer(lambda: value)
 

@@ -7,54 +7,14 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
-from keras_split.protocol.status import ServerStatus
 from keras_split.ray import place
 from keras_split.ray import replicas
-from keras_split.ray.replica import Look
 from keras_split.ray.replica import ReplicaConfig
 from keras_split.ray.replicas import Replicas
 from keras_split.server.bodies import kept_at
 from keras_split.server.config import ServerConfig
+from tests.ray.actors import Actor
 from tests.ray.fake_ray import FakeRay
-from tests.ray.fake_ray import Hangs
-from tests.ray.fake_ray import Method
-from tests.ray.fake_ray import RayError
-from tests.ray.fake_ray import RayTaskError
-
-
-class Actor:
-    """A replica whose process can die."""
-
-    def __init__(self, number):
-        self.number, self.process = number, 1
-        self.sessions, self.steps = (), 1
-        self.state = "new"
-        self.start, self.look = Method(self._start), Method(self._look)
-        self.stop = Method(lambda grace_s: setattr(self, "state", "stopped"))
-
-    def die(self):
-        """Another process is there at once."""
-        self.process, self.state = self.process + 1, "new"
-
-    def _start(self, make, config, missed):
-        if self.state == "broken":
-            raise RayTaskError(DataError("Expected flour. Received: salt."))
-        self.state = "up"
-        return self._look()
-
-    def _look(self):
-        if self.state == "dead":
-            raise RayError("the actor died")
-        if self.state == "hung":
-            raise Hangs()
-        if self.state == "new":
-            return None
-        return Look(
-            f"h{self.number}:{self.process}",
-            self.sessions,
-            ServerStatus("f", steps=self.steps, memory_bytes=7),
-            self.process,
-        )
 
 
 @pytest.fixture
@@ -95,6 +55,39 @@ def test_new_sessions_go_where_fewest_are(two):
     until(lambda: made.looks[0].sessions)
 
     assert made.choose("") == "h1:1"
+
+
+def test_who_is_on_the_way_counts_until_its_session_is_there(two):
+    made, actors = two
+
+    def looked():
+        before = [p.told for p in made._places]
+        until(
+            lambda: all(
+                p.told > t for p, t in zip(made._places, before, strict=True)
+            )
+        )
+
+    sent = [made.choose("")]
+    looked()
+    sent.append(made.choose(""))  # the first has no session there yet
+    actors[0].sessions = ("a",)
+    looked()
+    sent.append(made.choose(""))
+    actors[1].sessions = ("b",)
+    looked()
+    sent.append(made.choose(""))
+
+    assert sent == ["h0:1", "h1:1", "h0:1", "h1:1"]
+
+
+def test_who_does_not_come_is_forgotten(two, monkeypatch):
+    monkeypatch.setattr(place, "_ON_THE_WAY_S", 0.0)
+    made, actors = two
+    actors[1].sessions = ("a",)
+    until(lambda: made.looks[1].sessions)
+
+    assert [made.choose("") for _ in range(3)] == 3 * ["h0:1"]
 
 
 def test_a_session_is_found_where_it_is(two):

@@ -16,6 +16,7 @@ from keras_split.errors import RefusedError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Welcome
+from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.times import Times
 from keras_split.server.callbacks import RoundEnded
 from keras_split.server.cohorts.config import CohortConfig
@@ -25,6 +26,7 @@ from keras_split.server.security import Security
 from keras_split.server.web.server import WebServer
 from keras_split.transports.grpc.status import fetch
 from tests import links
+from tests.ray.fronts import front
 from tests.server.web.browsers import Browser as Caller
 from tests.web.browser import Browser
 from tests.web.browser import needs_chromium
@@ -168,7 +170,7 @@ def look(browser, shots, name):
             browser.until(script=SETTLED)
             browser.shoot(path=str(shots / f"{name}-{width}-{scheme}.png"))
             assert browser.axe() == []
-        assert browser.run(script=OVERFLOW) <= 0
+            assert browser.run(script=OVERFLOW) <= 0
     browser.colours(scheme="light")
     browser.size(width=1280, height=900)
 
@@ -391,3 +393,51 @@ def test_a_server_that_goes_away_and_comes_back_is_noticed(
         browser.wait(text="The server is about to stop")
     said = browser.said()
     assert not [one for one in said if "Failed to load" not in one], said
+
+
+def test_several_processes_are_shown_as_one_and_each_by_itself(
+    browser, page, shots
+):
+    phones = [
+        SessionStatus(label, who, "ipv4:10.0.0.2:4000", 20, connected=True)
+        for label, who in (
+            *(("ab12cd34", "ann"), ("cd34ef56", "bob")),
+            ("0123abcd", "cleo"),
+        )
+    ]
+    with (
+        front() as (replicated, (one, other)),
+        WebServer(replicated.endpoint, page=page).start() as window,
+    ):
+        one.phones, one.steps = tuple(phones[:2]), 60
+        other.phones, other.steps = tuple(phones[2:]), 60
+        browser.open(url=f"{window.address}/dashboard")
+        browser.wait(text="cleo")
+        both = browser.run(script=FIGURES)
+        other.state = "dead"
+        browser.wait(text="no, silent for")
+        after = browser.run(script=FIGURES)
+        rows = browser.run(
+            script="[...document.querySelectorAll('.cards tbody tr')].map("
+            "(row) => row.innerText.split(/\\s+/))"
+        )
+        look(browser, shots, "replicas")
+        invites = browser.run(
+            script="document.body.innerText.includes('Make a code')"
+        )
+        browser.open(url=f"{window.address}/#join=a-code")
+        browser.wait(text="browsers do not follow to one of them")
+        browser.wait(text="--cohort merged --replicas N")
+
+    assert (both["connections"], both["steps"]) == ("3", "120")
+    assert (after["connections"], after["steps"]) == ("2", "120")
+    for name, steps, up in (("front", 0, 1), ("0", 60, 1), ("1", 60, 0)):
+        assert after[f"steps of replica {name}"] == str(steps)
+        assert after[f"up of replica {name}"] == str(up)
+    assert [row[0] for row in rows[:3]] == ["front", "0", "1"]
+    assert [row[:3] for row in rows[3:]] == [
+        ["ab12cd34", "0", "ann"],
+        ["cd34ef56", "0", "bob"],
+        ["0123abcd", "1", "cleo"],  # away, and so behind those that are here
+    ]
+    assert not invites

@@ -14,4 +14,7 @@ Phones and operators show a token as `Authorization: Bearer TOKEN`, if the
 server asks for any. What is refused comes with a status and, as Connect
 wants it, with `{"code": ..., "message": ...}`; the header
 `keras-split-reason` has one of `keras_split.protocol.reasons`.
+
+Before a front (`keras_split.server.front`) there are the dashboard and
+`Status`; what phones ask for is `unimplemented`.
 """

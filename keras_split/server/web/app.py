@@ -11,8 +11,10 @@ from keras_split.errors import RefusedError
 from keras_split.server.callbacks import Caller
 from keras_split.server.ending import Ending
 from keras_split.server.endpoint import Endpoint
+from keras_split.server.front import Front
 from keras_split.server.web import calls
 from keras_split.server.web.calls import Calls
+from keras_split.server.web.files import ClientFiles
 from keras_split.server.web.files import Files
 from keras_split.server.web.invitations import Invitations
 from keras_split.server.web.refusals import HttpError
@@ -22,10 +24,14 @@ from keras_split.transports.address import peer_host
 
 _Handler = Callable[[Request, Reply, Ending], Awaitable[None]]
 _JSON = "application/json"
+_OF_PHONES = ("/join", "/invite", "/revoke", *ClientFiles.PATHS)
 
 
 class App:
     """An ASGI application before an endpoint.
+
+    Before a front, which sends its clients to other servers, it has the
+    dashboard alone: those have no port for browsers.
 
     Args:
         endpoint: Answers the messages.
@@ -46,6 +52,10 @@ class App:
         self._invitations = invitations
         self._url = url
         self._calls = Calls(endpoint)
+        self._sends_on = isinstance(endpoint.service, Front)
+        self._open_to_all = not endpoint.admission.asks and not (
+            self._sends_on and endpoint.config.security.operator_token
+        )
         self._posts: dict[str, _Handler] = {
             calls.EXCHANGE: self._exchange,
             calls.STATUS: self._status,
@@ -106,7 +116,9 @@ class App:
     async def _route(
         self, request: Request, reply: Reply, ending: Ending
     ) -> None:
-        request.check_origin(open_to_all=not self._endpoint.admission.asks)
+        request.check_origin(open_to_all=self._open_to_all)
+        if self._sends_on and request.path in _OF_PHONES:
+            raise _elsewhere()
         post = self._posts.get(request.path)
         if post is not None:
             request.check_method("POST")
@@ -233,6 +245,17 @@ def _nobody_joins() -> HttpError:
         501,
         "Expected a server that asks for tokens. Received: one that lets "
         "everybody in, so there is nothing to join.",
+        "unimplemented",
+    )
+
+
+def _elsewhere() -> HttpError:
+    return HttpError(
+        501,
+        "Expected a server that trains with browsers. Received: one that sends "
+        "phones on to one of several processes, where no browser follows. "
+        "Serve a merged cohort (--cohort merged --replicas N), or from one "
+        "process.",
         "unimplemented",
     )
 

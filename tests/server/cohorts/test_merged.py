@@ -1,6 +1,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from queue import Queue
 
 import keras
 import numpy as np
@@ -12,12 +13,15 @@ from keras_split.errors import RefusedError
 from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.messages import Forward
 from keras_split.server import CohortConfig
+from keras_split.server.cohorts import patience
+from keras_split.server.cohorts.alarm import Call
 from keras_split.training.optimizer_description import describe
 from keras_split.transports import Route
 from tests.nets import largest_difference
 from tests.nets import values_of
 from tests.server.cohorts.merged_phones import BATCH
 from tests.server.cohorts.merged_phones import RATE
+from tests.server.cohorts.merged_phones import WAIT_S
 from tests.server.cohorts.merged_phones import FakeHalf
 from tests.server.cohorts.merged_phones import Halves
 from tests.server.cohorts.merged_phones import Phone
@@ -182,25 +186,34 @@ def test_a_phone_without_gradients_is_in_the_statistics_alone():
         assert difference < 1e-5, name
 
 
-def test_an_epoch_does_not_begin_without_a_phone_that_validates(small):
-    with served(small, phones=2, step_deadline_s=1.0) as server:
+def test_an_epoch_does_not_begin_without_a_phone_that_validates(
+    small, monkeypatch
+):
+    waits = Queue()
+
+    class Alarm:
+        """Notes how long is to be waited, and never rings."""
+
+        def after(self, seconds, call):
+            waits.put(seconds)
+            return Call(0.0, 0, call)
+
+    with served(small, phones=2) as server:
         _, phones = phones_of(server, small[1], [4, 4])
         shares = [share.step for share in together([p.step for p in phones])]
         while shares[0] >= 0:
             shares = [s.step for s in together([p.step for p in phones])]
-        asked = [None, None]
+        monkeypatch.setattr(patience, "ALARM", Alarm())
 
         def validate_and_ask():
-            time.sleep(1.5)
-            asked[1] = phones[1].ask()
+            waited_s = waits.get(timeout=WAIT_S)
+            return waited_s, phones[1].ask()
 
-        def ask():
-            asked[0] = phones[0].ask()
+        one, (waited_s, other) = together([phones[0].ask, validate_and_ask])
 
-        together([ask, validate_and_ask])
-
-    assert asked[0].step == asked[1].step
-    assert sum(share.count for share in asked) == 8
+    assert waited_s == CohortConfig.round_deadline_s  # not a step's
+    assert one.step == other.step
+    assert one.count + other.count == 8
 
 
 def test_a_checkpoint_holds_merged_steps_and_who_comes_after_them(tmp_path):

@@ -6,6 +6,7 @@ import { type ConnectOptions, caller, ours } from "./wire/transport.js";
 export { RefusedError, TransportError } from "./errors.js";
 export type {
   CohortStatus,
+  ReplicaStatus,
   RoundStatus,
   SessionStatus,
   StatusReply,

@@ -1,5 +1,6 @@
 import type {
   CohortStatus,
+  ReplicaStatus,
   SessionStatus,
   StatusReply,
   Times as WireTimes,
@@ -19,6 +20,25 @@ export interface Session {
   readonly downlinkBytes: number;
   readonly idleS: number;
   readonly connected: boolean;
+  /** Which of several processes has it; empty if there is one. */
+  readonly replica: string;
+}
+
+/** One process of several that are one server. */
+export interface Replica {
+  /** Its number, or "front" for that which sends phones to the others. */
+  readonly name: string;
+  readonly address: string;
+  /** Whether phones are sent to it. */
+  readonly up: boolean;
+  /** Seconds since it said what follows. */
+  readonly silentS: number;
+  readonly restarts: number;
+  readonly steps: number;
+  readonly uplinkBytes: number;
+  readonly downlinkBytes: number;
+  /** 0 if it does not know. */
+  readonly memoryBytes: number;
 }
 
 /** One round of a cohort, or merged step, that ended. */
@@ -71,6 +91,10 @@ export interface Figures {
   readonly opened: number;
   readonly resumed: number;
   readonly closed: Counts;
+  /** The front first; none if this is one process. */
+  readonly replicas: readonly Replica[];
+  /** How often the bodies of replicas became one. */
+  readonly averages: number;
 }
 
 /** What a reply says. */
@@ -96,6 +120,8 @@ export function figures(reply: StatusReply): Figures {
     opened: Number(reply.sessionsOpened),
     resumed: Number(reply.sessionsResumed),
     closed: counts(reply.sessionsClosed),
+    replicas: reply.replicas.map(replica),
+    averages: Number(reply.averages),
   };
 }
 
@@ -109,6 +135,21 @@ function session(item: SessionStatus): Session {
     downlinkBytes: Number(item.downlinkBytes),
     idleS: item.idleS,
     connected: item.connected,
+    replica: item.replica,
+  };
+}
+
+function replica(item: ReplicaStatus): Replica {
+  return {
+    name: item.name,
+    address: item.address,
+    up: item.up,
+    silentS: item.silentS,
+    restarts: Number(item.restarts),
+    steps: Number(item.status?.steps ?? 0),
+    uplinkBytes: Number(item.status?.uplinkBytes ?? 0),
+    downlinkBytes: Number(item.status?.downlinkBytes ?? 0),
+    memoryBytes: Number(item.status?.memoryBytes ?? 0),
   };
 }
 

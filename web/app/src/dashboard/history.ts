@@ -111,12 +111,23 @@ export class History {
 
   /** Steps a second of a session, lately; null if that is not known. */
   stepsOf(label: string): number | null {
+    return this.perS(
+      ({ sessions }) => sessions.find((one) => one.label === label)?.steps,
+    );
+  }
+
+  /** Steps a second of a replica, lately; null if that is not known. */
+  stepsOfReplica(name: string): number | null {
+    return this.perS(
+      ({ replicas }) => replicas.find((one) => one.name === name)?.steps,
+    );
+  }
+
+  private perS(of: (figures: Figures) => number | undefined): number | null {
     const { last, before } = this;
     if (!last || !before) return null;
-    const of = (sample: Sample) =>
-      sample.figures.sessions.find((one) => one.label === label)?.steps;
-    const now = of(last);
-    const then = of(before);
+    const now = of(last.figures);
+    const then = of(before.figures);
     const seconds = last.figures.uptimeS - before.figures.uptimeS;
     if (now === undefined || then === undefined || seconds <= 0) return null;
     return Math.max(0, now - then) / seconds;

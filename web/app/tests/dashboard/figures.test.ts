@@ -34,10 +34,31 @@ test("a reply becomes numbers, none of them lost", () => {
   expect(found.cohort?.recent[0]?.dropped).toEqual([3]);
 });
 
+test("of each process there is what it does by itself", () => {
+  const found = figures(
+    create(StatusReplySchema, {
+      averages: 3n,
+      sessions: [{ label: "ab12cd34", replica: "1" }],
+      replicas: [
+        { name: "front", up: true },
+        { name: "1", restarts: 2n, silentS: 9, status: { steps: 5n } },
+      ],
+    }),
+  );
+
+  const [front, one] = found.replicas;
+  expect([front?.name, front?.up, front?.steps]).toEqual(["front", true, 0]);
+  expect([one?.up, one?.silentS, one?.restarts]).toEqual([false, 9, 2]);
+  expect(one?.steps).toBe(5);
+  expect(found.averages).toBe(3);
+  expect(found.sessions[0]?.replica).toBe("1");
+});
+
 test("what a server from before does not say is nothing", () => {
   const found = figures(create(StatusReplySchema, { checkpointAgeS: -1 }));
 
   expect(found.checkpointAgeS).toBeNull();
   expect(found.cohort).toBeNull();
+  expect(found.replicas).toEqual([]);
   expect(found.computeTimes).toEqual({ boundsS: [], counts: [], totalS: 0 });
 });

@@ -5,7 +5,7 @@ import {
   restarted,
   type Sample,
 } from "../../src/dashboard/history";
-import { figuresOf, PHONE } from "./some_figures";
+import { figuresOf, PHONE, REPLICA } from "./some_figures";
 
 /** A reply `atS` seconds after the first, of a server that is up `uptimeS`. */
 function sample(atS: number, uptimeS: number, steps: number): Sample {
@@ -17,6 +17,7 @@ function sample(atS: number, uptimeS: number, steps: number): Sample {
       uplinkBytes: 1000 * steps,
       downlinkBytes: 10 * steps,
       sessions: [{ ...PHONE, steps: 7 * steps }],
+      replicas: [{ ...REPLICA, steps: 3 * steps }],
     }),
   };
 }
@@ -111,6 +112,8 @@ test("a session's rate is over the last half minute", () => {
   expect(history.before?.atMs).toBe(1_000_000 + 69_000);
   expect(history.stepsOf(PHONE.label)).toBeCloseTo((7 * 10) / 30);
   expect(history.stepsOf("another")).toBeNull();
+  expect(history.stepsOfReplica("0")).toBeCloseTo((3 * 10) / 30);
+  expect(history.stepsOfReplica("front")).toBeNull();
 });
 
 test("a session that went back to an older step has no negative rate", () => {

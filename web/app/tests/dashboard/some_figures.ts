@@ -1,4 +1,4 @@
-import type { Figures, Session } from "../../src/dashboard/figures";
+import type { Figures, Replica, Session } from "../../src/dashboard/figures";
 
 const TIMES = { boundsS: [], counts: [], totalS: 0 };
 
@@ -12,6 +12,20 @@ export const PHONE: Session = {
   downlinkBytes: 0,
   idleS: 0,
   connected: true,
+  replica: "",
+};
+
+/** One process of several. */
+export const REPLICA: Replica = {
+  name: "0",
+  address: "10.0.0.2:5000",
+  up: true,
+  silentS: 0,
+  restarts: 0,
+  steps: 10,
+  uplinkBytes: 0,
+  downlinkBytes: 0,
+  memoryBytes: 0,
 };
 
 /** What a server says that did nothing, but for `more`. */
@@ -36,6 +50,8 @@ export function figuresOf(more: Partial<Figures> = {}): Figures {
     opened: 0,
     resumed: 0,
     closed: {},
+    replicas: [],
+    averages: 0,
     ...more,
   };
 }

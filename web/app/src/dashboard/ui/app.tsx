@@ -4,6 +4,7 @@ import { CohortPanel } from "./cohort";
 import { InvitePanel } from "./invite";
 import { Plot } from "./plot";
 import { RefusalsPanel } from "./refusals";
+import { ReplicasPanel } from "./replicas";
 import { SessionsPanel } from "./sessions";
 import { SignIn } from "./sign_in";
 import { StepsPanel } from "./steps";
@@ -77,6 +78,9 @@ export function App({ watch, baseUrl }: { watch: Watch; baseUrl: string }) {
                 },
               ]}
             />
+            {now.replicas.length > 0 && (
+              <ReplicasPanel history={history} now={now} />
+            )}
             <SessionsPanel
               history={history}
               now={now}
@@ -84,7 +88,9 @@ export function App({ watch, baseUrl }: { watch: Watch; baseUrl: string }) {
               token={watch.token}
             />
             {now.cohort && <CohortPanel cohort={now.cohort} />}
-            <InvitePanel baseUrl={baseUrl} token={watch.token} />
+            {now.replicas.length === 0 && (
+              <InvitePanel baseUrl={baseUrl} token={watch.token} />
+            )}
             <StepsPanel history={history} now={now} />
             <RefusalsPanel now={now} />
           </>

@@ -1,4 +1,5 @@
 /** biome-ignore-all lint/a11y/noRedundantRoles: cards are no table to browsers */
+import type { ComponentChildren } from "preact";
 import type { Figures, Session } from "../figures";
 import { address, bytes, duration, number, rate } from "../format";
 import type { History } from "../history";
@@ -8,6 +9,7 @@ import { RevokeButton } from "./revoke_button";
 
 const TITLES = [
   "Session",
+  "On",
   "Client",
   "From",
   "Steps",
@@ -17,6 +19,8 @@ const TITLES = [
   "Last heard of",
   "Here",
 ] as const;
+
+type Title = (typeof TITLES)[number];
 
 /** Who trains. */
 export function SessionsPanel({
@@ -30,6 +34,8 @@ export function SessionsPanel({
   baseUrl: string;
   token: string;
 }) {
+  const several = now.replicas.length > 0;
+  const titles = TITLES.filter((title) => several || title !== "On");
   const sessions = [...now.sessions].sort(
     (one, other) =>
       Number(other.connected) - Number(one.connected) ||
@@ -42,7 +48,7 @@ export function SessionsPanel({
         <table role="table" class="cards">
           <thead role="rowgroup">
             <tr role="row">
-              {TITLES.map((title) => (
+              {titles.map((title) => (
                 <th key={title} scope="col" role="columnheader">
                   {title}
                 </th>
@@ -56,13 +62,17 @@ export function SessionsPanel({
                 session={one}
                 operator={{ baseUrl, token }}
                 stepsPerS={history.stepsOf(one.label)}
+                titles={titles}
               />
             ))}
           </tbody>
         </table>
       ) : (
         <p>
-          No phone is here. Make a code below and scan it with a phone, or start
+          No phone is here.{" "}
+          {several
+            ? "Start"
+            : "Make a code below and scan it with a phone, or start"}{" "}
           one in a terminal: <code>keras-split train</code>,{" "}
           <code>keras-split device</code>. It appears here at once.
         </p>
@@ -86,39 +96,40 @@ function Row({
   session,
   operator,
   stepsPerS,
+  titles,
 }: {
   session: Session;
   operator: { baseUrl: string; token: string };
   stepsPerS: number | null;
+  titles: readonly Title[];
 }) {
-  const cells = [
-    <code key="label">{session.label}</code>,
-    joinedWithCode(session.client) ? (
-      <span key="client">
+  const cells: Record<Title, ComponentChildren> = {
+    Session: <code>{session.label}</code>,
+    On: session.replica,
+    Client: joinedWithCode(session.client) ? (
+      <span>
         {session.client} <RevokeButton {...operator} client={session.client} />
       </span>
     ) : (
       session.client || "–"
     ),
-    address(session.peer) || "–",
-    <Figure
-      key="steps"
-      name={`steps of ${session.label}`}
-      value={session.steps}
-    >
-      {number(session.steps)}
-    </Figure>,
-    rate(stepsPerS),
-    bytes(session.uplinkBytes),
-    bytes(session.downlinkBytes),
-    `${duration(session.idleS)} ago`,
-    session.connected ? "yes" : "away",
-  ];
+    From: address(session.peer) || "–",
+    Steps: (
+      <Figure name={`steps of ${session.label}`} value={session.steps}>
+        {number(session.steps)}
+      </Figure>
+    ),
+    "A second": rate(stepsPerS),
+    "Sent us": bytes(session.uplinkBytes),
+    Got: bytes(session.downlinkBytes),
+    "Last heard of": `${duration(session.idleS)} ago`,
+    Here: session.connected ? "yes" : "away",
+  };
   return (
     <tr role="row" class={session.connected ? "" : "away"}>
-      {cells.map((cell, index) => (
-        <td key={TITLES[index]} role="cell" data-title={TITLES[index]}>
-          {cell}
+      {titles.map((title) => (
+        <td key={title} role="cell" data-title={title}>
+          {cells[title]}
         </td>
       ))}
     </tr>

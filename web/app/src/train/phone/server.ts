@@ -79,6 +79,15 @@ async function get(
       "Scan the code that it shows, or paste the invitation below.",
     );
   }
+  if (reply.status === 501) {
+    throw new Problem(
+      "Several processes share the phones of this server, and browsers do " +
+        "not follow to one of them.",
+      "Train with keras-split train or keras-split device, or ask whoever " +
+        "runs it for a merged cohort (--cohort merged --replicas N), which " +
+        "serves browsers, too.",
+    );
+  }
   if (reply.status === 404) {
     throw new Problem(
       "This server has no model for phones.",
