@@ -24,11 +24,18 @@ class Timeline:
         moment: The body's.
         past: The last moment of each run before this one, oldest first.
         copied: Whether its next step begins a new run.
+        averages: How many of its steps were none: it became a mean.
     """
 
     moment: Moment = Moment()
     past: tuple[Moment, ...] = ()
     copied: bool = False
+    averages: int = 0
+
+    @property
+    def learned(self) -> int:
+        """Steps that it has learned from; averages are none."""
+        return self.moment.steps - self.averages
 
     def stepped(self) -> "Timeline":
         """After one more step."""
@@ -36,7 +43,9 @@ class Timeline:
         if self.copied or not now:
             past = (*past, now)[-_MOST:] if now else ()
             run = new_run()
-        return Timeline(Moment(run, now.steps + 1), past)
+        return Timeline(
+            Moment(run, now.steps + 1), past, averages=self.averages
+        )
 
     def copy(self) -> "Timeline":
         """That of a copy, which is at the same moment until its next step."""
@@ -53,7 +62,11 @@ class Timeline:
             known = last.pop(moment.run, moment)
             if moment and moment.run != now.moment.run:
                 last[moment.run] = max(known, moment, key=lambda m: m.steps)
-        return replace(now, past=tuple(last.values())[-_MOST:])
+        return replace(
+            now,
+            past=tuple(last.values())[-_MOST:],
+            averages=self.averages + 1,
+        )
 
     def lost(self) -> "Timeline":
         """After somebody has set the weights of a body that has trained.
@@ -62,7 +75,9 @@ class Timeline:
         """
         if not self.moment:
             return self
-        return Timeline(Moment(new_run(), self.moment.steps))
+        return Timeline(
+            Moment(new_run(), self.moment.steps), averages=self.averages
+        )
 
     def includes(self, moment: Moment) -> bool:
         """Whether the body was at that moment once, or is."""
@@ -78,6 +93,8 @@ class Timeline:
         config: dict[str, Any] = {"moment": self.moment.get_config()}
         if self.past:
             config["past"] = [moment.get_config() for moment in self.past]
+        if self.averages:
+            config["averages"] = self.averages
         return config
 
     @classmethod
@@ -85,7 +102,8 @@ class Timeline:
         """That of a copy: the inverse of `get_config` for all but a step."""
         moment = Moment.get(config.get("moment"))
         past = tuple(Moment.get(item) for item in config.get("past", ()))
-        return cls(moment, past).copy()
+        averages = int(config.get("averages", 0))
+        return cls(moment, past, averages=averages).copy()
 
 
 def new_run() -> str:

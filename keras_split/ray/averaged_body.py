@@ -26,7 +26,7 @@ class BodyState:
         moment: Which moment that is.
         values: Its variables.
         data: What it is trained with.
-        steps: That its process has taken so far.
+        steps: That it has learned from so far, in whatever processes.
     """
 
     moment: Moment
@@ -73,17 +73,15 @@ class AveragedBody:
 
     Args:
         body: It.
-        steps: Tells how many its process has taken so far.
         fetch: Gets what is kept; None if it is lost.
     """
 
     def __init__(
         self,
         body: "Body",
-        steps: Callable[[], int],
         fetch: Callable[[Kept], BodyState | None],
     ) -> None:
-        self._body, self._steps, self._fetch = body, steps, fetch
+        self._body, self._fetch = body, fetch
 
     def give(self) -> BodyState:
         """The body as it is now, which a checkpoint has as well.
@@ -103,7 +101,7 @@ class AveragedBody:
                     half.timeline.moment,
                     half.weights(),
                     half.data,
-                    self._steps(),
+                    half.timeline.learned,
                 )
 
     def take(self, average: Average, bases: Sequence[Kept]) -> Moment:

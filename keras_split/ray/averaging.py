@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _LOG = logging.getLogger("keras_split.server")
 _WAIT_S = 30.0  # for bodies; who takes longer is left out of this average
 _LOOK_S = 0.5  # then nobody waits for a replica that is no longer there
 _AGAIN_S = 10.0  # until who goes on from a checkpoint is asked once more
+_BASES = 4  # who has taken so many averages and given nothing has nothing
 
 
 @dataclass(eq=False)
@@ -40,21 +42,25 @@ class _Member:
     Attributes:
         number: Which one.
         actor: Ray's handle.
-        bases: What its body may have gone on from, newest first; empty as
-            long as nobody knows.
+        bases: What its body may have gone on from, or goes on from if its
+            process dies, newest first; empty as long as nobody knows.
         look: How it was when it was last seen.
-        steps: That this process of it has taken.
+        began: Steps in its body when this process began.
+        steps: Steps in its body.
         averaged: How many of them are in an average.
-        asked: How many it had taken when it was last asked for its body.
+        asked: How many there were when it was last asked for its body.
+        owing: Answers to `take` that are still to come.
     """
 
     number: int
     actor: Any
     bases: list[Kept]
     look: Look | None = None
+    began: int = 0
     steps: int = 0
     averaged: int = 0
     asked: int = 0
+    owing: list[Any] = field(default_factory=list)
 
     @property
     def new(self) -> int:
@@ -70,6 +76,25 @@ class _Member:
     def gives(self) -> bool:
         """Whether its body has anything that others lack."""
         return self.since > 0 or not self.bases
+
+    def saw(self, look: Look, origin: Moment) -> None:
+        """How it is now.
+
+        Args:
+            look: At it.
+            origin: Of the body that it began with, without checkpoints.
+        """
+        self.steps = look.learned
+        if not _same(self.look, look):
+            self.began, self.asked = self.steps, 0
+            if self.look is None and look.status.moment != origin:
+                self.bases = []  # it goes on from a checkpoint
+            elif self.look is None:
+                self.averaged = self.steps
+        self.look = look
+        # It may have been set back, or have begun anew.
+        self.averaged = min(self.averaged, self.steps)
+        self.asked = min(self.asked, self.steps)
 
 
 @dataclass(eq=False)
@@ -105,15 +130,17 @@ class _Gift:
     def weight(self, state: BodyState) -> int:
         """How much the body counts: its steps, since the last average."""
         if not self.known:
-            return max(state.moment.steps, 1)
+            return max(state.steps, 1)
         return max(state.steps - self.averaged, 1)
 
     def is_taken(self, state: BodyState) -> None:
         """Notes that it is in an average; its process may be another now."""
-        member = self.member
-        if _same(self.look, member.look):
+        member, given = self.member, Kept(state.moment, [self.reference])
+        same = _same(self.look, member.look)
+        if same or member.began >= state.steps:  # which has it, too
             member.averaged = state.steps
-        member.bases.insert(0, Kept(state.moment, [self.reference]))
+        # Whatever happens to who gave, it goes on from there, or from nothing.
+        member.bases = [given, *([] if same else member.bases)]
 
 
 class Averaging:
@@ -170,14 +197,8 @@ class Averaging:
             number: Which one.
             look: At it.
         """
-        member = self._members[number]
         with self._changing:
-            if not _same(member.look, look):
-                moment = look.status.moment
-                if member.look is None and moment != self._origin.moment:
-                    member.bases = []  # it goes on from a checkpoint
-                member.averaged = member.asked = 0
-            member.look, member.steps = look, look.status.steps
+            self._members[number].saw(look, self._origin.moment)
 
     def missed(self, number: int) -> tuple[Average, Sequence[Kept]] | None:
         """What a replica that comes back has to take; None for nothing.
@@ -215,11 +236,26 @@ class Averaging:
     def _asked(self, there: Sequence[int], now: bool) -> list[_Gift]:
         """Bodies that are on their way, if it is time for an average."""
         with self._changing:
-            members = [self._members[number] for number in there]
+            members = [
+                member
+                for member in (self._members[number] for number in there)
+                if not self._owes(member)
+            ]
             if not self._due(members, now):
                 return []
             self._not_before = time.monotonic() + _AGAIN_S
             return [_Gift.asked(member) for member in members if member.gives]
+
+    def _owes(self, member: _Member) -> bool:
+        """Whether it may take an average at any time, or never.
+
+        It gives nothing before: nobody would know whether that is in it.
+        """
+        if member.owing:
+            _, member.owing = self._ray.wait(
+                member.owing, num_returns=len(member.owing), timeout=0
+            )
+        return bool(member.owing)
 
     def _due(self, members: Sequence[_Member], now: bool) -> bool:
         if any(not member.bases for member in members):
@@ -286,9 +322,11 @@ class Averaging:
             ]
         took = self._answers(asked, there)
         with self._changing:
-            for (member, _), answer in zip(asked, took, strict=True):
-                if answer is not None:  # else it may have any of its bases
-                    del member.bases[1:]
+            for (member, reference), answer in zip(asked, took, strict=True):
+                if answer is None:  # it may have any of its bases
+                    member.owing.append(reference)
+                else:  # its last checkpoint may be of before it took this
+                    del member.bases[_BASES:]
 
     def _answers(
         self,

@@ -13,6 +13,7 @@ from keras_split.ray.data_parallel import DataParallel
 from keras_split.ray.room import find_room
 from keras_split.ray.runtime import runtime
 from keras_split.ray.settings import settings
+from keras_split.ray.workers import FOREVER
 from keras_split.ray.workers import Workers
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
@@ -72,6 +73,7 @@ def serve(
             cpus,
             gpus,
             settings(cpus, gpus),
+            restarts=FOREVER,
         )
         stack.callback(workers.end)
         processes = workers.processes  # once all of them are there

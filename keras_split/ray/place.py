@@ -13,6 +13,7 @@ from keras_split.server.bodies import kept_at
 
 _LATE_S = 2.0  # without an answer; then nobody waits for it
 _SILENT_S = 10.0  # then nobody is sent there until it answers
+_HUNG_S = 60.0  # then its process is ended, if another one can go on
 _ON_THE_WAY_S = 10.0  # a client that was sent there; then it is not coming
 
 
@@ -40,6 +41,7 @@ class Place:
         self.told = 0.0
         self._sent: list[float] = []  # when, of those who are on the way
         self._restarts = 0
+        self._starting = False
         self._since = self._heard = time.monotonic()
         self._before = ServerStatus("")
 
@@ -66,6 +68,18 @@ class Place:
         return self.asked is not None and self._asked_s > _SILENT_S
 
     @property
+    def hung(self) -> bool:
+        """Whether its process is to be ended, and another one to go on.
+
+        One without checkpoints has sessions that another would not have, and
+        one that starts may have much to load.
+        """
+        if self.asked is None or self._starting:
+            return False
+        kept = self.config.server.checkpoints is not None
+        return kept and self._asked_s > _HUNG_S
+
+    @property
     def _asked_s(self) -> float:
         return time.monotonic() - self._since
 
@@ -89,13 +103,15 @@ class Place:
         if self.asked is None:
             self.waits_for(self.actor.look.remote())
 
-    def waits_for(self, asked: Any) -> None:
+    def waits_for(self, asked: Any, *, starting: bool = False) -> None:
         """Notes what it was asked.
 
         Args:
             asked: Reference to the answer.
+            starting: Whether it was asked to start.
         """
         self.asked, self._since = asked, time.monotonic()
+        self._starting = starting
 
     def answered(self, look: Look) -> bool:
         """Takes an answer.

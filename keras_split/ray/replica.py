@@ -35,6 +35,8 @@ class Look:
         status: What it does.
         process: Number of its process, on its machine.
         life: Of that process; no other has the same.
+        learned: Steps in the body that all of its sessions train, those of
+            earlier processes as well.
     """
 
     address: str
@@ -42,6 +44,7 @@ class Look:
     status: ServerStatus
     process: int
     life: str = ""
+    learned: int = 0
 
     def same_process(self, other: "Look") -> bool:
         """Whether both are of one process."""
@@ -80,7 +83,7 @@ class Replica:
         malloc.keep()
         self._server: Any = None
         self._host = ""
-        self._took = False
+        self._took = self._shared = False
         self._life = uuid.uuid4().hex
         self._owned = contextlib.ExitStack()
 
@@ -104,6 +107,7 @@ class Replica:
         util: Any = ray.util
         if self._server is None:
             self._host = config.server.address
+            self._shared = config.server.bodies == "shared"
             if self._host in _EVERYWHERE:
                 self._host = util.get_node_ip_address()
             self._serve(ray.get(make[0]), config)
@@ -127,13 +131,16 @@ class Replica:
         """How it is; None if it does not serve."""
         if self._server is None:
             return None
-        endpoint = self._server.endpoint
+        endpoint, learned = self._server.endpoint, 0
+        if self._shared:
+            learned = endpoint.service.shared_body.half.timeline.learned
         return Look(
             join(self._host, self._server.port),
             endpoint.service.session_names,
             endpoint.told_status,
             os.getpid(),
             self._life,
+            learned,
         )
 
     def give(self) -> BodyState:
@@ -168,12 +175,8 @@ class Replica:
                 "is new. Have it start first.",
                 "busy",
             )
-        endpoint = self._server.endpoint
-        return AveragedBody(
-            endpoint.service.shared_body,
-            lambda: endpoint.told_status.steps,
-            _fetch,
-        )
+        body = self._server.endpoint.service.shared_body
+        return AveragedBody(body, _fetch)
 
 
 def _fetch(kept: Kept) -> BodyState | None:

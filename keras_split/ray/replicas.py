@@ -283,7 +283,17 @@ class Replicas:
         with self._changing:
             for place in owing:
                 place.up = place.up and not place.silent
+                if place.hung:
+                    self._end_hung(place)
             self._changing.notify_all()
+
+    def _end_hung(self, place: Place) -> None:
+        """Ends a process; what it was asked is then answered by its death."""
+        _LOG.warning(
+            "replica %s does not answer; its process is ended.", place.name
+        )
+        self._ray.kill(place.actor, no_restart=False)
+        place.waits_for(place.asked)
 
     def _hear(self, place: Place) -> None:
         """Takes what a replica answered."""
@@ -319,7 +329,8 @@ class Replicas:
         if self.averaging is not None:
             missed = self.averaging.missed(self._places.index(place))
         place.waits_for(
-            place.actor.start.remote(self._make, place.config, missed)
+            place.actor.start.remote(self._make, place.config, missed),
+            starting=True,
         )
 
     def _took(self, place: Place, look: Look) -> None:

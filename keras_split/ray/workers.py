@@ -1,6 +1,7 @@
 """Processes of Ray that each hold one thing and take tasks with it."""
 
 import os
+from collections import Counter
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from keras_split.ray.raised import first_line
 from keras_split.ray.raised import raised
 
 _AHEAD = 2  # tasks of a worker: while it takes one, the next is there already
-_RESTARTS = 3  # of a process, and tries of a task that it was taking
+_RESTARTS = 3  # of a process whose tasks end some day
+FOREVER = -1  # of one that serves
+_TRIES = 4  # of a task whose process dies; it may be what kills them
 _START_S = 600.0  # until the first of them is there
 
 
@@ -71,6 +74,7 @@ class Workers:
         cpus: Of each.
         gpus: Of each.
         settings: Environment variables of each.
+        restarts: How often one that dies is started again.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Workers:
         cpus: int,
         gpus: float,
         settings: dict[str, str],
+        restarts: int = _RESTARTS,
     ) -> None:
         self._ray = ray
         self._owned = ExitStack()
@@ -88,7 +93,7 @@ class Workers:
         actor = ray.remote(Worker).options(
             num_cpus=cpus,
             num_gpus=gpus,
-            max_restarts=_RESTARTS,
+            max_restarts=restarts,
             max_task_retries=_RESTARTS,
         )
         self._all = [actor.remote(settings) for _ in range(count)]
@@ -114,18 +119,20 @@ class Workers:
 
         Raises:
             SplitError: What a task raised.
-            TransportError: If no process is left.
+            TransportError: If no process is left, or each that took a task
+                died.
         """
         known = _put(self._ray, shared)
-        waiting = deque(tasks)
-        running: dict[Any, tuple[Any, Any]] = {}
+        waiting = deque(range(len(tasks)))
+        running: dict[Any, tuple[Any, int]] = {}
+        deaths: Counter[int] = Counter()
 
         def hand_out(worker: Any, count: int = 1) -> None:
             for _ in range(min(count, len(waiting))):
-                task = waiting.popleft()
+                number = waiting.popleft()
                 take = worker.take.options(max_task_retries=0)
-                answer = take.remote(self._make, known, task)
-                running[answer] = worker, task
+                answer = take.remote(self._make, known, tasks[number])
+                running[answer] = worker, number
 
         for worker in self._there:
             hand_out(worker, 1)
@@ -139,10 +146,13 @@ class Workers:
                         self._there.append(worker)
                         hand_out(worker, _AHEAD)
                     continue
-                worker, task = running.pop(done)
+                worker, number = running.pop(done)
                 answer = self._answer(done, worker)
                 if answer is None:
-                    waiting.append(task)
+                    deaths[number] += 1
+                    if deaths[number] == _TRIES:
+                        raise _deadly()
+                    waiting.append(number)
                     for other in self._there:
                         hand_out(other)
                     continue
@@ -198,6 +208,14 @@ class Workers:
                 self._there.remove(worker)
                 self._starting[worker.ready.remote(self._make)] = worker
             return None
+
+
+def _deadly() -> TransportError:
+    return TransportError(
+        f"Expected a process that gets done with a task. Received: {_TRIES} "
+        "that died with it. They may lack memory: have fewer of them, or "
+        "smaller batches."
+    )
 
 
 def _put(ray: Any, value: Any) -> Any:

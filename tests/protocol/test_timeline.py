@@ -73,3 +73,14 @@ def test_a_mean_has_come_through_all_that_it_is_of():
     assert len(later.past) == 2 and later.includes(steps(other, 1).moment)
     copy = later.copy().averaged([mean])
     assert copy.includes(later.moment) and copy.moment.run != now.moment.run
+
+
+def test_averages_are_no_steps_that_it_has_learned_from():
+    now = steps(Timeline(), 3).averaged([Moment("ab" * 16, 1)])
+    kept = Timeline.from_config(steps(now, 2).get_config())
+
+    again = steps(kept, 1).averaged([]).lost()
+
+    assert (now.learned, kept.learned, again.learned) == (3, 5, 6)
+    assert again.moment.steps == 8
+    assert "averages" not in steps(Timeline(), 3).get_config()

@@ -27,6 +27,10 @@ class Actor:
         self.start, self.look = Method(self._start), Method(self._look)
         self.stop = Method(lambda grace_s: setattr(self, "state", "stopped"))
 
+    def die(self):
+        """Another process is there at once."""
+        self.process, self.state = self.process + 1, "new"
+
     def _start(self, make, config, missed):
         if self.state == "broken":
             raise RayTaskError(DataError("Expected flour. Received: salt."))

@@ -48,9 +48,7 @@ class StillBody:
         self.half, self.turns = Half(), FairLock()
         self.steps, self.written = 0, None
         self.full = False
-        self.averaged = AveragedBody(
-            self, lambda: self.steps, lambda kept: kept.reference[0].value
-        )
+        self.averaged = AveragedBody(self, lambda kept: kept.reference[0].value)
 
     def learn(self, by, variance=1.0):
         weight, moved, counter = self.half.variables
@@ -98,6 +96,7 @@ class BodyActor:
                 moment=self.body.half.timeline.moment,
             ),
             self.process,
+            learned=self.body.half.timeline.learned,
         )
 
     def come_back(self, missed):

@@ -19,11 +19,16 @@ class Hangs(Exception):
 class exceptions:
     RayError = RayError
     RayTaskError = RayTaskError
+    RayActorError = RayError
+    ObjectLostError = RayError
 
 
 class Method:
     def __init__(self, call):
         self.call = call
+
+    def options(self, **options):
+        return self
 
     def remote(self, *arguments):
         return Answer(lambda: self.call(*arguments))
@@ -81,8 +86,8 @@ class FakeRay:
     def options(self, **options):
         return Maker(self.left)
 
-    def wait(self, answers, num_returns=1, timeout=None):
-        end = time.monotonic() + timeout
+    def wait(self, answers, num_returns=1, timeout=None, fetch_local=True):
+        end = time.monotonic() + (1e9 if timeout is None else timeout)
         while True:
             for answer in answers:
                 answer.try_again()
@@ -99,5 +104,7 @@ class FakeRay:
             raise answer.error
         return answer.value
 
-    def kill(self, actor):
+    def kill(self, actor, no_restart=True):
         self.killed.append(actor)
+        if not no_restart:
+            actor.die()

@@ -120,8 +120,7 @@ def test_bodies_become_their_mean_and_one_that_was_killed_too(
     assert killed not in processes and len(processes) == 2
     assert nets.largest_difference(*again) > 1e-3
     assert nets.largest_difference(*second) == 0
-    # Both count, by what each has taken since: one of them less, for its
-    # process is new. So it is between the two.
+    # Both count, by what each has taken since, so it is between the two.
     for low, high, found in zip(*again, second[0], strict=True):
         assert (np.minimum(low, high) - 1e-6 <= found).all()
         assert (found <= np.maximum(low, high) + 1e-6).all()

@@ -129,6 +129,74 @@ def test_no_step_is_in_it_twice_if_one_dies_behind_its_give(missed):
     assert cluster.weights == [4.0 + 2 * missed] * 2
 
 
+def test_what_it_learned_between_give_and_take_outlives_its_process():
+    cluster = Cluster(every=2)
+    cluster.learn(0, 1.0, 1.0)
+    cluster.learn(1, 3.0, 3.0)
+    for number, actor in enumerate(cluster.actors):
+        cluster.averaging.saw(number, actor.look())
+    body = cluster.actors[1].body
+
+    def there():
+        """Meanwhile it takes a step, behind which a checkpoint is written."""
+        if body.written and body.steps == 2:
+            body.learn(0.5)
+            body.write()
+        return [0, 1]
+
+    cluster.averaging.look_after(there)
+    before = cluster.weights
+    cluster.kill(1)
+    cluster.come_back(1)
+
+    assert before == cluster.weights == [4.0, 4.5]
+
+
+def test_steps_of_a_checkpoint_are_averaged_though_their_process_is_gone():
+    cluster = Cluster(every=2)
+    cluster.learn(0, 1.0, 1.0)
+    cluster.learn(1, 3.0, 3.0)
+    cluster.tick()
+    cluster.learn(1, 0.5)
+    cluster.actors[1].body.write()
+    cluster.kill(1)
+    cluster.come_back(1)
+
+    cluster.tick()
+    early = cluster.averaging.count, cluster.weights
+    cluster.tick(now=True)
+
+    assert early == (1, [4.0, 4.5])
+    assert cluster.weights == [4.5, 4.5]
+
+
+def test_steps_that_were_lost_with_their_process_are_not_counted():
+    cluster = Cluster(every=2)
+    cluster.learn(0, 1.0, 1.0)
+    cluster.learn(1, 3.0, 3.0)
+    cluster.tick()
+    cluster.learn(1, 9.0)
+    cluster.kill(1)
+    cluster.come_back(1)
+
+    cluster.tick(now=True)
+
+    assert cluster.averaging.count == 1 and cluster.weights == [4.0, 4.0]
+
+
+def test_what_an_idle_one_may_go_on_from_does_not_pile_up():
+    cluster = Cluster(every=2)
+    for _ in range(9):
+        cluster.learn(0, 1.0, 1.0)
+        cluster.tick()
+    kept = len(cluster.averaging._members[1].bases)
+    cluster.kill(1)
+    cluster.come_back(1)
+
+    assert kept <= averaging._BASES
+    assert cluster.weights == [18.0, 18.0]
+
+
 def test_one_that_dies_giving_is_left_out():
     cluster = Cluster(every=2)
     cluster.learn(0, 1.0, 1.0)
@@ -241,6 +309,25 @@ def test_one_that_hangs_is_waited_for_while_it_is_there(method, then):
     cluster.tick()
     # What it did not give is in the next one, by its steps.
     assert np.allclose(cluster.weights, then)
+
+
+def test_one_that_may_take_an_average_at_any_time_gives_nothing_before():
+    cluster = Cluster(every=2)
+    cluster.actors[1].hangs_in = "take"
+    for by in (1.0, 3.0):
+        cluster.learn(0, 1.0, 1.0)
+        cluster.learn(1, by, by)
+        for number, actor in enumerate(cluster.actors):
+            cluster.averaging.saw(number, actor.look())
+        looks = iter([[0, 1]] * 3)
+        cluster.averaging.look_after(lambda looks=looks: next(looks, [0]))
+    early = cluster.averaging.count, cluster.weights
+    cluster.actors[1].hangs_in = ""
+
+    cluster.tick(now=True)
+
+    assert early == (2, [4.0, 8.0])
+    assert cluster.weights == [10.0, 10.0]
 
 
 def test_what_a_process_gave_is_not_counted_of_the_next():

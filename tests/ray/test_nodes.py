@@ -1,172 +1,34 @@
-"""A cluster of two nodes on one machine, one of which is killed."""
+"""A replica whose node dies, in a process of its own: see `lost_node`."""
 
-import contextlib
 import json
-import os
-import signal
-import time
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from keras_split.client.retry import Retry
-from keras_split.client.tap import SessionTap
-from keras_split.protocol.messages import Forward
-from keras_split.ray import runtime
-from keras_split.ray import serve
-from tests import links
-from tests import nets
-
-STEPS = 6
-PATIENT = Retry(give_up_s=240, first_s=0.1, longest_s=1.0)
-NODE = {
-    "num_cpus": 2,  # room for the replica of the other one
-    "node_ip_address": "127.0.0.1",
-    "object_store_memory": 100 << 20,
-}
-# Ray takes half a minute to believe that a node is gone.
-SOON = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
-
-
-@pytest.fixture
-def cluster():
-    """It, and the node that has neither its head nor this process."""
-    with runtime._loopback(True):
-        runtime.require_ray()
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(
-        initialize_head=True,
-        head_node_args=NODE
-        | {"include_dashboard": False, "_system_config": SOON},
-    )
-    other = made.add_node(**NODE)
-    processes = [raylet(made.head_node), raylet(other)]
-    yield made, other, processes
-    made.shutdown()
-    end = time.monotonic() + 60
-    while left := [number for number in processes if runs(number)]:
-        assert time.monotonic() < end, left
-        time.sleep(0.1)
-
-
-def raylet(node):
-    """The process that starts those of a node."""
-    return node.all_processes["raylet"][0].process.pid
-
-
-def about(number):
-    """What Linux says of a process; nothing if it has ended."""
-    try:
-        lines = Path(f"/proc/{number}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def runs(number):
-    return about(number).get("State", "Z")[0] != "Z"
-
-
-def parent(look):
-    return int(about(look.process)["PPid"])
-
-
-class Loses(SessionTap):
-    """Kills the node that has the session, in the middle of a step."""
-
-    def __init__(self, replicated, cluster, node):
-        self.replicated, self.cluster, self.node = replicated, cluster, node
-        self.raylet = raylet(node)
-        self.lost = []
-
-    def sent(self, message):
-        if not isinstance(message, Forward) or message.step != 3:
-            return
-        (look,) = (
-            look
-            for look in self.replicated.replicas
-            if message.session in look.sessions
-        )
-        if not self.lost and parent(look) == self.raylet:
-            self.lost.append(look.process)
-            self.cluster.remove_node(self.node, allow_graceful=False)
-            # It would notice a moment later, and might answer until then.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(look.process, signal.SIGKILL)
-
-
-def train(target=None, taps=()):
-    """A phone, and the weights to which it trained."""
-    client, _ = links.halves()
-    links.compile(
-        client, address=target and f"grpc://{target}", retry=target and PATIENT
-    )
-    client.strategy.session.taps += taps
-    x, y = links.batch(8 * STEPS)
-    client.fit(x, y, batch_size=8, shuffle=False, verbose=0)
-    return client, [*client.head.get_weights(), *client.tail.get_weights()]
-
-
-def told(replicated, steps):
-    """The status, when all replicas have told of so many steps."""
-    end = time.monotonic() + 60
-    while True:
-        status = replicated.status
-        if sum(session.steps for session in status.sessions) == steps:
-            return status
-        assert time.monotonic() < end, status
-        time.sleep(0.1)
-
-
-def taken(path):
-    """Steps of each session that count, as an audit log tells."""
-    steps = {}
-    for line in map(json.loads, path.read_text().splitlines()):
-        if line["event"] == "step":
-            steps.setdefault(line["session"], []).append(line["step"])
-        for session, next_step in line.get("sessions", {}).items():
-            del steps[session][next_step:]
-    return [*steps.values()]
+from tests.ray.lost_node import STEPS
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_replica_comes_back_on_another_node(cluster, tmp_path):
-    cluster, node, processes = cluster
-    _, alone = train()
-    _, server = links.halves()
+def test_a_replica_comes_back_on_another_node(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.ray.lost_node", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
 
-    with serve(
-        *(server,),
-        replicas=2,
-        cluster=cluster.address,
-        bodies="private",
-        port=0,
-        checkpoints=tmp_path / "state",
-        checkpoint_every=2,
-        audit_log=tmp_path / "audit.jsonl",
-    ) as replicated:
-        processes += [look.process for look in replicated.replicas]
-        homes = {parent(look) for look in replicated.replicas}
-        tap = Loses(replicated, cluster, node)
-        phones = [train(replicated.target, [tap]) for _ in range(2)]
-        status = told(replicated, 2 * STEPS)
-        looks = replicated.replicas
-        processes += [look.process for look in looks]
-        homes_then = {parent(look) for look in looks}
-        for client, _ in phones:
-            client.close()
-
-    assert len(homes) == 2  # one each
-    assert homes_then == homes - {tap.raylet} and len(looks) == 2
-    assert len(tap.lost) == 1 and not runs(tap.lost[0])
-    for _, found in phones:
-        assert nets.largest_difference(found, alone) < 1e-6
-    restarts = [one.restarts for one in status.replicas]
-    assert sorted(restarts) == [0, 0, 1]
-    assert [s.steps for s in status.sessions] == [STEPS] * 2
-    logs = [tmp_path / f"audit.replica-{n}.jsonl" for n in (0, 1)]
-    assert [steps for log in logs for steps in taken(log)] == [
-        list(range(STEPS))
-    ] * 2
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert max(found.pop("differences")) < 1e-6
+    assert found == {
+        "replicas": 2,
+        "homes": 2,  # one each, until
+        "left": True,
+        "lost": 1,
+        "runs": False,
+        "restarts": [0, 0, 1],
+        "steps": [STEPS] * 2,
+        "taken": [[*range(STEPS)]] * 2,
+    }

@@ -234,3 +234,27 @@ def test_one_that_is_silent_is_down_until_it_answers(two, monkeypatch):
     assert while_silent == "busy"
     assert made.find("s") == "h1:1"
     assert made.statuses[1].restarts == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_one_that_hangs_is_ended_where_another_process_can_go_on(
+    two, monkeypatch, kept
+):
+    monkeypatch.setattr(place, "_SILENT_S", 0.1)
+    made, actors = two
+    if not kept:
+        monkeypatch.setattr(
+            made._places[1], "config", ReplicaConfig(1, ServerConfig())
+        )
+    actors[1].state = "hung"
+    until(lambda: not made.statuses[1].up)
+    early = actors[1].process
+    monkeypatch.setattr(place, "_HUNG_S", 0.2)
+
+    if kept:
+        until(lambda: made.statuses[1].up)
+    else:
+        time.sleep(0.5)
+
+    assert early == 1
+    assert (actors[1].process, made.statuses[1].up) == (1 + kept, kept)

@@ -13,6 +13,11 @@ from keras_split.errors import SplitError
 from keras_split.errors import TransportError
 from keras_split.ray import RayEngine
 from keras_split.ray.runtime import runtime
+from keras_split.ray.workers import FOREVER
+from keras_split.ray.workers import Workers
+from tests.ray.fake_ray import FakeRay
+from tests.ray.fake_ray import Method
+from tests.ray.fake_ray import RayError
 
 WORKERS = 2
 
@@ -55,6 +60,29 @@ def test_who_has_no_ray_is_told_what_to_install(monkeypatch):
 def test_processes_of_impossible_sizes_are_refused(options):
     with pytest.raises(OptionError, match="or more"):
         RayEngine(**options)
+
+
+class Mortal:
+    """A process that dies of some tasks, and is there again at once."""
+
+    def __init__(self):
+        self.ready, self.take = Method(lambda make: 1), Method(self._take)
+
+    def _take(self, make, shared, task):
+        if task == "deadly":
+            raise RayError("the actor died")
+        return shared.value + task
+
+
+def test_a_task_of_which_processes_die_is_given_up_and_they_are_not():
+    ray = FakeRay(Mortal(), Mortal())
+    workers = Workers(ray, Maker(), 2, 1, 0, {}, FOREVER)
+
+    for _ in range(3):
+        with pytest.raises(TransportError, match="4 that died with it"):
+            [*workers.each(100, ["deadly"])]
+
+    assert sorted(workers.each(100, [1, 2, 3])) == [101, 102, 103]
 
 
 @pytest.fixture(scope="module")
