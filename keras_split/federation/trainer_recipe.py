@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_split.compression import codecs
+from keras_split.errors import DataError
 from keras_split.errors import OptionError
 from keras_split.errors import SplitError
 from keras_split.federation.pair import Pair
@@ -66,9 +67,11 @@ class TrainerRecipe:
             try:
                 pair.client.save(paths[0])
                 pair.server.save(paths[1])
-            except SplitError:
-                raise
             except (TypeError, ValueError, NotImplementedError) as error:
+                # A DataError says which layer has no config.
+                ours = isinstance(error, SplitError)
+                if ours and not isinstance(error, DataError):
+                    raise
                 raise OptionError(
                     "Expected a model that Keras can save, for each process "
                     f"has a copy. Received: {str(error)[:300]} Give the layer "

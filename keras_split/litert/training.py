@@ -76,6 +76,8 @@ class TrainingSignatures:
         self.module.state = [e.variable for e in self._entries()]
         self.module.staged = self._staged
         self._boundary = SignatureIO(client)
+        # What is tied and the tail has no gradient for, once that is traced.
+        self._idle: set[int] | None = None
 
     def functions(self) -> dict[str, tuple[Callable[..., Tensors], Specs]]:
         """Each signature: its function and the specs of its inputs."""
@@ -144,7 +146,9 @@ class TrainingSignatures:
         trained = read[: len(self.tail.state.trained)]
         tied = self.tail.state.tied_values(read)
         found = tf.gradients(loss, [*edge, *tied, *trained])
-        _check_tied(found[len(edge) : len(edge) + len(tied)])
+        of_tied = found[len(edge) : len(edge) + len(tied)]
+        _check_tied(of_tied)
+        self._idle = {i for i, g in enumerate(of_tied) if g is None}
         new = self.tail.updated(
             read,
             run,
@@ -202,8 +206,12 @@ class TrainingSignatures:
             read[: len(self.head.state.trained)],
             [*grads, tf.ones(())],
         )
-        # What the tail trains as well has two gradients, and one update.
+        # What the tail trains as well has two gradients, and one update. That
+        # of an Embedding alone stays sparse: Keras squares its rows one by one.
+        assert self._idle is not None, "tail_step is traced before"
         for i, entry in enumerate(self.tail.state.tied):
+            if i in self._idle:
+                continue
             place = self.head.state.entries.index(entry)
             mine, theirs = found[place], given[f"tied_grad_{i}"]
             if mine is not None:  # rows of an Embedding become one tensor

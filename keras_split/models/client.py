@@ -20,6 +20,7 @@ from keras_split.models.drawn_labels import drawn_labels
 from keras_split.models.io_map import Wiring
 from keras_split.models.of_length import of_length
 from keras_split.models.reuse_check import check_reuse
+from keras_split.models.segment_config import serialized
 from keras_split.models.server_link import ServerLink
 from keras_split.models.server_link import check_microbatches
 from keras_split.models.server_link import describe_loss
@@ -384,12 +385,11 @@ class ClientModel(SnapshotWeights):
 
     def get_config(self) -> dict[str, Any]:
         """Head, tail, contract, wiring and defenses, with their seed."""
-        serialize = keras.saving.serialize_keras_object
         tail = self.tail
         config = {
             "name": self.name,
-            "head": serialize(self.head),
-            "tail": serialize(tail) if tail is not None else None,
+            "head": serialized(self.head),
+            "tail": serialized(tail) if tail is not None else None,
             "contract": self.contract.get_config(),
             "wiring": self.wiring.get_config(),
             "shared": shared_layers.names(self.head, tail),

@@ -10,6 +10,7 @@ import keras
 from keras_split.compression import codecs
 from keras_split.compression.quantize import simulate
 from keras_split.errors import OptionError
+from keras_split.models.segment_config import serialized
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
 from keras_split.protocol.contract import Contract
@@ -293,7 +294,7 @@ class ServerModel(keras.Model):
         """Body, contract and moment."""
         config = {
             "name": self.name,
-            "body": keras.saving.serialize_keras_object(self.body),
+            "body": serialized(self.body),
             "contract": self.contract.get_config(),
         }
         if self.data_digest:

@@ -183,7 +183,7 @@ def _copied(segment: keras.Model) -> keras.Model:
     try:
         with keras.saving.custom_object_scope(mine):
             made: keras.Model = copy.deepcopy(segment)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # whatever a get_config of others raises
         # Keras tells all configs first, and the reason at the end.
         reason = str(error).rpartition("Exception encountered: ")[2]
         reason = reason.partition("\n")[0]

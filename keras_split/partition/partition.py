@@ -34,6 +34,7 @@ from keras_split.partition.graph import Tensor
 from keras_split.partition.own_code import check_own_code
 from keras_split.partition.replay import replay
 from keras_split.partition.rows import rows_per_batch
+from keras_split.partition.shapes import check_shapes
 from keras_split.partition.unfold import holder
 from keras_split.protocol.contract import Contract
 from keras_split.utils import keras_private
@@ -91,7 +92,7 @@ class Partition:
         CutError: If the model cannot be cut there; the message names the
             edge in the way and the nearest cuts that work. Or if an input
             is to be shared that the model does not have, or that the server
-            does not need.
+            does not need; or a layer makes another shape than it says.
         OptionError: If an input cannot be packed as `share` says.
     """
 
@@ -105,6 +106,7 @@ class Partition:
         check_own_code(model)
         self._lengths = tuple(lengths)
         self.graph = Graph(model)
+        check_shapes(model, self.graph)
         self._name = model.name
         self._rows = rows_per_batch(self.graph)
         self.cut = [cut] if _is_layer(cut) else list(cut)

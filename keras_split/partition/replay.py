@@ -10,6 +10,7 @@ from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
+from keras_split.partition.shapes import as_made
 from keras_split.utils import keras_private
 
 Member = Call | Nested
@@ -22,6 +23,8 @@ def replay(
     operation: Callable[[Member], Any],
 ) -> None:
     """Runs members of a graph, in order, on other symbolic tensors.
+
+    What they make has the shapes that it has, not those that layers say.
 
     Args:
         members: Calls, and nested models.
@@ -45,7 +48,8 @@ def replay(
         args, kwargs = keras.tree.map_structure(
             fill, (member.args, member.kwargs)
         )
-        results = keras.tree.flatten(called(*args, **kwargs))
+        with as_made(called, member.operation):
+            results = keras.tree.flatten(called(*args, **kwargs))
         made.update(zip(member.outputs, results, strict=True))
 
 

@@ -15,6 +15,7 @@ from keras_split.partition.graph import Nested
 from keras_split.partition.graph import Tensor
 from keras_split.partition.partition import Partition
 from keras_split.partition.rows import rows_per_batch
+from keras_split.partition.shapes import check_shapes
 from keras_split.planner.candidates import Part
 from keras_split.planner.closed_sets import bits
 from keras_split.utils import keras_private
@@ -44,6 +45,7 @@ class Net:
 
     def __init__(self, model: keras.Model) -> None:
         self.graph = Graph(model)
+        check_shapes(model, self.graph)
         self.calls = self.graph.calls
         self.order = {call: i for i, call in enumerate(self.calls)}
         rows = rows_per_batch(self.graph)
