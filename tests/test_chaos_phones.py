@@ -241,7 +241,11 @@ class Scene:
     ("every", "steps", "deaths", "cuts", "phone_deaths"),
     [
         pytest.param(0, 30, 5, 10, 4, id="gradients of each step"),
-        pytest.param(4, 16, 3, 6, 2, id="weights every four steps"),
+        pytest.param(
+            *(4, 16, 3, 6, 2),
+            id="weights every four steps",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_deaths_and_cuts_change_nothing_for_six_phones(

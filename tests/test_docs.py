@@ -29,10 +29,12 @@ from keras_split_cli.main import cli
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # They export MobileNetV2, in all its forms: a minute.
-LONG = (
+SLOW = (
     *("docs/on-the-phone.md", "docs/quickstart.md"),
     *("docs/auditing.md", "docs/text-and-transformers.md"),
 )
+# Smaller ones of its networks are in test_keras_hub.py and zoo/test_text.py.
+LONG = ("docs/text-and-transformers.md",)
 ADDRESS = "127.0.0.1:50051"  # the server's, on every page
 COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
@@ -116,7 +118,12 @@ def named(pages):
 def with_python():
     """The pages that show programs; those that take long are slow."""
     return [
-        pytest.param(page, id=name, marks=[pytest.mark.slow] * (name in LONG))
+        pytest.param(
+            page,
+            id=name,
+            marks=[pytest.mark.slow] * (name in SLOW)
+            + [pytest.mark.long] * (name in LONG),
+        )
         for page in PAGES
         if any(kind == "python" for kind, *_ in blocks(page))
         for name in [str(page.relative_to(ROOT))]

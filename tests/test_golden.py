@@ -24,6 +24,7 @@ from tests.golden import messages
 STEPS_20 = {"batch_size": 8, "epochs": 5, "shuffle": False, "verbose": 0}
 LOSS = "sparse_categorical_crossentropy"
 IN_BLOCKS = keras_split.Quantization("int4", "int2", block=8)
+LONG = [pytest.mark.slow, pytest.mark.long]
 TWO_CUTS, ONE_CUT = ("a_relu", "b_drop"), ("a_relu",)
 
 
@@ -139,8 +140,8 @@ def test_split_equals_whole_after_20_steps(fit, cut, optimizer):
         ("int8", "zstd"),
         pytest.param("small", "zstd", marks=pytest.mark.slow),
         pytest.param(IN_BLOCKS, "raw", marks=pytest.mark.slow),
-        pytest.param("tiny", "raw", marks=pytest.mark.slow),
-        pytest.param("int4", "zstd", marks=pytest.mark.slow),
+        pytest.param("tiny", "raw", marks=LONG),
+        pytest.param("int4", "zstd", marks=LONG),
         pytest.param("float16", "raw", marks=pytest.mark.slow),
     ],
 )
@@ -214,7 +215,11 @@ def serve_elsewhere(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", [TWO_CUTS, ONE_CUT], ids=["two", "one"])
+@pytest.mark.parametrize(
+    "cut",
+    [TWO_CUTS, pytest.param(ONE_CUT, marks=pytest.mark.long)],
+    ids=["two", "one"],
+)
 def test_a_private_body_ends_with_the_same_bits(cut):
     expected, expected_logs = fit_in_process(sgd, cut, "int8")
     running = []

@@ -207,10 +207,11 @@ def steps(model, build, weighted=True):
 @pytest.mark.parametrize(
     "build, where",
     [
-        (bert, "here"),
+        # In zoo/test_text.py a smaller one of both trains here.
+        pytest.param(bert, "here", marks=LONG),
         (bert, "grpc"),
         pytest.param(gpt2, "here", marks=LONG),
-        (gpt2, "grpc"),
+        pytest.param(gpt2, "grpc", marks=LONG),
         (bert_lora, "grpc"),
         pytest.param(gemma, "here", marks=LONG),
         (gemma, "grpc"),
@@ -247,9 +248,10 @@ def test_it_trains_as_the_whole_model(hub, build, where):
 @pytest.mark.parametrize(
     "build",
     [
-        bert,
+        # Those of zoo/test_text.py train on a phone, too.
+        pytest.param(bert, marks=LONG),
         pytest.param(bert_lora, marks=LONG),
-        gpt2,
+        pytest.param(gpt2, marks=LONG),
         gemma,
         pytest.param(vit, marks=LONG),
         pytest.param(siglip, marks=LONG),

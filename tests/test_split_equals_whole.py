@@ -179,10 +179,17 @@ def test_a_preset_computes_the_same_wherever_it_is_cut(name):
 # graphs above show with both; and a network of 400 or 800 layers is traced for
 # a minute or two. Those left have every kind of block that these have.
 TRACED_FOR_LONG = {"densenet121", "inception_resnet_v2"}
+IN_CI = ("mobilenet_v2", "vgg19")  # with BatchNormalization, and without
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted({*PRESETS} - TRACED_FOR_LONG))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name not in IN_CI))
+        for name in sorted({*PRESETS} - TRACED_FOR_LONG)
+    ],
+)
 def test_a_preset_has_the_same_gradients(name):
     whole, model = build_preset(name), build_preset(name)
     x, y = preset_data(name)

@@ -33,14 +33,30 @@ IMAGES = [
     for name in NAMES
     if EntryPoint(name, DECLARED[name], zoo.GROUP).load().KIND == "images"
 ]
-# The others build for seconds.
+# The others build for seconds, and those of hundreds of layers for most.
 QUICK = ("mobilenet_v2", "resnet50")
+DEEP = ("densenet121", "inception_resnet_v2")
 
 every_preset = pytest.mark.parametrize("name", NAMES)
 quick_presets = pytest.mark.parametrize(
     "name",
     [
         pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
+        for n in IMAGES
+    ],
+    scope="module",  # one network after the other, see `whole`
+)
+
+
+# What is built anew at its smallest size.
+quick_builds = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            n,
+            marks=[pytest.mark.slow] * (n not in QUICK)
+            + [pytest.mark.long] * (n in DEEP),
+        )
         for n in IMAGES
     ],
 )
@@ -318,7 +334,7 @@ def test_size_and_classes_can_be_chosen():
     assert model.output_shape == (None, 2)
 
 
-@quick_presets
+@quick_builds
 def test_a_network_has_the_size_and_the_classes_asked_for(name):
     preset = zoo.get(name)
     size = preset.min_size
@@ -434,7 +450,7 @@ def test_imagenet_weights_reach_a_classifier_of_a_thousand_classes():
     assert (weights_of(model, "out")[0] == 1).all()
 
 
-@quick_presets
+@quick_builds
 def test_imagenet_weights_reach_every_layer_of_a_network(name, monkeypatch):
     preset = zoo.get(name)
     real = zoo.resolve(preset.model)
@@ -537,7 +553,7 @@ def test_the_body_comes_from_the_seed_and_the_ends_from_a_secret():
     assert drawn > 1
 
 
-@quick_presets
+@quick_builds
 def test_head_and_tail_of_each_network_can_be_drawn(name):
     size = zoo.get(name).min_size
 

@@ -219,6 +219,7 @@ def test_a_head_that_does_not_train_is_no_prey():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_clothes_are_read_off_a_phone_that_does_not_look():
     (x, y), _ = fashion_mnist.load_subset()
     x = (x[..., None] / 255).astype("float32")

@@ -20,12 +20,13 @@ SMALL = ("--presets", "tiny", "--size", "32", "--batch", "2")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        (
+        pytest.param(
             "link",
             (
                 *("--rate-mbit", "50", "--pairs", "1"),
                 *("--microbatches", "1", "2", "--quantization", "int8"),
             ),
+            marks=pytest.mark.long,
         ),
         pytest.param(
             *("networks", ("--profile", "wifi", "5g", "--pairs", "1")),
@@ -121,6 +122,7 @@ def test_a_thousand_idle_phones_cost_no_thread_and_less_than_1_mb_each():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_phones_whose_steps_are_merged_give_all_that_they_have():
     done = subprocess.run(
         [sys.executable, SCRIPTS / "merged.py", "--phones", "4"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_split.device import Client
 from tests.cli import commands
 
 PHONE = """
@@ -194,12 +195,14 @@ def test_the_help_has_an_example(command):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_is_named(halves):
+def test_a_server_that_is_not_there_is_named(halves, monkeypatch):
+    defaults = Client.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "connect_timeout_s", 0.2)
     folder, _ = halves
 
-    result = call(
-        *("train", folder / "client.tflite", "--server", "127.0.0.1:9"),
-        *("--data", folder / "data.npz"),
+    result = commands.run(
+        *("device", "train", folder / "client.tflite"),
+        *("--server", "127.0.0.1:9", "--data", folder / "data.npz"),
     )
 
     assert result.returncode == 1

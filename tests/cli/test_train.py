@@ -188,7 +188,9 @@ def test_a_server_of_another_cut_is_refused(photos):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_is_named(halves, photos):
+def test_a_server_that_is_not_there_is_named(halves, photos, monkeypatch):
+    defaults = keras_split.SplitStrategy.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "connect_timeout_s", 0.2)
     client = halves / "client.keras"
 
     result = commands.run(

@@ -48,7 +48,7 @@ def name(rule):
 every_rule = pytest.mark.parametrize("rule", RULES, ids=name)
 
 
-def but_few_slow(rules, *more):
+def but_few_long(rules, *more):
     """Parameters: a graph or a file of each rule takes half a second."""
     few = [*FLOATS, FLOAT8[0], *PAIRS[::4]]  # each level of each once
     return [
@@ -56,7 +56,7 @@ def but_few_slow(rules, *more):
             rule,
             *more,
             id=name(rule) + "".join(f"-{value}" for value in more),
-            marks=[] if rule in few else [pytest.mark.slow],
+            marks=[] if rule in few else [pytest.mark.slow, pytest.mark.long],
         )
         for rule in rules
     ]
@@ -332,7 +332,7 @@ def test_what_is_not_finite_stays_visible(rule):
             assert not np.isfinite(quantized.scales.numpy()).all()
 
 
-@pytest.mark.parametrize("rule", but_few_slow(RULES))
+@pytest.mark.parametrize("rule", but_few_long(RULES))
 def test_a_graph_gives_the_bits_of_eager_code(rule):
     spec = tf.TensorSpec((None, 5, 7, 6))
     there = tf.function(lambda x: parts(quantize(x, rule)), [spec])
@@ -363,7 +363,7 @@ def test_a_larger_graph_gives_the_same_bits(rule):
         assert_same_bits([values], [simulate(activations, rule)])
 
 
-@pytest.mark.parametrize("rule", but_few_slow(RULES))
+@pytest.mark.parametrize("rule", but_few_long(RULES))
 def test_an_unknown_batch_keeps_the_static_shape(rule):
     @tf.function(input_signature=[tf.TensorSpec((None, 4, 3))])
     def step(x):
@@ -488,8 +488,8 @@ def converted(function, *specs):
 
 @pytest.mark.parametrize(
     ("rule", "shape"),
-    but_few_slow(FLOATS + FLOAT8 + PAIRS, (5, 7, 6))
-    + but_few_slow([r for r in RULES if r.granularity == "example"], (13,)),
+    but_few_long(FLOATS + FLOAT8 + PAIRS, (5, 7, 6))
+    + but_few_long([r for r in RULES if r.granularity == "example"], (13,)),
 )
 def test_litert_gives_the_same_bits_with_builtin_operations(rule, shape):
     keys = ["codes", "scales"][: 2 if rule.has_scales else 1]

@@ -43,8 +43,8 @@ SMALL = dict.fromkeys(("inception_resnet_v2", "inception_v3", "resnet50"), 1e-6)
 TOLERANCE = 1e-2
 LOOSE = dict.fromkeys(("inception_resnet_v2", "inception_v3"), 1e-1)
 PRESETS = sorted(zoo.names("images"))
-IN_CI = ("densenet121", "inception_v3")  # at 224 pixels
-WHOLE_LOOP = ("mobilenet_v2", "vgg19")  # with BatchNormalization, and without
+# With BatchNormalization, and without.
+WHOLE_LOOP = ("mobilenet_v2", pytest.param("vgg19", marks=pytest.mark.long))
 
 
 class Recording(SessionTap):
@@ -213,14 +213,9 @@ def test_without_tensorflow_at_96_pixels(name, python, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in IN_CI else pytest.param(name, marks=pytest.mark.long)
-        for name in PRESETS
-    ],
-)
+@pytest.mark.parametrize("name", PRESETS)
 def test_without_tensorflow_at_224_pixels(name, python, tmp_path):
     replayed(lambda *place: on_phone(python, *place), name, 224, tmp_path)
 

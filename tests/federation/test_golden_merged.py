@@ -77,6 +77,7 @@ def test_phones_train_as_one_with_all_their_examples(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_eight_phones_train_as_one_with_all_their_examples(serve, tmp_path):
     servers, addresses = [], []
     for build, cut in golden.NETS:

@@ -93,7 +93,9 @@ def batches():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "quantization", [pytest.param("float32", marks=pytest.mark.long), "int8"]
+)
 def test_a_phone_draws_and_learns_what_keras_does(quantization, tmp_path):
     path = tmp_path / "client.tflite"
     expected = halves(quantization)

@@ -23,7 +23,6 @@ RATE = 0.1
 
 IMAGE = (8, 6, 4)
 SERIES = (6, 4)
-VECTOR = (6,)
 RANDOM = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")
 # `glu` halves what Activation takes for unchanged, `threshold` needs a number.
 FUNCTIONS = [
@@ -181,7 +180,10 @@ LAYERS = {
     "Flatten": of(layers.Flatten, IMAGE),
     "Reshape": of(layers.Reshape, IMAGE, {"target_shape": (4, 12, 4)}),
     "Permute": of(layers.Permute, IMAGE, {"dims": (2, 3, 1)}),
-    "RepeatVector": of(layers.RepeatVector, VECTOR, {"n": 3}),
+    "RepeatVector": (
+        SERIES,
+        [lambda x: layers.RepeatVector(3)(layers.Flatten()(x))],
+    ),
     "Rescaling": of(layers.Rescaling, IMAGE, {"scale": 2.0, "offset": 1.0}),
     "Add": merge(layers.Add),
     "Subtract": merge(layers.Subtract),
@@ -231,23 +233,74 @@ LAYERS = {
         [lambda x: layers.Bidirectional(layers.GRU(3, unroll=True))(x)],
     ),
     "Dropout": of(layers.Dropout, IMAGE, {"rate": 0.5}),
-    "SpatialDropout1D": of(layers.SpatialDropout1D, SERIES, {"rate": 0.5}),
+    "SpatialDropout1D": (
+        IMAGE,
+        [lambda x: layers.SpatialDropout1D(0.5)(layers.Reshape((48, 4))(x))],
+    ),
     "SpatialDropout2D": of(layers.SpatialDropout2D, IMAGE, {"rate": 0.5}),
 }
 
+# What is trained together: a model for each layer would be traced and
+# converted 57 times.
+GROUPS = {
+    "convolutions 1D": (
+        *("Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"),
+    ),
+    "Conv2D": ("Conv2D",),
+    "convolutions 2D": (
+        *("SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose"),
+    ),
+    "pooling 1D": (
+        *("MaxPooling1D", "AveragePooling1D"),
+        *("GlobalMaxPooling1D", "GlobalAveragePooling1D"),
+    ),
+    "pooling 2D": (
+        *("MaxPooling2D", "AveragePooling2D"),
+        *("GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+    ),
+    "normalizations": (
+        *("BatchNormalization", "LayerNormalization", "GroupNormalization"),
+    ),
+    "Activation": ("Activation",),
+    "units": (
+        *("Dense", "Embedding", "EinsumDense", "ReLU", "LeakyReLU", "PReLU"),
+        *("ELU", "Softmax"),
+    ),
+    "shapes 1D": (
+        *("ZeroPadding1D", "Cropping1D", "UpSampling1D", "RepeatVector"),
+    ),
+    "shapes 2D": (
+        *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Flatten", "Reshape"),
+        *("Permute", "Rescaling"),
+    ),
+    "merges": (
+        *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"),
+        "Concatenate",
+    ),
+    "attention": (
+        *("Attention", "AdditiveAttention", "MultiHeadAttention"),
+        "GroupQueryAttention",
+    ),
+    "recurrent": ("SimpleRNN", "LSTM", "GRU", "Bidirectional"),
+    "random": RANDOM,
+}
 
-def client_of(name):
-    """A client whose head has all variants of a layer side by side.
+
+def client_of(names):
+    """A client whose head has all variants of some layers side by side.
 
     Each comes behind a layer that is trained, so that the gradient of its
-    inputs counts too.
+    inputs counts too; that one is named after it.
     """
-    shape, variants = LAYERS[name]
+    (shape,) = {LAYERS[name][0] for name in names}
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     ends = [
-        layers.Flatten()(variant(layers.Dense(shape[-1])(inputs)))
-        for variant in variants
+        layers.Flatten()(
+            variant(layers.Dense(shape[-1], name=f"to_{name}_{i}")(inputs))
+        )
+        for name in names
+        for i, variant in enumerate(LAYERS[name][1])
     ]
     x = layers.Concatenate(name="a")(ends)
     x = layers.Dense(4, name="b")(x)
@@ -258,7 +311,7 @@ def client_of(name):
     client.compile(
         keras.optimizers.SGD(RATE, momentum=0.9),
         "sparse_categorical_crossentropy",
-        run_eagerly=name in RANDOM,
+        run_eagerly=names == RANDOM,
     )
     return client
 
@@ -276,13 +329,15 @@ def listed():
 
 def test_the_page_lists_what_is_tested():
     assert sorted(listed()) == sorted(LAYERS)
+    assert sorted(LAYERS) == sorted(sum(GROUPS.values(), ()))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_trains_on_the_phone_as_in_keras(name, tmp_path):
+@pytest.mark.parametrize("group", GROUPS)
+def test_layers_train_on_the_phone_as_in_keras(group, tmp_path):
     rng = np.random.default_rng(0)
-    shape, _ = LAYERS[name]
+    names = GROUPS[group]
+    shape, _ = LAYERS[names[0]]
     batches = [
         (
             rng.normal(size=(count, *shape)).astype("float32"),
@@ -290,7 +345,7 @@ def test_a_layer_trains_on_the_phone_as_in_keras(name, tmp_path):
         )
         for count in ROWS
     ]
-    client, other = client_of(name), client_of(name)
+    client, other = client_of(names), client_of(names)
     other.export(tmp_path / "client.tflite", batch_size=SIZE)
     other.connect()
     phone = Phone(tmp_path / "client.tflite", other.strategy)
@@ -299,7 +354,7 @@ def test_a_layer_trains_on_the_phone_as_in_keras(name, tmp_path):
     losses = []
     for step, (x, y) in enumerate(batches):
         swapped = contextlib.nullcontext()
-        if name in RANDOM:  # Keras would draw other masks
+        if names == RANDOM:  # Keras would draw other masks
             swapped = masks_of_the_phone(client, len(x), step)
         with swapped:
             losses.append(np.ravel(client.train_on_batch(x, y))[0])
@@ -318,4 +373,4 @@ def test_a_layer_trains_on_the_phone_as_in_keras(name, tmp_path):
         error = np.abs(state[variable.path] - trained.numpy()).max()
         assert error <= bound, variable.path
         compared += 1
-    assert compared == len(state) > 2
+    assert compared == len(state) > 2 * len(names)

@@ -170,9 +170,11 @@ def test_five_steps_are_those_of_keras(name, file_of):
     "dtype, granularity, steps",
     [
         ("int8", "example", 5),
-        ("int8", "channel", 5),
-        ("int4", "tensor", 5),
-        ("float8_e4m3", "example", 5),
+        # Bits of each rule in LiteRT are compared in test_quantize.py.
+        pytest.param(*("int8", "channel", 5), marks=pytest.mark.long),
+        pytest.param(*("int4", "tensor", 5), marks=pytest.mark.long),
+        # It trains on a phone in compression/test_outside.py, too.
+        pytest.param(*("float8_e4m3", "example", 5), marks=pytest.mark.long),
         # Its codes lie so close that some value is always at a border, and
         # from the third step on a ReLU makes much of it: in Keras alone 1e-7
         # more or less in the weights moves the last losses by 0.02.

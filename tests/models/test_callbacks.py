@@ -487,7 +487,9 @@ def test_terminate_on_nan_stops_before_labels_that_are_broken(broken):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [1e2, 1e3])
+@pytest.mark.parametrize(
+    "rate", [1e2, pytest.param(1e3, marks=pytest.mark.long)]
+)
 def test_terminate_on_nan_stops_a_divergence(diverging, rate):
     client, server = diverging(rate)
 

@@ -128,6 +128,7 @@ def test_bodies_become_their_mean_and_one_that_was_killed_too(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_phones_train_one_body_while_replicas_die(cluster, tmp_path):
     _, server = links.halves()
     with serve(

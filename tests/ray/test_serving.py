@@ -101,6 +101,7 @@ def train(target, taps=()):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # so do two of which one dies, below
 def test_one_replica_makes_the_numbers_of_none(cluster):
     alone = train(None)
     _, server = links.halves()

@@ -35,6 +35,8 @@ def phones():
 
 
 @pytest.mark.slow
+# In the test below processes make the same numbers, too.
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["private", "fedavg"])
 def test_numbers_are_those_of_one_process_bit_for_bit(cluster, mode):
     one = simulate(dropout(), CUT, phones(), mode=mode, **OPTIONS)

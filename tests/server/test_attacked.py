@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "attacked.py"
 @pytest.mark.slow
 def test_probes_answer_and_memory_stays_while_a_client_attacks():
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--seconds", "2", "--pairs", "1"],
+        [sys.executable, SCRIPT, "--seconds", "1", "--pairs", "1"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -117,7 +117,7 @@ def counted(strategy, quantization, codec, cut=("head", "body"), serve=False):
     [
         ("float32", "raw"),
         ("int8", "zstd"),
-        pytest.param(TOP_K, "raw", id="top-raw"),
+        pytest.param(TOP_K, "raw", id="top-raw", marks=pytest.mark.long),
         pytest.param(TOP_K, "zstd", id="top-zstd"),
     ],
 )

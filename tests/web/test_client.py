@@ -23,7 +23,7 @@ from tests.web.served import WebProcess
 
 pytestmark = [pytest.mark.slow, needs_node, needs_chromium]
 
-STEPS, SIZE, BATCH, RATE = 30, 64, 8, 1e-4
+STEPS, SIZE, BATCH, RATE = 10, 64, 8, 1e-4
 NUMBERS = {
     "float32": {"quantization": "float32"},
     "int8": {"quantization": "int8"},
@@ -153,7 +153,10 @@ class Replay(Transport):
         pass
 
 
-@pytest.mark.parametrize("numbers", list(NUMBERS))
+@pytest.mark.parametrize(
+    "numbers",
+    ["float32", pytest.param("int8", marks=pytest.mark.long), "small"],
+)
 def test_each_loss_is_that_of_the_python_phone(numbers, trained, tmp_path):
     """Before the same server, which speaks to one of them alone.
 

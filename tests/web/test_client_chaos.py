@@ -120,16 +120,23 @@ def trained(halves, phone_page, data, folder, harm=(), every=0):
 
 
 @pytest.mark.alone
-def test_killed_cut_off_and_left_alone_twenty_times_ends_bit_for_bit(
-    halves, phone_page, data, tmp_path
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param(HARM[4:9], id="five times"),
+        pytest.param(HARM, id="twenty times", marks=pytest.mark.long),
+    ],
+)
+def test_killed_cut_off_and_left_alone_ends_bit_for_bit(
+    halves, phone_page, data, tmp_path, harm
 ):
     """Tabs and servers die in mid-step, and connections in mid-message."""
     given = halves, phone_page, data
     expected, steps, passed = trained(*given, tmp_path / "calm")
     assert list(steps.values()) == [list(range(STEPS))]
 
-    every = passed // (len(HARM) + 1)
-    ended, steps, _ = trained(*given, tmp_path / "harmed", HARM, every)
+    every = passed // (len(harm) + 1)
+    ended, steps, _ = trained(*given, tmp_path / "harmed", harm, every)
 
     assert list(steps.values()) == [list(range(STEPS))]
     assert ended.keys() == expected.keys()

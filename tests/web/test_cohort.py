@@ -194,6 +194,7 @@ def pooled(folder):
         return phone.evaluate(batches(*parts()))["accuracy"]
 
 
+@pytest.mark.long
 @needs_chromium
 def test_three_browsers_and_a_device_reach_what_pooled_data_does(
     folder, served, phones, pooled
@@ -215,7 +216,7 @@ def test_three_browsers_and_a_device_reach_what_pooled_data_does(
 def test_a_tab_that_is_killed_behind_its_shares_comes_back(
     folder, served, phones
 ):
-    running, url = served(step_deadline_s=8, round_deadline_s=15)
+    running, url = served(step_deadline_s=8, round_deadline_s=10)
     phones.server = running
     tabs = [spec(folder, url, name) for name in NAMES]
     tabs[1] |= {"hang": HANG, "again": {"epochs": EPOCHS - 2}}
@@ -229,11 +230,12 @@ def test_a_tab_that_is_killed_behind_its_shares_comes_back(
         np.testing.assert_array_equal(phones.half(name), half)
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_behind_its_shares_comes_back(
     folder, served, phones
 ):
     """Its mask is taken off with shares that Node and Python hold."""
-    running, url = served(step_deadline_s=8, round_deadline_s=15)
+    running, url = served(step_deadline_s=8, round_deadline_s=10)
     phones.server = running
 
     def heard(said, process):
