@@ -33,8 +33,6 @@ SLOW = (
     *("docs/on-the-phone.md", "docs/quickstart.md"),
     *("docs/auditing.md", "docs/text-and-transformers.md"),
 )
-# Smaller ones of its networks are in test_keras_hub.py and zoo/test_text.py.
-LONG = ("docs/text-and-transformers.md",)
 ADDRESS = "127.0.0.1:50051"  # the server's, on every page
 COMMANDS = (
     *(("zoo", "list"), ("zoo", "show"), ("serve",), ("train",), ("demo",)),
@@ -118,12 +116,7 @@ def named(pages):
 def with_python():
     """The pages that show programs; those that take long are slow."""
     return [
-        pytest.param(
-            page,
-            id=name,
-            marks=[pytest.mark.slow] * (name in SLOW)
-            + [pytest.mark.long] * (name in LONG),
-        )
+        pytest.param(page, id=name, marks=[pytest.mark.slow] * (name in SLOW))
         for page in PAGES
         if any(kind == "python" for kind, *_ in blocks(page))
         for name in [str(page.relative_to(ROOT))]

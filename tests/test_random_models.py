@@ -25,7 +25,6 @@ from tests import random_models
 COUNT = int(os.environ.get("KERAS_SPLIT_MODELS", "150"))
 FIRST = int(os.environ.get("KERAS_SPLIT_SEED", "1000"))
 PARTS = 10
-IN_CI = 3  # 45 models
 TRIES = 12
 FEW = 40
 LARGE = 1e6
@@ -131,13 +130,7 @@ def test_a_few_random_models():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "part",
-    [
-        pytest.param(part, marks=[pytest.mark.long] * (part >= IN_CI))
-        for part in range(PARTS)
-    ],
-)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_many_random_models(part):
     seeds = range(FIRST + part, FIRST + COUNT, PARTS)
 

@@ -103,6 +103,17 @@ class Place:
         if self.asked is None:
             self.waits_for(self.actor.look.remote())
 
+    def kill(self, ray: Any) -> None:
+        """Ends its process, and Ray starts another.
+
+        What it was asked is then answered by its death.
+
+        Args:
+            ray: The module.
+        """
+        ray.kill(self.actor, no_restart=False)
+        self.waits_for(self.asked)
+
     def waits_for(self, asked: Any, *, starting: bool = False) -> None:
         """Notes what it was asked.
 

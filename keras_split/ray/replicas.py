@@ -284,16 +284,12 @@ class Replicas:
             for place in owing:
                 place.up = place.up and not place.silent
                 if place.hung:
-                    self._end_hung(place)
+                    _LOG.warning(
+                        "replica %s does not answer; its process is ended.",
+                        place.name,
+                    )
+                    place.kill(self._ray)
             self._changing.notify_all()
-
-    def _end_hung(self, place: Place) -> None:
-        """Ends a process; what it was asked is then answered by its death."""
-        _LOG.warning(
-            "replica %s does not answer; its process is ended.", place.name
-        )
-        self._ray.kill(place.actor, no_restart=False)
-        place.waits_for(place.asked)
 
     def _hear(self, place: Place) -> None:
         """Takes what a replica answered."""

@@ -71,7 +71,6 @@ def files(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_three_phones_with_disjoint_classes_train_one_model(files):
     serve, *phones = example()
     assert len(phones) == 3
