@@ -44,7 +44,9 @@ _LOOK_EVERY_S = 0.5
 
 
 _SECTIONS = {
-    "Options": ("save", "optimizer", "inference_only", "modules"),
+    "Options": (
+        *("save", "optimizer", "learning_rate", "inference_only", "modules"),
+    ),
     "Where it listens, and for whom": (
         *("host", "port", "tls_cert", "tls_key", "client_ca", "tokens"),
         *("operator_token", "insecure", "bodies"),

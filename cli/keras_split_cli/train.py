@@ -168,7 +168,8 @@ _SECTIONS = {
     type=AugmentationType(),
     metavar="KIND[=AMOUNT],...",
     help="Change the images at random, here and in training alone: flip, "
-    "rotate, zoom, translate, contrast, brightness.",
+    "rotate, zoom, translate, contrast, brightness. Amounts are shares: "
+    "rotate=0.05 is up to a 20th of a turn either way.",
 )
 @click.option(
     "--freeze",
