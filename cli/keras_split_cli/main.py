@@ -80,9 +80,10 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
     \b
     On the server   keras-split serve mobilenet_v2 --classes 2 \\
-                        --save server.keras
+                        --batchnorm-momentum 0.9 --save server.keras
     On the phone    keras-split train mobilenet_v2 --data photos/ \\
-                        --server 127.0.0.1:50051 --save client.keras
+                        --batchnorm-momentum 0.9 --save client.keras \\
+                        --server 127.0.0.1:50051
     To deploy       keras-split join client.keras server.keras \\
                         -o whole.tflite
 

@@ -115,7 +115,7 @@ def serve(
 
     \b
     keras-split serve mobilenet_v2 --input-size 96 --classes 2 \\
-        --save trained.keras
+        --batchnorm-momentum 0.9 --save trained.keras
     keras-split serve server.keras --checkpoints state/ --save trained.keras
 
     With --checkpoints it goes on where it was, whatever stopped it, and
