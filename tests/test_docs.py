@@ -160,6 +160,15 @@ def served():
         server.stop(0)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_the_first_screen_says_what_phones_share_and_what_is_trained(page):
+    screen = " ".join(read(ROOT / page).splitlines()[:36])
+
+    assert "each phone keeps a head" in screen or "each has a head" in screen
+    assert "many-phones" in screen
+    assert '"small"` and `"tiny"` (and `bottleneck=`) train another' in screen
+
+
 @pytest.mark.parametrize("page", with_python())
 def test_the_python_of_a_page_runs(page, little, served):
     namespace = {"__name__": "docs"}

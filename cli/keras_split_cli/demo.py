@@ -21,7 +21,6 @@ from rich.table import Table
 
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.compression import presets
 from keras_split.errors import BackendError
 from keras_split.errors import TransportError
 from keras_split.utils.extras import install
@@ -32,6 +31,7 @@ from keras_split_cli.console import size
 from keras_split_cli.console import working
 from keras_split_cli.image_data import scaling
 from keras_split_cli.options import Network
+from keras_split_cli.quantization_option import quantization_option
 
 PRESET = "mobilenet_v2"
 BATCH = 32
@@ -63,13 +63,7 @@ main()
     show_default=True,
     help="Training images to use.",
 )
-@click.option(
-    "--quantization",
-    default="int8",
-    show_default=True,
-    type=click.Choice(presets.names()),
-    help="How cut-layer tensors are rounded.",
-)
+@quantization_option()
 def demo(epochs: int, images: int, quantization: str) -> None:
     """Train a split network on real images, in two processes.
 

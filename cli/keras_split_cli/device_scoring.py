@@ -15,10 +15,25 @@ from keras_split_cli.connection import server_option
 from keras_split_cli.data import data_options
 from keras_split_cli.scorers import load_state
 from keras_split_cli.scorers import open_device
+from keras_split_cli.sections import CONNECTION
+from keras_split_cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from keras_split.device.scoring import DeviceScorer
 
+_EVALUATE = {
+    "What matters first": ("server", "data", "state", "output", "plot"),
+    "Which images": (
+        *("validation_split", "seed", "images", "skip_unreadable", "stream"),
+        *("class_names", "classes_from"),
+    ),
+    "Reaching the server": CONNECTION,
+}
+_PREDICT = {
+    "What matters first": ("server", "state", "top", "form", "output"),
+    "The model": ("names", "classes_from", "batch_size"),
+    "Reaching the server": CONNECTION,
+}
 _THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -26,7 +41,11 @@ _THREADS = click.option(
 )
 
 
-@click.command(short_help="Loss and figures of each class, without training.")
+@click.command(
+    cls=SectionedCommand,
+    sections=_EVALUATE,
+    short_help="Loss and figures of each class, without training.",
+)
 @click.argument("source", metavar="CLIENT.TFLITE")
 @server_option(required=True)
 @data_options
@@ -76,7 +95,9 @@ def evaluate(
         scorer.close()
 
 
-@click.command(short_help="Say what images are.")
+@click.command(
+    cls=SectionedCommand, sections=_PREDICT, short_help="Say what images are."
+)
 @click.argument("source", metavar="CLIENT.TFLITE")
 @click.argument("images", nargs=-1, required=True)
 @server_option(required=True)

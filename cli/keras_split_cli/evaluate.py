@@ -108,7 +108,12 @@ _SECTIONS = {
 @data_options
 @split_options
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=32,
+    show_default=True,
+    help="Images that are read and evaluated at a time.",
 )
 @STATE
 @report_options

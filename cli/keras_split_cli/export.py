@@ -54,7 +54,8 @@ _ONLY = {
 
 _SECTIONS = {
     "Options": (
-        *("output", "mode", "batch_size", "optimizer", "learning_rate"),
+        *("output", "class_names", "classes_from", "mode", "batch_size"),
+        *("optimizer", "learning_rate"),
         *("precision", "calibration", "device_state", "defenses"),
         *("server", "modules"),
     ),

@@ -31,7 +31,6 @@ _PRECISIONS = ["float32", "float16", "dynamic", "int8"]
 @click.command()
 @click.argument("client", metavar="CLIENT")
 @click.argument("server", metavar="SERVER")
-@import_option
 @click.option(
     "-o",
     "--output",
@@ -75,6 +74,7 @@ _PRECISIONS = ["float32", "float16", "dynamic", "int8"]
     help="Join halves of different trainings or moments, too, and say what "
     "differs.",
 )
+@import_option
 def join(
     client: str,
     server: str,

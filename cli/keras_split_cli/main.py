@@ -79,9 +79,16 @@ def cli(ctx: click.Context, debug: bool) -> None:
     server trains the middle; only quantized cut-layer tensors travel.
 
     \b
-    On the server   keras-split serve mobilenet_v2
-    On the phone    keras-split train mobilenet_v2 \\
-                        --server HOST:50051 --data photos/
+    On the server   keras-split serve mobilenet_v2 --classes 2 \\
+                        --batchnorm-momentum 0.9 --save server.keras
+    On the phone    keras-split train mobilenet_v2 --data photos/ \\
+                        --batchnorm-momentum 0.9 --save client.keras \\
+                        --server 127.0.0.1:50051
+    To deploy       keras-split join client.keras server.keras \\
+                        -o whole.tflite
+
+    photos/ has a folder of images for each of the 2 classes. Each command
+    has a help: keras-split train --help.
     """  # noqa: D301 (\b is click's, for lines as they are)
     ctx.obj = {"debug": debug}
 

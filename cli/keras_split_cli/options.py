@@ -14,10 +14,10 @@ import click
 from keras_split import load_model
 from keras_split import zoo
 from keras_split.compression import codecs
-from keras_split.compression import presets
 from keras_split.errors import DataError
 from keras_split.errors import ZooError
 from keras_split_cli.image_presets import image_preset
+from keras_split_cli.quantization_option import quantization_option
 
 if TYPE_CHECKING:
     import keras
@@ -277,13 +277,7 @@ def network_options(function: _F) -> _F:
                 "of the order of the images. Head and tail come from a secret "
                 "of the phone instead.",
             ),
-            click.option(
-                "--quantization",
-                type=click.Choice(presets.names()),
-                default="int8",
-                show_default=True,
-                help="How cut-layer tensors are rounded.",
-            ),
+            quantization_option(),
             click.option(
                 "--codec",
                 type=click.Choice(codecs.names()),

@@ -12,7 +12,6 @@ import click
 
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.compression import presets
 from keras_split.errors import DataError
 from keras_split.planner import codings
 from keras_split.planner.candidates import Candidates
@@ -37,11 +36,11 @@ from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_presets import image_preset
 from keras_split_cli.imports import import_option
 from keras_split_cli.progress_bar import ProgressBar
+from keras_split_cli.quantization_option import quantization_option
 
 
 @click.command()
 @click.argument("model", metavar="PRESET|MODEL.KERAS")
-@import_option
 @click.option(
     "--phone",
     metavar="PROFILE",
@@ -91,12 +90,9 @@ from keras_split_cli.progress_bar import ProgressBar
     help="What is to be least; by default time, or bytes where no time is "
     "known.",
 )
-@click.option(
-    "--quantization",
-    type=click.Choice([*presets.names(), codings.AUTO]),
-    default="int8",
-    show_default=True,
-    help="How cut-layer tensors are rounded; auto chooses, see --max-loss.",
+@quantization_option(
+    "How cut-layer tensors are rounded, where auto goes by --max-loss",
+    codings.AUTO,
 )
 @click.option(
     "--max-loss",
@@ -133,6 +129,7 @@ from keras_split_cli.progress_bar import ProgressBar
 @click.option("--classes", type=click.IntRange(min=1), help="And classes.")
 @click.option("--plot", metavar="FILE", help="Draw the cuts: .png or .html.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all cuts.")
+@import_option
 def plan(model: str, **given: Any) -> None:
     """Say where to cut a network, by time, bytes and the phone's memory.
 

@@ -11,6 +11,7 @@ import click
 
 from keras_split import zoo
 from keras_split.errors import DataError
+from keras_split.server import ServerConfig
 from keras_split.server.cohorts import who_sees_what
 from keras_split.utils import malloc
 from keras_split_cli import cohort_options
@@ -44,7 +45,9 @@ _LOOK_EVERY_S = 0.5
 
 
 _SECTIONS = {
-    "Options": ("save", "optimizer", "inference_only", "modules"),
+    "Options": (
+        *("save", "optimizer", "learning_rate", "inference_only", "modules"),
+    ),
     "Where it listens, and for whom": (
         *("host", "port", "tls_cert", "tls_key", "client_ca", "tokens"),
         *("operator_token", "insecure", "bodies"),
@@ -111,11 +114,13 @@ def serve(
     and classes; the server refuses a phone that does not fit.
 
     \b
-    keras-split serve mobilenet_v2 --input-size 96
+    keras-split serve mobilenet_v2 --input-size 96 --classes 2 \\
+        --batchnorm-momentum 0.9 --save trained.keras
     keras-split serve server.keras --checkpoints state/ --save trained.keras
 
     With --checkpoints it goes on where it was, whatever stopped it, and
-    phones that were training go on with it.
+    phones that were training go on with it. Without --checkpoints and --save
+    what the body has learned is gone when the server stops.
 
     With --cohort many phones train one model, each with its own data:
 
@@ -220,6 +225,11 @@ def serve(
             tell("It only predicts: nothing is trained.")
         elif contract.labels_on_server:
             tell("This model is cut once: labels travel to the server.")
+        if _forgets(config, save):
+            tell(
+                "What the body learns is gone when this stops: --save FILE or "
+                "--checkpoints FOLDER keeps it."
+            )
         for spec in contract.shared:
             tell(
                 f"Phones send it the model input {spec.name} as it is, "
@@ -234,6 +244,13 @@ def serve(
     if save is not None:
         model.save(save)
         tell(f"Saved the body to {save}")
+
+
+def _forgets(config: ServerConfig, save: str | None) -> bool:
+    """Whether a body that all phones train is written nowhere."""
+    if config.inference_only or config.kind_of_bodies == "private":
+        return False
+    return save is None and config.checkpoints is None
 
 
 def _compile(model: Any, name: str, learning_rate: float | None) -> None:

@@ -8,7 +8,6 @@ import click
 
 from keras_split import datasets
 from keras_split import zoo
-from keras_split.compression import presets
 from keras_split.datasets import fashion_mnist
 from keras_split.errors import OptionError
 from keras_split.federation.modes import APART
@@ -24,6 +23,7 @@ from keras_split_cli.image_presets import image_preset
 from keras_split_cli.options import Network
 from keras_split_cli.options import cut_option
 from keras_split_cli.progress_bar import ProgressBar
+from keras_split_cli.quantization_option import quantization_option
 
 
 @click.command()
@@ -115,13 +115,7 @@ from keras_split_cli.progress_bar import ProgressBar
     help="Height and width of the images.",
 )
 @cut_option
-@click.option(
-    "--quantization",
-    type=click.Choice(presets.names()),
-    default="int8",
-    show_default=True,
-    help="How cut-layer tensors are rounded.",
-)
+@quantization_option()
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),

@@ -168,7 +168,8 @@ _SECTIONS = {
     type=AugmentationType(),
     metavar="KIND[=AMOUNT],...",
     help="Change the images at random, here and in training alone: flip, "
-    "rotate, zoom, translate, contrast, brightness.",
+    "rotate, zoom, translate, contrast, brightness. Amounts are shares: "
+    "rotate=0.05 is up to a 20th of a turn either way.",
 )
 @click.option(
     "--freeze",
@@ -227,9 +228,11 @@ def train(
     those of the server.
 
     \b
-    keras-split serve mobilenet_v2 --input-size 96 --classes 2
+    keras-split serve mobilenet_v2 --input-size 96 --classes 2 \\
+        --batchnorm-momentum 0.9 --save server.keras
     keras-split train mobilenet_v2 --input-size 96 --classes 2 \\
-        --server 127.0.0.1:50051 --data photos/ --epochs 5
+        --batchnorm-momentum 0.9 --server 127.0.0.1:50051 \\
+        --data photos/ --epochs 5 --save client.keras
 
     Folders are laid out as photos/CLASS/IMAGE.jpg; the number of classes is
     the number of folders. A client.keras is trained with the optimizer, the
@@ -278,6 +281,7 @@ def train(
     from keras_split_cli.compilation import Compilation
     from keras_split_cli.compilation import check_one_image
     from keras_split_cli.fitting import Fitting
+    from keras_split_cli.moving_statistics import warning
 
     check_one_image(client)
     if shape is None:
@@ -297,6 +301,9 @@ def train(
     if images.class_names:
         names = names_of_all(data, images, form.classes)
         client.data_spec = client.data_spec.named(names)
+    slow = warning(client, len(images.train[0]), batch_size, epochs)
+    if slow is not None:
+        note(slow)
     rate = None
     if learning_rate is not None:
         rate = float(client.optimizer.learning_rate)

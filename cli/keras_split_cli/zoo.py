@@ -16,6 +16,7 @@ from keras_split_cli.console import out
 from keras_split_cli.console import size
 from keras_split_cli.console import working
 from keras_split_cli.options import built_with
+from keras_split_cli.quantization_option import quantization_option
 
 
 @click.group()
@@ -25,13 +26,7 @@ def zoo() -> None:
 
 @zoo.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option(
-    "--quantization",
-    type=click.Choice(names()),
-    default="int8",
-    show_default=True,
-    help="What the bytes are computed for.",
-)
+@quantization_option("What the bytes are computed for")
 def list_presets(as_json: bool, quantization: str) -> None:
     """List the presets and what their splits cost.
 

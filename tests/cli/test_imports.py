@@ -65,7 +65,13 @@ def test_a_class_of_the_current_folder_is_known_to_commands(here):
     assert (here / "out/client.tflite").exists()
 
 
-@pytest.mark.parametrize("command", ["serve", "train", "export"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("serve", "train", "export", "join", "audit"),
+        *("evaluate", "predict", "plan"),
+    ],
+)
 def test_each_command_that_loads_a_model_takes_it(command):
     result = commands.run(command, "--help")
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import click
 import pytest
 
 from keras_split.errors import DataError
@@ -45,6 +46,28 @@ def test_every_command_has_a_help_that_says_what_it_does(command):
     assert result.returncode == 0
     assert "Usage: keras-split " + " ".join(command) in result.stdout
     assert len(result.stdout.splitlines()) > 6
+
+
+def helps(command, name):
+    """A command and those below it, each with its help."""
+    context = click.Context(command, info_name=name, max_content_width=80)
+    yield command, command.get_help(context)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from helps(below, name)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_fits_80_columns_and_says_what_each_option_is(name):
+    command = main.cli.get_command(click.Context(main.cli), name)
+
+    for below, text in helps(command, name):
+        wide = [line for line in text.splitlines() if len(line) > 80]
+        assert wide == []
+        assert all(
+            option.help
+            for option in below.params
+            if isinstance(option, click.Option)
+        )
 
 
 def test_an_unknown_command_is_a_wrong_call():
@@ -158,6 +181,13 @@ def test_help_begins_with_what_is_the_commands_own(command, first):
     own = text.partition("\nOptions:")[2].partition("\n\n")[0]
     assert first in own and "--import" in own and "--cut" not in own
     assert "--help" in text.partition("\nOther:")[2]
+
+
+@pytest.mark.parametrize("command", ["serve", "train", "export"])
+def test_help_says_where_the_number_of_classes_comes_from(command):
+    text = " ".join(commands.run(command, "--help").stdout.split())
+
+    assert "--classes N Number of classes. train counts those of" in text
 
 
 def test_commands_stand_in_the_order_in_which_they_are_needed():

@@ -18,6 +18,7 @@ from keras_split.protocol.messages import Backward
 from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Refusal
 from keras_split.server.service import TrainingService
+from keras_split_cli import serve
 from tests import links
 from tests.cli import commands
 from tests.disturbances import ServeProcess
@@ -233,3 +234,22 @@ def test_what_only_a_training_has_is_refused_beside_inference_only(
     assert result.returncode == 1
     assert result.stderr.startswith("Error: Expected ")
     assert option.strip("-") in result.stderr and value in result.stderr
+
+
+def test_a_body_that_is_written_nowhere_is_told(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(serve, "_wait", lambda *_: None)
+    said = {}
+    for options in (
+        (),
+        ("--save", tmp_path / "trained.keras"),
+        ("--checkpoints", tmp_path / "state"),
+        ("--inference-only",),
+        ("--bodies", "private"),
+    ):
+        result = commands.run(
+            *("serve", tmp_path / "server.keras", "--port", 0, *options)
+        )
+        assert result.returncode == 0, result.stderr
+        said[options[:1]] = "is gone when this stops" in result.stdout
+
+    assert [*said.values()] == [True, False, False, False, False]

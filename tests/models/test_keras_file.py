@@ -201,11 +201,13 @@ def test_a_loaded_client_finds_its_token_from_another_folder(
         credentials=keras_split.Credentials(token_file="token"),
     )
     half.compile("sgd", "mse", strategy=strategy)
-    half.save("client.keras")
     (tmp_path / "elsewhere").mkdir()
+    half.save("client.keras")
+    half.save("elsewhere/client.keras")  # the token is not beside it
     monkeypatch.chdir(tmp_path / "elsewhere")
 
-    loaded = keras_split.load_model(tmp_path / "client.keras")
+    for path in ("../client.keras", "client.keras"):
+        loaded = keras_split.load_model(path)
 
-    route = loaded.strategy.session.route
-    assert route.credentials.token() == "a-token-of-alice"
+        route = loaded.strategy.session.route
+        assert route.credentials.token() == "a-token-of-alice"
