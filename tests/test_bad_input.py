@@ -125,7 +125,8 @@ def test_the_server_of_another_model_refuses(server):
         "models or cuts; export both from one keras_split.compile, or name "
         "the same preset, --cut, --input-size, --classes, "
         "--batchnorm-momentum and --bottleneck on both sides, and the same "
-        "--quantization: small and tiny bring a bottleneck."
+        "--quantization: small and tiny bring a bottleneck. Lengths of "
+        "sequences must be the same, too."
     )
 
 

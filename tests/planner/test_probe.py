@@ -81,11 +81,14 @@ def test_a_probe_of_this_machine_predicts_what_it_was_measured_with(packed):
 
 
 def test_every_pass_runs_a_few_times_and_then_until_time_is_up(packed):
-    short = runs.run(packed[1].path, seconds=0.0)
-    longer = runs.run(packed[1].path, seconds=0.1)
+    counts = runs.run(packed[1].path, seconds=0.0).counts
 
-    assert set(short.counts.values()) == {runs.FEWEST}
-    assert min(longer.counts.values()) > runs.FEWEST
+    assert set(counts.values()) == {runs.FEWEST}
+    seconds = 0.1  # a busy machine has no more than the fewest in that time
+    while min(counts.values()) == runs.FEWEST:
+        assert seconds < 60
+        counts = runs.run(packed[1].path, seconds=seconds).counts
+        seconds *= 3
 
 
 def test_a_file_that_litert_cannot_run_is_refused(tmp_path):
