@@ -45,6 +45,7 @@ class ServerModel(keras.Model):
         past: The last moments of the runs before that one, or their configs.
         data_digest: What it is trained with, or its config: of a server's
             clients, one that says otherwise is refused.
+        averages: How many of its steps were none: it became a mean.
 
     Attributes:
         own_learning_rate: Whether the body is updated at its optimizer's own.
@@ -58,6 +59,7 @@ class ServerModel(keras.Model):
         moment: Moment | dict[str, Any] | None = None,
         past: Sequence[Moment | dict[str, Any]] = (),
         data_digest: DataDigest | dict[str, Any] | None = None,
+        averages: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
@@ -66,7 +68,9 @@ class ServerModel(keras.Model):
         self.body = body
         self._data_digest = DataDigest.get(data_digest)
         self._half: ServerHalf | None = None
-        self._timeline = Timeline.from_config({"moment": moment, "past": past})
+        self._timeline = Timeline.from_config(
+            {"moment": moment, "past": past, "averages": averages}
+        )
         self.built = True
 
     def call(self, smashed: Any, training: bool | None = None) -> Any:

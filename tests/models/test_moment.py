@@ -137,6 +137,7 @@ def test_steps_of_two_clients_at_once_are_told_apart(served):
 
 def test_weights_alone_remember_it_too(here, tmp_path):
     client, server = here
+    client.close()  # else the file names a snapshot, which the fresh one lacks
     for half in (client, server):
         half.save_weights(tmp_path / "half.weights.h5")
         fresh = links.halves()[half is server]
@@ -144,6 +145,21 @@ def test_weights_alone_remember_it_too(here, tmp_path):
         fresh.load_weights(tmp_path / "half.weights.h5")
 
         assert fresh.moment == half.moment
+
+
+def test_a_file_of_an_averaged_body_is_read(tmp_path):
+    _, server = links.halves()
+    server.timeline = server.timeline.stepped().averaged([Moment("ab", 3)])
+    server.save(tmp_path / "server.keras")
+    server.save_weights(tmp_path / "server.weights.h5")
+
+    read = keras_split.load_model(tmp_path / "server.keras")
+    _, other = links.halves()
+    other.load_weights(tmp_path / "server.weights.h5")
+
+    for found in (read.timeline, other.timeline):
+        assert found == server.timeline.copy()
+        assert (found.learned, found.averages) == (1, 1)
 
 
 def test_futures_of_one_file_are_told_apart(here, tmp_path):
