@@ -215,9 +215,9 @@ def read_data(
             say=note,
         )
     held_back = folder.validation if len(folder.validation[0]) else None
-    found = f"{len(folder.train[0]):,} training"
+    found = f"{len(folder.train[0]):,}"
     if held_back is not None:
-        found += f" and {len(held_back[0]):,} validation"
+        found += f" training and {len(held_back[0]):,} validation"
     tell(f"{found} images of {', '.join(folder.class_names)}")
     if isinstance(folder.train[0], datasets.Photos):
         nbytes = sum(math.prod(x.shape) for x, _ in folder[:2])

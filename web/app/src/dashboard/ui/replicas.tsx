@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import type { Figures, Replica } from "../figures";
 import { bytes, duration, number, rate } from "../format";
 import type { History } from "../history";
+import { Cards } from "./cards";
 import { Figure } from "./figure";
 
 const TITLES = [
@@ -29,27 +30,16 @@ export function ReplicasPanel({
   return (
     <section class="panel full" aria-labelledby="replicas">
       <h2 id="replicas">Replicas</h2>
-      <table role="table" class="cards">
-        <thead role="rowgroup">
-          <tr role="row">
-            {TITLES.map((title) => (
-              <th key={title} scope="col" role="columnheader">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody role="rowgroup">
-          {now.replicas.map((one) => (
-            <Row
-              key={one.name}
-              replica={one}
-              sessions={sessionsOf(now, one)}
-              stepsPerS={history.stepsOfReplica(one.name)}
-            />
-          ))}
-        </tbody>
-      </table>
+      <Cards titles={TITLES}>
+        {now.replicas.map((one) => (
+          <Row
+            key={one.name}
+            replica={one}
+            sessions={sessionsOf(now, one)}
+            stepsPerS={history.stepsOfReplica(one.name)}
+          />
+        ))}
+      </Cards>
       <p class="hint">
         All other figures are those of all together. The front sends each phone
         to a replica. Browsers do not follow, so none trains here; with{" "}

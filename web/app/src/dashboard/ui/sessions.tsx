@@ -4,6 +4,7 @@ import type { Figures, Session } from "../figures";
 import { address, bytes, duration, number, rate } from "../format";
 import type { History } from "../history";
 import { joinedWithCode } from "../revoke";
+import { Cards } from "./cards";
 import { Figure } from "./figure";
 import { RevokeButton } from "./revoke_button";
 
@@ -45,28 +46,17 @@ export function SessionsPanel({
     <section class="panel full" aria-labelledby="sessions">
       <h2 id="sessions">Sessions</h2>
       {sessions.length ? (
-        <table role="table" class="cards">
-          <thead role="rowgroup">
-            <tr role="row">
-              {titles.map((title) => (
-                <th key={title} scope="col" role="columnheader">
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody role="rowgroup">
-            {sessions.map((one) => (
-              <Row
-                key={one.label}
-                session={one}
-                operator={{ baseUrl, token }}
-                stepsPerS={history.stepsOf(one.label)}
-                titles={titles}
-              />
-            ))}
-          </tbody>
-        </table>
+        <Cards titles={titles}>
+          {sessions.map((one) => (
+            <Row
+              key={one.label}
+              session={one}
+              operator={{ baseUrl, token }}
+              stepsPerS={history.stepsOf(one.label)}
+              titles={titles}
+            />
+          ))}
+        </Cards>
       ) : (
         <p>
           No phone is here.{" "}
