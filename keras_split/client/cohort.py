@@ -16,6 +16,7 @@ from keras_split.protocol import vectors
 from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.cohort import CohortInfo
 from keras_split.protocol.cohort import MergedStep
+from keras_split.protocol.cohort_messages import GIVE_FIRST
 from keras_split.protocol.cohort_messages import AskShare
 from keras_split.protocol.cohort_messages import BeginRound
 from keras_split.protocol.cohort_messages import Contribution
@@ -182,24 +183,15 @@ class CohortClient:
         Raises:
             ProtocolError: If it is drawn for more than it can take.
         """
-        reply = self._session.ask(
-            Share,
-            AskShare(self._name, left, epoch, self.version, self._seen),
-        )
-        self._seen = max(self._seen, reply.step + 1)
+        reply = self._ask_share(left, epoch)
+        while reply.step == GIVE_FIRST:
+            reply = self._ask_share(left, epoch)
         if self._capacity and reply.count > self._capacity:
             raise ProtocolError(
                 f"Expected a share of {self._capacity} examples at most, as "
                 "many as this phone takes in a step. Received: one of "
                 f"{reply.count}. Install the same keras_split on both sides."
             )
-        if reply.give_half:
-            try:
-                self.give_half(reply.version)
-            except RefusedError as error:
-                # The server that asked for it was killed since.
-                if error.reason != "late":
-                    raise
         self._take_over(reply)
         self.version = reply.version
         self._session.connection.merged = (
@@ -207,6 +199,22 @@ class CohortClient:
             if reply.count
             else None
         )
+        return reply
+
+    def _ask_share(self, left: int, epoch: int) -> Share:
+        """What the server says of the next step; gives the half first."""
+        reply = self._session.ask(
+            Share,
+            AskShare(self._name, left, epoch, self.version, self._seen),
+        )
+        self._seen = max(self._seen, reply.step + 1)
+        if reply.give_half:
+            try:
+                self.give_half(reply.version)
+            except RefusedError as error:
+                # The server that asked for it was killed since.
+                if error.reason != "late":
+                    raise
         return reply
 
     def average(self, round: int, vector: _Vector, weight: float) -> _Vector:

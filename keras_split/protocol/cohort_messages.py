@@ -18,6 +18,9 @@ from keras_split.protocol.moment import Moment
 
 # The parts of an averaging, in order; one that is not secure has a value only.
 STAGES = ("keys", "shares", "value", "unmask")
+# Instead of the number of a step in a `Share`.
+NO_STEP = -1
+GIVE_FIRST = -2
 
 
 @dataclass(frozen=True)
@@ -151,13 +154,14 @@ class Share(Message):
     """What the phone does in the next step.
 
     Attributes:
-        step: Number of the step in the cohort; -1 if there is none, because
-            the epoch is over for all.
+        step: Number of the step in the cohort; `NO_STEP` if there is none,
+            because the epoch is over for all; `GIVE_FIRST` if there is none
+            before a `PutHalf` has come. Then the phone asks again.
         count: Examples to take; 0 for a phone that was not drawn, which only
             listens to the average, if there is one.
         members: Who takes part, as in `MergedStep`.
         version: Of the half that the step begins with.
-        give_half: Whether a `PutHalf` is to come first, for a newcomer.
+        give_half: Whether a `PutHalf` is to come first, for who is behind.
         tensors: One vector, that half; none if the phone has it.
         ticket: Goes back with the `Forward`, as `MergedStep.ticket`.
     """

@@ -12,6 +12,8 @@ from keras_split.errors import RefusedError
 from keras_split.protocol import vectors
 from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.cohort import CohortInfo
+from keras_split.protocol.cohort_messages import GIVE_FIRST
+from keras_split.protocol.cohort_messages import AskShare
 from keras_split.protocol.cohort_messages import Enroll
 from keras_split.protocol.cohort_messages import Enrolled
 from keras_split.protocol.cohort_messages import Gathered
@@ -109,6 +111,15 @@ def test_a_phone_goes_on_whose_half_nobody_waits_for_any_more():
     assert of(session).share(20, 0).step == 4
 
     assert session.connection.merged.step == 4
+
+
+def test_a_phone_gives_its_half_and_asks_again():
+    step = Share(4, 9, (0, 1), 4)
+    session = Killed(Share(GIVE_FIRST, 0, version=4, give_half=True), step)
+
+    assert of(session).share(20, 0) == step
+
+    assert session.asked == [AskShare, PutHalf, AskShare]
 
 
 def test_the_first_phone_enrolls_again_if_its_server_died_meanwhile():

@@ -52,17 +52,16 @@ class Drawn:
         """Who takes part, in the order of the batch."""
         return tuple(member for member, count in self.counts if count)
 
-    def shares(self, ticket: bytes, giver: int = -1) -> dict[int, Share]:
+    def shares(self, ticket: bytes) -> dict[int, Share]:
         """What each member is told.
 
         Args:
             ticket: Of this; only those who take part ever show it.
-            giver: Of its half to others; -1 for nobody.
         """
         members = self.members
         return {
             member: Share(
-                *(self.step, count, members, self.version, member == giver),
+                *(self.step, count, members, self.version),
                 ticket=ticket if count else b"",
             )
             for member, count in self.counts

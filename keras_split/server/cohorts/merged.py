@@ -117,7 +117,7 @@ class Merged(Mode):
         self._awaited: set[int] = set()
         self._asked: dict[int, AskShare] = {}
         self._room = WaitingRoom()
-        self._told = Told(half, self._room)
+        self._told = Told(half)
         self._drawn: Drawn | None = None  # the last
         self._merging: Merging | None = None
         self._patience = Patience(config, lambda: self._go_on(anyway=True))
@@ -196,8 +196,6 @@ class Merged(Mode):
             share = self._told.again(number, message, merging)
             if share is None and merging is not None:
                 share = self._told.with_half(number, message)
-                if share is not None and not share.tensors:
-                    return self._room.wait(number)  # that half is on its way
             if share is not None:
                 return share
             if merging is not None and number in merging.members:
@@ -237,6 +235,7 @@ class Merged(Mode):
                 told = self._told.shares.get(number)
                 with self._lost_if_refused(number):
                     merged_words.check_told(share.merged, told)
+                self._told.heard(number)
         if merging is None:
             self._go_on()
             return future
@@ -351,6 +350,15 @@ class Merged(Mode):
             if self._lost.may_come:  # an average that the server has lost
                 most = max(most, self._next)
             version = self._told.version(asked, most)
+            giver = self._told.giver(asked, version)
+            if giver is not None:
+                del asked[giver]
+                self._asked |= asked
+                self._patience.wait(long=False)
+                told = merged_words.give_first(version)
+                return [partial(self._room.tell, giver, told)]
+            for number in self._told.stranded(version):
+                self._asked[number] = asked.pop(number)
             counts = shares.draw(
                 [message.left for message in asked.values()],
                 self._config.batch,
@@ -363,8 +371,7 @@ class Merged(Mode):
             replies = self._told.begin(drawn, self._tickets.of(drawn))
             self._begin(drawn)
         self._lost.may_come = False
-        tell = [partial(self._room.tell, *each) for each in replies.items()]
-        return [*tell, self._tell_behind]
+        return [partial(self._room.tell, *each) for each in replies.items()]
 
     def _begin(self, drawn: Drawn, *, again: bool = False) -> Merging:
         """A step begins; the lock is held."""
@@ -379,17 +386,7 @@ class Merged(Mode):
         """Takes the half that the others need."""
         size = self._members[number].enrolled.size
         with self._lock:
-            if not self._told.put(message, number, size):
-                return None
-        self._tell_behind()
-        return Done()
-
-    def _tell_behind(self) -> None:
-        """Gives the half to those who wait for it, once it is here."""
-        with self._lock:
-            due = self._told.due()
-        for number, share in due.items():
-            self._room.tell(number, share)
+            return Done() if self._told.put(message, number, size) else None
 
     def _taken(self, merging: Merging) -> None:
         """The body has taken a step, and its lock is held."""

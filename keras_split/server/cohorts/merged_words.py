@@ -6,6 +6,8 @@ from dataclasses import replace
 from keras_split.errors import OptionError
 from keras_split.errors import ProtocolError
 from keras_split.protocol.cohort import MergedStep
+from keras_split.protocol.cohort_messages import GIVE_FIRST
+from keras_split.protocol.cohort_messages import NO_STEP
 from keras_split.protocol.cohort_messages import AskShare
 from keras_split.protocol.cohort_messages import Share
 from keras_split.protocol.contract import Contract
@@ -61,9 +63,14 @@ def asked(message: AskShare) -> None:
             )
 
 
+def give_first(version: int) -> Share:
+    """What a phone is told whose half others need for the next step."""
+    return Share(GIVE_FIRST, 0, version=version, give_half=True)
+
+
 def epoch_over(message: AskShare) -> Share:
     """What ends the epoch of a phone."""
-    return Share(-1, 0, version=message.version)
+    return Share(NO_STEP, 0, version=message.version)
 
 
 def epoch_ends(asked: Mapping[int, AskShare], kept: int) -> dict[int, Share]:

@@ -11,7 +11,8 @@ from keras_split.server.cohorts import merged_words
 from keras_split.server.cohorts.drawn import Drawn
 from keras_split.server.cohorts.half import CohortHalf
 from keras_split.server.cohorts.merging import Merging
-from keras_split.server.cohorts.waiting import WaitingRoom
+
+_NOBODY = (-1, -1)
 
 
 class Told:
@@ -19,26 +20,27 @@ class Told:
 
     Where gradients are averaged, every phone applies them, and the server has
     no half that is as new: one that has it gives it to those that are behind.
-    Where weights are, the newest is the server's own.
+    It does so before the step is drawn, and the half is in a checkpoint then:
+    a step that the server loses is made again with all that were in it.
+    Where weights are averaged, the newest half is the server's own.
 
     Args:
         half: The server's.
-        room: Where those that are behind wait for it.
 
     Attributes:
         shares: Of the step that is being taken, by member.
         newest: Version that a phone may have.
     """
 
-    def __init__(self, half: CohortHalf, room: WaitingRoom) -> None:
+    def __init__(self, half: CohortHalf) -> None:
         self._half = half
-        self._room = room
         self.shares: dict[int, Share] = {}
         self.newest = 0
+        self._heard: set[int] = set()  # who gave something to this step
         self._twice: set[int] = set()
         self._behind: set[int] = set()
-        self._giver = -1
-        self._promised = False  # a half to who is behind
+        self._giver = _NOBODY  # a member, and the version of its half
+        self._unwilling: set[int] = set()  # who was asked, and may not give
         self._refused: set[int] = set()  # whose part in this step
 
     @property
@@ -60,10 +62,31 @@ class Told:
         said = (m.version for m in asked.values() if m.version <= most)
         version = max(said, default=self._half.version)
         self._behind = {n for n, m in asked.items() if m.version != version}
-        self._giver, self._promised = -1, True
-        if self._behind and self._half.version != version:
-            self._giver = min(asked.keys() - self._behind)
         return version
+
+    def giver(self, asked: Mapping[int, AskShare], version: int) -> int | None:
+        """Who gives its half before a step, and asks again.
+
+        None if nobody needs to, or nobody is left who was not asked before.
+
+        Args:
+            asked: What phones say, by member.
+            version: Of the half that the step begins with.
+        """
+        found = asked.keys() - self._behind - self._unwilling
+        if not found or not self.stranded(version):
+            return None
+        self._giver = min(found), version
+        self._unwilling.add(min(found))
+        return self._giver[0]
+
+    def stranded(self, version: int) -> set[int]:
+        """Who cannot begin a step for which the server has no half.
+
+        Args:
+            version: Of the half that the step begins with.
+        """
+        return set() if self._half.version == version else {*self._behind}
 
     def epoch_ends(self, asked: Mapping[int, AskShare]) -> dict[int, Share]:
         """What ends the epoch of all phones.
@@ -71,25 +94,28 @@ class Told:
         One of them may give its half, for who comes when all are gone.
         """
         replies = merged_words.epoch_ends(asked, self._half.version)
-        self._forget()
-        self.shares = {n: s for n, s in replies.items() if s.give_half}
-        self._giver = next(iter(self.shares), -1)
+        self.shares = {}
+        self._unwilling.clear()
+        gives = ((n, s.version) for n, s in replies.items() if s.give_half)
+        self._giver = next(gives, _NOBODY)
         return replies
 
     def begin(self, drawn: Drawn, ticket: bytes) -> dict[int, Share]:
-        """A step begins.
-
-        Returns:
-            What those are told now that need not wait for the half.
-        """
-        self.shares = drawn.shares(ticket, self._giver)
+        """A step begins; returns what its members are told."""
+        self.shares = drawn.shares(ticket)
+        self._giver = _NOBODY
+        self._unwilling.clear()
+        self._heard.clear()
         self._twice.clear()
         self._refused.clear()
-        return {n: s for n, s in self.shares.items() if n not in self._behind}
+        return {
+            number: self._whole(share) if number in self._behind else share
+            for number, share in self.shares.items()
+        }
 
     def begin_again(self, drawn: Drawn, ticket: bytes) -> None:
-        """One that was lost is made again; nobody gets a half in it."""
-        self._forget()
+        """One that was lost is made again; nobody is told of it unasked."""
+        self._behind = set()
         self.begin(drawn, ticket)
 
     def again(
@@ -99,7 +125,9 @@ class Told:
 
         That is so with its connection, or with a server that was killed. Who
         only listens hears of it when the body has taken the step, too: the
-        others wait for it where they average.
+        others wait for it where they average. So does a message that comes
+        late, behind what its phone has given to the step: it was sent over a
+        connection that is gone, and asks for nothing new.
         """
         share = self.shares.get(number)
         if share is None or share.version != asks.version:
@@ -108,11 +136,17 @@ class Told:
             return None
         if merging is not None and merging.lacks(number):
             return share
-        if share.count or asks.seen > share.step or number in self._twice:
+        if share.count and not (asks.seen and number in self._heard):
+            return None
+        if asks.seen > share.step or number in self._twice:
             return None
         if not asks.seen:  # it may not know how to say so
             self._twice.add(number)
         return share
+
+    def heard(self, number: int) -> None:
+        """A phone gave something to the step, so it has heard of it."""
+        self._heard.add(number)
 
     def refuse(self, number: int) -> None:
         """What a phone gave to the step was refused: it has heard of it."""
@@ -127,18 +161,16 @@ class Told:
         return -1 if share is None or asks.version > share.step else share.step
 
     def with_half(self, number: int, asks: AskShare) -> Share | None:
-        """The same for one that is behind; without tensors, it is to wait.
+        """The same for one that is behind, with the half of the step.
 
-        A step that is made again has that half only if the server has it.
+        None if the server has it no more, or never had.
         """
         share = self.shares.get(number)
         if share is None or asks.version >= share.version:
             return None
-        if asks.seen > share.step:
+        if asks.seen > share.step or self._half.version != share.version:
             return None
-        if self._is_here(share):
-            return self._whole(share)
-        return share if self._promised else None
+        return self._whole(share)
 
     def put(self, message: PutHalf, number: int, size: int) -> bool:
         """Takes the half of the one that was asked for it.
@@ -151,30 +183,11 @@ class Told:
         Returns:
             Whether it was asked for.
         """
-        share = self.shares.get(number)
-        expected = (self._giver, share and share.version)
-        if share is None or (number, message.version) != expected:
+        if (number, message.version) != self._giver:
             return False
         vector = vectors.from_tensors(message.tensors, size)
         self._half.put(message.version, vector)
         return True
-
-    def due(self) -> dict[int, Share]:
-        """What those are told now who wait for the half, once it is here."""
-        due = {
-            number: self._whole(share)
-            for number, share in self.shares.items()
-            if number in self._behind and number in self._room
-            if self._is_here(share)
-        }
-        self._behind -= due.keys()
-        return due
-
-    def _forget(self) -> None:
-        self._behind, self._giver, self._promised = set(), -1, False
-
-    def _is_here(self, share: Share) -> bool:
-        return self._half.version == share.version
 
     def _whole(self, share: Share) -> Share:
         _, tensors = self._half.since(-1)

@@ -11,8 +11,10 @@ from keras_split.client.cohort import CohortClient
 from keras_split.client.session import ClientSession
 from keras_split.errors import RefusedError
 from keras_split.protocol.cohort import AveragingTerms
+from keras_split.protocol.cohort_messages import AskShare
 from keras_split.protocol.messages import Forward
 from keras_split.server import CohortConfig
+from keras_split.server.callbacks import Caller
 from keras_split.server.cohorts import patience
 from keras_split.server.cohorts.alarm import Call
 from keras_split.training.optimizer_description import describe
@@ -239,6 +241,29 @@ def test_a_phone_that_asks_again_has_the_same_share(small):
         drawn = next(i for i in range(3) if shares[i].count)
 
         assert phones[drawn].ask() == shares[drawn]
+
+
+def test_a_message_of_a_lost_connection_does_not_leave_its_phone_out(small):
+    with served(small, step_deadline_s=600.0) as server:
+        _, phones = phones_of(server, small[1], [8, 8, 8])
+        together([phone.step for phone in phones])
+        phone, cohort = phones[0], phones[0].cohort
+        name = phone.session.connection.session
+        old = AskShare(name, phone.left, 0, cohort.version, cohort._seen)
+        shares = together([phone.ask for phone in phones])
+        assert shares[0].count
+
+        def step(i):
+            features = phones[i].forward(shares[i])
+            if i == 0:  # it was sent before, and is read behind this
+                service = server.endpoint.service
+                assert service.handle(old, Caller()) == shares[0]
+            phones[i].backward(shares[i], features)
+            return phones[i].ask()
+
+        told = together([lambda i=i: step(i) for i in range(3)])
+
+        assert {share.step for share in told} == {-1}
 
 
 @pytest.mark.parametrize("what", ["nan", "count", "gives up"])

@@ -107,37 +107,43 @@ def test_a_phone_that_comes_back_too_late_goes_on_behind_its_lost_steps(
         assert late.session.next_step == 4
 
 
+def averaged(phones, steps):
+    """Trains; returns the average of each step, and what each phone took."""
+    means = {}
+
+    def train(phone):
+        half, shares = phone.cohort._half, []
+        while not shares or shares[-1].step < steps - 1:
+            share = phone.step()
+            if share.step < 0:
+                continue
+            shares.append(share)
+            gradient = np.full(3, share.step + phone.cohort.member)
+            try:
+                mean = phone.cohort.average(
+                    share.step, gradient.astype("float32"), share.count
+                )
+            except RefusedError as error:
+                assert error.reason == "late"
+            else:
+                means[share.step] = mean
+                half.vector[:3] += mean
+        return [(share.step, share.count) for share in shares]
+
+    return means, together([lambda p=p: train(p) for p in phones])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("heard", [0, 1, 2])
 def test_an_average_that_some_have_heard_of_is_in_every_half(tmp_path, heard):
-    steps, means = 6, {}
+    steps = 6
     options = {
         "watch": Unheard(Gathered, 3 * len(SIZES) + heard),
         "terms": AveragingTerms(every=1, what="gradients"),
         "plain_aggregation": True,
     }
     with served(tmp_path / "kept", **options) as (server, phones):
-
-        def train(phone):
-            half, shares = phone.cohort._half, []
-            while not shares or shares[-1].step < steps - 1:
-                share = phone.step()
-                if share.step < 0:
-                    continue
-                shares.append(share)
-                gradient = np.full(3, share.step + phone.cohort.member)
-                try:
-                    mean = phone.cohort.average(
-                        share.step, gradient.astype("float32"), share.count
-                    )
-                except RefusedError as error:
-                    assert error.reason == "late"
-                else:
-                    means[share.step] = mean
-                    half.vector[:3] += mean
-            return [(share.step, share.count) for share in shares]
-
-        seen = together([lambda p=p: train(p) for p in phones])
+        means, seen = averaged(phones, steps)
 
         assert server.deaths == 1
         assert [[step for step, _ in each] for each in seen] == [
@@ -150,6 +156,36 @@ def test_an_average_that_some_have_heard_of_is_in_every_half(tmp_path, heard):
                 sum(means[step] for step in range(steps)),
                 1e-5,
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heard", [1, 2])
+@pytest.mark.parametrize("told", [0, 1, 2, 3])
+def test_nobody_is_left_out_for_an_average_that_died_with_a_server(
+    tmp_path, heard, told
+):
+    # The next server is killed, too, when it has told so many what to do next.
+    average = Unheard(Gathered, 3 * len(SIZES) + heard)
+    share = Unheard(Share, 4 * len(SIZES) + told)
+
+    def watch(*server):
+        average(*server)
+        share(*server)
+
+    options = {
+        "watch": watch,
+        "terms": AveragingTerms(every=1, what="gradients"),
+        "plain_aggregation": True,
+    }
+    with served(tmp_path / "kept", **options) as (server, phones):
+        _, seen = averaged(phones, 6)
+
+        assert server.deaths == 2
+        assert [[step for step, _ in each] for each in seen] == [
+            [*range(6)]
+        ] * len(phones)
+        assert {phone.cohort.version for phone in phones} == {6}
+        assert len({tuple(p.cohort._half.vector) for p in phones}) == 1
 
 
 def test_a_lie_of_one_phone_moves_no_counter_of_a_server_that_came_back(

@@ -27,6 +27,8 @@ import { packVector, unpackVector } from "./vectors.js";
 
 /** At being the first of a cohort whose server is killed. */
 const TRIES = 3;
+/** Instead of the number of a step: a half is to come before there is one. */
+const GIVE_FIRST = -2n;
 
 /** What a phone brings to its cohort. */
 export interface Membership {
@@ -161,20 +163,12 @@ export class CohortClient {
    * @throws ProtocolError If it is drawn for more than it has.
    */
   async share(left: number, epoch: number): Promise<Share> {
-    const value = create(AskShareSchema, {
-      left: BigInt(left),
-      epoch: BigInt(epoch),
-      version: this.version,
-      seen: this.seen,
-    });
-    const { message, payload } = await this.server.ask(
-      "share",
-      { case: "askShare", value },
-      undefined,
-      this.own.signal,
-    );
+    let told = await this.askShare(left, epoch);
+    while (told.message.step === GIVE_FIRST) {
+      told = await this.askShare(left, epoch);
+    }
+    const { message, payload } = told;
     const { step, count, members, ticket } = message;
-    if (step >= this.seen) this.seen = step + 1n;
     const most = Math.min(left, this.own.capacity);
     if (count > BigInt(most)) {
       throw new ProtocolError(
@@ -184,17 +178,36 @@ export class CohortClient {
         "protocol",
       );
     }
-    try {
-      if (message.giveHalf) await this.giveHalf(message.version);
-    } catch (error) {
-      if (!isLate(error)) throw error; // its server was killed since
-    }
     await this.takeOver(message, payload);
     const merged =
       count > 0n
         ? create(MergedStepSchema, { step, count, members, ticket })
         : undefined;
     return { step: Number(step), count: Number(count), merged };
+  }
+
+  /** What the server says of the next step; gives the half first. */
+  private async askShare(left: number, epoch: number) {
+    const value = create(AskShareSchema, {
+      left: BigInt(left),
+      epoch: BigInt(epoch),
+      version: this.version,
+      seen: this.seen,
+    });
+    const told = await this.server.ask(
+      "share",
+      { case: "askShare", value },
+      undefined,
+      this.own.signal,
+    );
+    const { step, giveHalf, version } = told.message;
+    if (step >= this.seen) this.seen = step + 1n;
+    try {
+      if (giveHalf) await this.giveHalf(version);
+    } catch (error) {
+      if (!isLate(error)) throw error; // its server was killed since
+    }
+    return told;
   }
 
   /**

@@ -2125,7 +2125,7 @@ export const AskShareSchema: GenMessage<AskShare> = /*@__PURE__*/
  */
 export type Share = Message<"keras_split.v1.Share"> & {
   /**
-   * of the cohort; -1 if the epoch is over
+   * -1: the epoch is over, -2: give first
    *
    * @generated from field: sint64 step = 1;
    */

@@ -231,6 +231,24 @@ describe("in a merged cohort", () => {
     expect(kinds.filter((kind) => kind === "putHalf")).toHaveLength(2);
   });
 
+  test("it gives its half to who is behind, and asks again", async () => {
+    const subject = phone({
+      enroll: [enrolled({ version: 0n })],
+      putHalf: [{ message: { case: "done", value: {} as never } }],
+      beginRound: [begun(0n)],
+      askShare: [
+        share({ step: -2n, version: 3n, giveHalf: true }),
+        share({ step: -1n }),
+      ],
+      contribution: [AVERAGE],
+    });
+
+    await train(subject, DATA, options);
+
+    expect(asked<PutHalf>(subject, "putHalf")[0]?.version).toBe(3n);
+    expect(asked(subject, "askShare")).toHaveLength(2);
+  });
+
   test("rounds end behind steps of the cohort, not of the phone", async () => {
     const subject = phone({
       enroll: [enrolled({ version: 0n })],
