@@ -33,9 +33,15 @@ class Outgoing:
         self._frames: deque[bytes] = deque()
         self._left = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def put(self, raw: bytes) -> None:
-        """Sends a frame, however many wait; see `room`."""
+        """Sends a frame, however many wait; see `room`.
+
+        A reply that is made when nobody is there any more goes nowhere.
+        """
+        if self._closed:
+            return
         self._frames.append(raw)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -69,6 +75,7 @@ class Outgoing:
 
     async def close(self) -> None:
         """Sends no more."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

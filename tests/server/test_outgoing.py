@@ -134,3 +134,16 @@ def test_a_reply_has_its_time_and_not_each_frame():
         assert untils[2] - untils[0] < 0.02
 
     run(act)
+
+
+def test_a_reply_that_is_made_too_late_goes_nowhere():
+    async def act(client, outgoing):
+        client.takes.set()
+        await outgoing.close()
+
+        outgoing.put(b"late")
+        await others_run()
+
+        assert not client.taken
+
+    run(act)
