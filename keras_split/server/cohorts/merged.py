@@ -287,8 +287,11 @@ class Merged(Mode):
             here = {n for n in self._asked if n in self._room}
             here |= self._lost.members
             begun = self._next or self._epochs.now or self._lost.members
-            if not begun and len(self._members.present) < self._config.phones:
-                return  # at first all are waited for that are expected
+            if not begun:  # at first all are waited for that are expected
+                present = {member.number for member in self._members.present}
+                if len(present) < self._config.phones:
+                    return
+                self._awaited |= present  # one of them may be about to enroll
             if not here:
                 return
             # Who sends a lost step again may do so while others are silent,

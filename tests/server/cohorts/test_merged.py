@@ -1,3 +1,4 @@
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -241,6 +242,32 @@ def test_a_phone_that_asks_again_has_the_same_share(small):
         drawn = next(i for i in range(3) if shares[i].count)
 
         assert phones[drawn].ask() == shares[drawn]
+
+
+def test_the_first_step_waits_for_one_that_is_about_to_enroll(
+    small, monkeypatch
+):
+    with served(small) as server:
+        halves, phones = phones_of(server, small[1], [8, 8])
+        cohort = server.endpoint.service.cohort
+        shares = [Queue(), Queue()]
+        for phone, share in zip(phones, shares, strict=True):
+            ask = partial(lambda p, s: s.put(p.ask()), phone, share)
+            threading.Thread(target=ask, daemon=True).start()
+        end = time.monotonic() + WAIT_S
+        while len(cohort.mode._asked) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        # Its place is written before anybody is told of it.
+        monkeypatch.setattr(cohort, "_write", cohort.mode._go_on)
+
+        _, (third,) = phones_of(server, small[1], [8], halves)
+        share = third.ask()
+
+        found = [share, *(each.get(timeout=WAIT_S) for each in shares)]
+        assert {each.step for each in found} == {0}
+        assert {each.members for each in found} == {share.members}
+        assert 2 in share.members
 
 
 def test_a_message_of_a_lost_connection_does_not_leave_its_phone_out(small):
