@@ -1,6 +1,7 @@
 """A plan as a table: the recommendation, and what else there is."""
 
 import html
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from keras_split.planner.scored import Scored
@@ -14,11 +15,25 @@ _TITLES = (
     *("cut", "depth", "phone params", "memory", "up/sample", "down/sample"),
     *("step", "phone", "server", "link", "parts", "coding", "leakage"),
 )
+_UNKNOWN = "unknown"
+# What a column is known from, in Python and on the command line.
+_SOURCES = {
+    "memory": ("phone",),
+    "step": ("phone", "server"),
+    "phone": ("phone",),
+    "server": ("server",),
+    "leakage": ("data",),
+}
+_OPTIONS = {
+    "phone": "--phone probe",
+    "server": "--server probe",
+    "data": "--data FOLDER",
+}
 
 
 def text(plan: "Plan") -> str:
     """The plan as `print` shows it."""
-    rows = _rows(plan)
+    rows, unknown = _known(_rows(plan))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -28,14 +43,18 @@ def text(plan: "Plan") -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
+    said = [_missing(unknown)] if unknown else []
     return "\n".join(
-        [_title(plan), "", *lines, "", plan.reason, f"Next: {command(plan)}"]
+        [
+            *(_title(plan), "", *lines, "", *said),
+            *(plan.reason, f"Next: {command(plan)}"),
+        ]
     )
 
 
 def markup(plan: "Plan") -> str:
     """The plan as a notebook shows it, in HTML."""
-    rows = _rows(plan)
+    rows, _ = _known(_rows(plan))
     cells = [
         "".join(
             f"<{kind}>{html.escape(cell)}</{kind}>"
@@ -85,6 +104,28 @@ def _title(plan: "Plan") -> str:
     )
 
 
+def _known(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Without columns of which nothing is known; and how those are called."""
+    titles, *others = rows
+    known = [
+        any(row[i] != _UNKNOWN for row in others) for i in range(len(titles))
+    ]
+    kept = [tuple(compress(row, known)) for row in rows]
+    return kept, [
+        t for t, is_known in zip(titles, known, strict=True) if not is_known
+    ]
+
+
+def _missing(columns: list[str]) -> str:
+    """Why columns are left out."""
+    wanted = {name for column in columns for name in _SOURCES[column]}
+    options = [text for name, text in _OPTIONS.items() if name in wanted]
+    return (
+        f"Unknown, so left out: {', '.join(columns)}. "
+        f"They take {', '.join(options)}."
+    )
+
+
 def _rows(plan: "Plan") -> list[Row]:
     rows: list[Row] = [_TITLES]
     for cut in shown(plan):
@@ -96,7 +137,7 @@ def _rows(plan: "Plan") -> list[Row]:
             label += " (does not fit)"
         rows.append(
             (
-                label if len(label) < 60 else label[:57] + "...",
+                label if len(label) < 50 else label[:47] + "...",
                 f"{100 * cut.depth:.1f}%",
                 f"{cut.phone_parameters:,}",
                 _megabytes(cut.memory_bytes),
@@ -113,15 +154,15 @@ def _rows(plan: "Plan") -> list[Row]:
                 ),
                 str(cut.microbatches),
                 cut.coding,
-                "unknown" if cut.leakage is None else f"{cut.leakage:.2f}",
+                _UNKNOWN if cut.leakage is None else f"{cut.leakage:.2f}",
             )
         )
     return rows
 
 
 def _megabytes(value: int | None) -> str:
-    return "unknown" if value is None else f"{value / 1e6:.0f} MB"
+    return _UNKNOWN if value is None else f"{value / 1e6:.0f} MB"
 
 
 def _milliseconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{1e3 * value:,.0f} ms"
+    return _UNKNOWN if value is None else f"{1e3 * value:,.0f} ms"

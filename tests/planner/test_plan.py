@@ -101,7 +101,14 @@ def test_nothing_is_guessed_without_profiles():
     assert found.goal == "bytes"
     assert found.best.seconds is None
     assert found.best.memory_bytes is None
-    assert "unknown" in str(found)
+    titles, said = str(found).splitlines()[2], str(found).splitlines()[-3]
+    assert "memory" not in titles and "step" not in titles
+    assert "link" in titles
+    assert said == (
+        "Unknown, so left out: memory, step, phone, server, leakage. They take "
+        "--phone probe, --server probe, --data FOLDER."
+    )
+    assert "unknown" not in str(found).replace(found.reason, "")
 
 
 def test_a_profile_of_the_phone_alone_tells_what_the_phone_does():
