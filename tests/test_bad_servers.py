@@ -130,6 +130,7 @@ class Assassin(SessionTap):
             self.deed()
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_mid_step_is_an_error_and_moves_nothing(
     other_process,
 ):

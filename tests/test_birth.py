@@ -179,6 +179,7 @@ def test_neither_messages_nor_files_tell_the_secret_or_the_initial_half(
         assert told not in seen + content(tmp_path / "phone")
 
 
+@pytest.mark.slow
 def test_a_file_for_phones_begins_with_weights_that_no_seed_gives(tmp_path):
     client, _ = load()
     guess, _ = keras_split.compile(

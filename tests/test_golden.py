@@ -112,7 +112,7 @@ TOLERANCE = {sgd: 1e-5, adam: 1e-4}
     ("fit", "cut", "optimizer"),
     [
         (fit_in_process, TWO_CUTS, sgd),
-        (fit_in_process, ONE_CUT, sgd),
+        pytest.param(fit_in_process, ONE_CUT, sgd, marks=pytest.mark.slow),
         (fit_over_grpc, TWO_CUTS, sgd),
         pytest.param(fit_in_process, TWO_CUTS, adam, marks=pytest.mark.slow),
         pytest.param(fit_in_process, ONE_CUT, adam, marks=pytest.mark.slow),
@@ -135,9 +135,9 @@ def test_split_equals_whole_after_20_steps(fit, cut, optimizer):
 @pytest.mark.parametrize(
     ("quantization", "codec"),
     [
-        ("int8", "raw"),
-        ("float32", "raw"),
         ("int8", "zstd"),
+        pytest.param("int8", "raw", marks=pytest.mark.slow),
+        pytest.param("float32", "raw", marks=pytest.mark.slow),
         pytest.param("small", "zstd", marks=pytest.mark.slow),
         pytest.param(IN_BLOCKS, "raw", marks=pytest.mark.slow),
         pytest.param("tiny", "raw", marks=LONG),

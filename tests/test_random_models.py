@@ -125,6 +125,7 @@ def test_most_random_models_can_be_cut():
     assert cut >= 0.75 * FEW
 
 
+@pytest.mark.slow
 def test_a_few_random_models():
     assert check(range(6)) >= 3
 

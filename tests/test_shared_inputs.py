@@ -133,8 +133,12 @@ def test_files_tell_of_it():
     }
 
 
-@pytest.mark.parametrize("microbatches", [1, 3])
-@pytest.mark.parametrize("where", [CUT, ["a"]])
+@pytest.mark.parametrize(
+    "microbatches", [1, pytest.param(3, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
+    "where", [CUT, pytest.param(["a"], marks=pytest.mark.slow)]
+)
 def test_it_trains_as_the_whole_model(where, microbatches):
     if len(where) == 1 and microbatches > 1:
         pytest.skip("microbatches are for models that are cut twice")

@@ -34,7 +34,7 @@ IMAGES = [
     if EntryPoint(name, DECLARED[name], zoo.GROUP).load().KIND == "images"
 ]
 # The others build for seconds, and those of hundreds of layers for most.
-QUICK = ("mobilenet_v2", "resnet50")
+QUICK = ("mobilenet_v2",)
 DEEP = ("densenet121", "inception_resnet_v2")
 
 every_preset = pytest.mark.parametrize("name", NAMES)

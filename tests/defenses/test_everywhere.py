@@ -150,6 +150,7 @@ def test_microbatches_draw_what_their_batch_does():
     np.testing.assert_allclose(together, whole.smashed[0].codes, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_step_draws_anew_and_each_prediction_the_same():
     client, server = halves("float32")
     strategy = Recorded()

@@ -106,7 +106,10 @@ def test_noise_of_defenses_changes_no_agreement():
     assert min(check.agreement for check in checker.checks) > 0.99
 
 
-@pytest.mark.parametrize("build", [nets.plain, nets.residual])
+@pytest.mark.parametrize(
+    "build",
+    [nets.plain, pytest.param(nets.residual, marks=pytest.mark.slow)],
+)
 def test_a_training_with_checks_is_the_training_without(build):
     ways = []
     cut = ["a_relu", "b_drop"] if build is nets.plain else ["inner", "sum"]

@@ -128,8 +128,13 @@ EXTRA = VECTORS[:, :3]
         ),
         (shared, ["a", "b"], VECTORS),
         (beside, ["a", "b"], VECTORS),
-        (crossed_names, ["one/first", "two/first"], VECTORS),
-        (normalized, ["a", "b"], VECTORS),
+        pytest.param(
+            *(crossed_names, ["one/first", "two/first"], VECTORS),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *(normalized, ["a", "b"], VECTORS), marks=pytest.mark.slow
+        ),
         (
             odd_ends,
             ["a", "b"],

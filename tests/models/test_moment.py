@@ -294,7 +294,9 @@ def test_a_snapshot_that_is_gone_says_so_and_a_server_has_none(
 
 def test_a_body_of_another_training_is_told_aloud(served, here, caplog):
     stranger, _ = here
-    _, server, address = served
+    client, server, address = served
+    reach(client, address).train_on_batch(X[:8], Y[:8])
+    client.close()
     moment = stranger.moment
     caplog.set_level(logging.WARNING)
 

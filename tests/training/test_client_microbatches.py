@@ -100,6 +100,7 @@ def test_gradients_of_embeddings_stay_those_of_the_whole_batch_for_adam():
     assert nets.largest_difference(weights(3), weights(1)) < 1e-5
 
 
+@pytest.mark.slow
 def test_so_do_those_of_embeddings_on_the_server():
     _, y = nets.images()
     rng = np.random.default_rng(0)
