@@ -1,19 +1,18 @@
 """One training with replicas, which are killed meanwhile or not."""
 
-import json
 import os
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from _audit_steps import taken
 from _ray_front import Front
 from phones import CUT
 from phones import network
@@ -345,32 +344,3 @@ def accuracy(
             found.append(client.evaluate(*test, batch_size=500, verbose=0)[1])
             client.close()
     return 100 * float(np.mean(found))
-
-
-def taken(logs: Iterable[Path]) -> dict[str, list[int]]:
-    """Steps of each session that count, as audit logs tell.
-
-    A process that comes back says from where each session goes on; what was
-    taken behind that died with the one before, and so did sessions that had
-    not begun to be kept. Who said goodbye is kept.
-    """
-    steps: dict[str, list[int]] = {}
-    for log in logs:
-        here: dict[str, list[int]] = {}
-        closed = set()
-        for line in map(json.loads, log.read_text("utf-8").splitlines()):
-            session = line.get("session")
-            if line["event"] == "step":
-                here.setdefault(session, []).append(line["step"])
-            elif line["event"] == "closed" and line["reason"] == "goodbye":
-                closed.add(session)
-            elif line["event"] == "loaded":
-                kept = line["sessions"]
-                here = {
-                    name: taken[: kept.get(name)]
-                    for name, taken in here.items()
-                    if name in kept or name in closed
-                }
-        for session, numbers in here.items():
-            steps.setdefault(session, []).extend(numbers)
-    return steps

@@ -18,6 +18,8 @@ run that is in the results is not made again.
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -150,6 +152,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     write_option(parser)
     args = parser.parse_args()
+    # Fronts end with this process, also if it is asked to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     runs = known(args.results)
     if not args.table:
         train_data, test, words = load(args.subset)
