@@ -27,12 +27,15 @@ class BodyState:
         values: Its variables.
         data: What it is trained with.
         steps: That it has learned from so far, in whatever processes.
+        past: Moments that it has come through: those of other bodies, too,
+            which it has from earlier averages.
     """
 
     moment: Moment
     values: Sequence[_Array]
     data: DataDigest = DataDigest()
     steps: int = 0
+    past: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Average:
 
     Attributes:
         mean: It. Its moment counts averages, in a run of their own.
-        moments: Of the bodies that it is of.
+        moments: Of the bodies that it is of, and what they came through.
     """
 
     mean: Kept
@@ -102,6 +105,7 @@ class AveragedBody:
                     half.weights(),
                     half.data,
                     half.timeline.learned,
+                    half.timeline.past,
                 )
 
     def take(self, average: Average, bases: Sequence[Kept]) -> Moment:

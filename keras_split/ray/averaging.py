@@ -186,7 +186,7 @@ class Averaging:
 
     @property
     def moments(self) -> tuple[Moment, ...]:
-        """Of the bodies that the last average is of, and its own."""
+        """What the last average came through, and its own."""
         made = self._average
         return () if made is None else (*made.moments, made.mean.moment)
 
@@ -302,9 +302,14 @@ class Averaging:
         values = [np.array(array) for array in made]  # not Ray's memory
         last = BodyState(Moment(self._run, self.count + 1), values, data)
         mean = Kept(last.moment, [self._ray.put(last)])
+        came_through = tuple(
+            moment
+            for _, state in given
+            for moment in (*state.past, state.moment)
+        )
         with self._changing:
             self.count, self.last = self.count + 1, last
-            self._average = Average(mean, tuple(s.moment for _, s in given))
+            self._average = Average(mean, came_through)
             for gift, state in given:
                 gift.is_taken(state)
         _LOG.info("averaged the bodies of %d replicas.", len(given))

@@ -196,3 +196,30 @@ def test_processes_of_ray_are_measured(name, arguments, row):
 
     assert done.returncode == 0, done.stderr
     assert row in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", ["10", "1"])
+def test_replicas_and_their_front_die_and_each_step_is_taken_once(
+    mode, tmp_path
+):
+    results = tmp_path / "results.jsonl"
+
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "ray_chaos.py", "--modes", mode]
+        + ["--seeds", "0", "--steps", "16", "--kills", "1", "--subset"]
+        + ["--results", results],
+        env=commands.installed_in(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f"\n| {mode} | 0 | " in done.stdout
+    row = json.loads(results.read_text())
+    assert ("front" in dict(row["killed"])) and row["left"] == 0
+    assert row["once"] and row["finite"] and row["taken"] == 4 * 16
+    assert mode == "10" or row["difference"] < 1e-3

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from keras_split.protocol.timeline import Timeline
 from keras_split.ray import averaging
 from keras_split.ray.averaged_body import BodyState
 from keras_split.ray.averaging import Averaging
@@ -351,3 +352,18 @@ def test_what_a_process_gave_is_not_counted_of_the_next():
 
     assert cluster.averaging.count == 2
     assert cluster.weights == [6.0] * 2
+
+
+def test_the_last_average_knows_bodies_of_earlier_ones():
+    cluster = Cluster(every=2)
+    cluster.learn(0, 1.0, 1.0)
+    cluster.learn(1, 3.0, 3.0)
+    done = cluster.actors[0].look().status.moment  # of its phones
+    cluster.tick()
+    cluster.learn(1, 3.0, 3.0)
+    cluster.tick()
+
+    saved = Timeline().averaged(cluster.averaging.moments)
+
+    assert cluster.averaging.count == 2
+    assert saved.includes(done)
