@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from keras_split.errors import DataError
+from keras_split_cli import output_file
 from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
@@ -176,6 +177,7 @@ def train(
     that the copy outlives it. A lost connection, or a server that is started
     again, is waited for.
     """  # noqa: D301 (\b is click's, for lines as they are)
+    output_file.check_folder(state, "--state")
     reach = Connection.take(server, connection)
     federation = Federation.take(connection)
     if federation is not None and early_stopping is not None:

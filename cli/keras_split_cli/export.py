@@ -14,6 +14,7 @@ from rich.table import Table
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.errors import ExportError
+from keras_split_cli import output_file
 from keras_split_cli import secret_file as secret_files
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
@@ -177,11 +178,12 @@ def export(
         --mode infer -o app/
     """  # noqa: D301 (\b is click's, for lines as they are)
     _check_options(mode)
-    secret = secret_files.take(secret_file, source)
-    connection = Connection.take(server, network)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
+    output_file.check_new_folder(output, "-o")
+    secret = secret_files.take(secret_file, source)
+    connection = Connection.take(server, network)
     preset = source if source in zoo.names() else None
     if preset is not None:
         Network(source, **network).check()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from keras_split import datasets
 from keras_split.errors import DataError
 from keras_split.protocol.data_spec import DataSpec
+from keras_split_cli import output_file
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
@@ -154,13 +154,7 @@ def _check_output(target: Path, sources: list[str | None]) -> None:
             f"{str(target)!r}.",
             param_hint="'-o'",
         )
-    folder = target.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(
-            f"Expected -o in a folder that can be written to. Received: "
-            f"{str(target)!r}, and {folder} is none. Make it, or choose "
-            "another one."
-        )
+    output_file.check_folder(str(target), "-o")
     about = target.with_suffix(".json")
     taken = {Path(s).resolve() for s in sources if s is not None}
     if target.resolve() in taken or (about.is_file() and not _described(about)):

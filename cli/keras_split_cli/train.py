@@ -10,6 +10,7 @@ import click
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
+from keras_split_cli import output_file
 from keras_split_cli import secret_file as secret_files
 from keras_split_cli.augmentation import AugmentationType
 from keras_split_cli.connection import Connection
@@ -249,6 +250,9 @@ def train(
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
+    output_file.check_folder(save, "--save")
+    output_file.check_new_folder(resume, "--resume")
+    output_file.check_new_folder(log_dir, "--log-dir")
     secret = secret_files.take(
         secret_file,
         source,
