@@ -1,5 +1,6 @@
 """`keras-split train`: the phone's side."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,7 +245,8 @@ def train(
     A lost connection or a server that is started again is waited for. With
     --resume a training that was killed goes on with the next epoch, and ends
     with the weights that it would have had; start the server with
-    --checkpoints, so that it keeps its half.
+    --checkpoints, so that it keeps its half. Ctrl-C stops after a step, and
+    --save keeps what was learned so far.
     """  # noqa: D301 (\b is click's, for lines as they are)
     if save is not None and not save.endswith(".keras"):
         raise DataError(
@@ -285,6 +287,8 @@ def train(
     from keras_split_cli.compilation import Compilation
     from keras_split_cli.compilation import check_one_image
     from keras_split_cli.fitting import Fitting
+    from keras_split_cli.interruption import Interruption
+    from keras_split_cli.interruption import save_half
     from keras_split_cli.moving_statistics import warning
 
     check_one_image(client)
@@ -311,7 +315,7 @@ def train(
     rate = None
     if learning_rate is not None:
         rate = float(client.optimizer.learning_rate)
-    trained = Fitting(
+    fitting = Fitting(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -324,7 +328,14 @@ def train(
         learning_rate=rate,
         federation=federation,
         detect_hijack=detect_hijack,
-    ).fit(client, images, form, shape, scale)
+    )
+    stop = Interruption(save, resume)
+    try:
+        with stop:
+            trained = fitting.fit(client, images, form, shape, scale, stop)
+    except KeyboardInterrupt:
+        note(stop.keep(client))
+        sys.exit(1)
     strategy = client.strategy
     samples = counted(trained * len(images.train[0]), "training image")
     validations = counted(trained, "validation")
@@ -334,7 +345,7 @@ def train(
         + (f" and {validations}." if images.validation else ".")
     )
     if save is not None:
-        client.save(save)
+        save_half(client, save)
         tell(f"Saved the phone's half to {save}")
     client.close()
 
