@@ -16,6 +16,7 @@ from keras_split_cli import output_file
 from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
+from keras_split_cli.console import note
 from keras_split_cli.console import quietly
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
@@ -36,6 +37,7 @@ from keras_split_cli.image_data import numbering
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import forgets
 from keras_split_cli.training_options import no_validation
 from keras_split_cli.training_options import read_all
 from keras_split_cli.training_options import training_options
@@ -182,6 +184,8 @@ def train(
     federation = Federation.take(connection)
     if federation is not None and early_stopping is not None:
         raise no_early_stopping()
+    if state is None:
+        note(forgets("--state FILE"))
     client = _open(source, reach, threads)
     found = _read(
         client,

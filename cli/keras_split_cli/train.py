@@ -43,6 +43,7 @@ from keras_split_cli.options import network_options
 from keras_split_cli.secret_file import secret_option
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import forgets
 from keras_split_cli.training_options import read_all
 from keras_split_cli.training_options import training_options
 
@@ -277,6 +278,8 @@ def train(
         )
         if network["classes"] is None:
             network["classes"] = images.classes
+    if save is None and resume is None:
+        note(forgets("--save FILE"))
     with working(f"Loading {source}"), warnings.catch_warnings():
         # Iterations and learning rate: it was saved before its first step.
         warnings.filterwarnings("ignore", "Skipping .* optimizer has 2 var")

@@ -97,6 +97,17 @@ def read_all(
     return part_of(found._replace(validation=pair))
 
 
+def forgets(option: str) -> str:
+    """What is said first of a training that is written nowhere.
+
+    Args:
+        option: That would write it.
+    """
+    return (
+        f"What the phone's half learns is gone at the end: {option} keeps it."
+    )
+
+
 def no_validation() -> DataError:
     """The error of `--early-stopping` without images to validate with."""
     return DataError(

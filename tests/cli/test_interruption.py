@@ -50,6 +50,7 @@ def test_what_was_learned_so_far_is_saved(phone, tmp_path, monkeypatch):
     result = commands.run(*train, "--save", tmp_path / "kept.keras")
 
     assert result.returncode == 1
+    assert "is gone at the end" not in result.stderr
     assert "Ctrl-C again stops at once" in result.stderr
     assert (
         "Stopped after 1 epoch and 1 step: saved the phone's half in "

@@ -495,6 +495,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(halves, tmp_path):
     assert epoch.startswith("Epoch 1/1: loss ") and ", val_loss " in epoch
     assert sent.endswith("for 15 training images and 1 validation.")
     assert "Loading" in result.stderr and "Adam at a" in result.stderr
+    assert "is gone at the end: --save FILE keeps it." in result.stderr
     assert "Warning" not in result.stderr
     assert {p.name for p in (tmp_path / "logs").iterdir()} == {
         "train",
