@@ -22,6 +22,7 @@ from keras_split_cli.data import read_data
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import SERVER
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 
 CALIBRATION = 128
@@ -106,6 +107,8 @@ def join(
     _check_precision(target, precision, calibration)
     client_file = _client_file(client, client_model)
     server_file = _server_file(server, server_model, client_file)
+    check_source(str(client_file), CLIENT, preset=False)
+    check_source(str(server_file), SERVER, preset=False)
     with working(f"Loading {client} and {server}"):
         load_keras()
         one = load_half(str(client_file), {}, CLIENT)

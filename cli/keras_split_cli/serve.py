@@ -22,6 +22,7 @@ from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import TEXTS
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.options import text_options
@@ -186,6 +187,7 @@ def serve(
     config = serving(options, web=web is not None and web.trains)
     if replicas is not None:
         replicas.check(config)
+    check_source(source, SERVER)
     if source in zoo.names():
         Network(source, **options).check()
     with listening(metrics_port, audit_log, log_format, counted) as (

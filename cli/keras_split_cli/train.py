@@ -38,6 +38,7 @@ from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.secret_file import secret_option
@@ -256,6 +257,7 @@ def train(
     output_file.check_folder(save, "--save")
     output_file.check_new_folder(resume, "--resume")
     output_file.check_new_folder(log_dir, "--log-dir")
+    check_source(source, CLIENT)
     secret = secret_files.take(
         secret_file,
         source,
