@@ -184,8 +184,6 @@ def train(
     federation = Federation.take(connection)
     if federation is not None and early_stopping is not None:
         raise no_early_stopping()
-    if state is None:
-        note(forgets("--state FILE"))
     client = _open(source, reach, threads)
     found = _read(
         client,
@@ -222,6 +220,8 @@ def train(
         if early_stopping is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             stopping = Stopping(client, early_stopping, folder)
+        if state is None:
+            note(forgets("--state FILE"))
         fitting = DeviceFitting(
             client, batches, held_back, done, epochs, state, stopping
         )
