@@ -78,6 +78,16 @@ def test_an_unknown_command_is_a_wrong_call():
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("trian", "'train'"), ("serv", "'serve'")]
+)
+def test_a_command_that_may_be_meant_is_named(name, meant):
+    result = commands.run(name)
+
+    assert result.returncode == 2
+    assert f"No such command {name!r}. Did you mean {meant}" in result.stderr
+
+
 def test_an_unknown_option_is_a_wrong_call():
     result = call("zoo", "list", "--colour")
 
