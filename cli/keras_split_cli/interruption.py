@@ -81,6 +81,11 @@ class Interruption(keras.callbacks.Callback):
         """Likewise, in a validation."""
         self._look()
 
+    @property
+    def whole(self) -> bool:
+        """Whether no step was left in its middle."""
+        return not self._hurried
+
     def keep(self, client: "ClientModel") -> str:
         """Saves what was learned, and returns what is to be said of it.
 

@@ -340,6 +340,8 @@ def train(
             trained = fitting.fit(client, images, form, shape, scale, stop)
     except KeyboardInterrupt:
         note(stop.keep(client))
+        if stop.whole:
+            client.close()
         sys.exit(1)
     strategy = client.strategy
     samples = counted(trained * len(images.train[0]), "training image")

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import keras_split
+from keras_split.models import ClientModel
 from keras_split_cli import interruption
 from keras_split_cli.interruption import Interruption
 from keras_split_cli.narration import Narration
@@ -44,7 +45,8 @@ def interrupt(monkeypatch, kind, name, call):
 
 def test_what_was_learned_so_far_is_saved(phone, tmp_path, monkeypatch):
     server, train = phone
-    before = signal.getsignal(signal.SIGINT)
+    before, closed = signal.getsignal(signal.SIGINT), []
+    monkeypatch.setattr(ClientModel, "close", lambda c: closed.append(c))
     interrupt(monkeypatch, Narration, "on_train_batch_end", 3)
 
     result = commands.run(*train, "--save", tmp_path / "kept.keras")
@@ -60,6 +62,7 @@ def test_what_was_learned_so_far_is_saved(phone, tmp_path, monkeypatch):
     assert int(kept.optimizer.iterations) == 3
     assert kept.moment.steps == server.moment.steps == 3
     keras_split.join(kept, server)  # of one moment
+    assert len(closed) == 1  # other phones do not wait for this one
     assert signal.getsignal(signal.SIGINT) is before
 
 
