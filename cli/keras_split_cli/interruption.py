@@ -38,26 +38,29 @@ class Interruption(keras.callbacks.Callback):
         self._taken = self._steps = self._epochs = 0
         self._over = threading.Event()
         self._before: Any = None
+        self._listener: threading.Thread | None = None
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            reads, self._pipe = os.pipe()
-            os.set_blocking(self._pipe, False)
-            self._listener = threading.Thread(
-                target=self._listen, args=[reads], daemon=True
-            )
-            self._listener.start()
-            before = signal.set_wakeup_fd(self._pipe)
-            self._before = signal.signal(signal.SIGINT, self._ask), before
+            self._before = signal.signal(signal.SIGINT, self._ask)
+            if os.name == "posix":  # Windows has no such pipes
+                reads, self._pipe = os.pipe()
+                os.set_blocking(self._pipe, False)
+                self._listener = threading.Thread(
+                    target=self._listen, args=[reads], daemon=True
+                )
+                self._listener.start()
+                self._wakeup = signal.set_wakeup_fd(self._pipe)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._over.set()
-        if self._before is not None:
-            signal.set_wakeup_fd(self._before[1])
+        if self._listener is not None:
+            signal.set_wakeup_fd(self._wakeup)
             os.close(self._pipe)
             self._listener.join()
-            signal.signal(signal.SIGINT, self._before[0])
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         if self._hurried and isinstance(error, Exception):
             raise KeyboardInterrupt from error  # as TensorFlow reports it
 
