@@ -113,7 +113,14 @@ class Interruption(keras.callbacks.Callback):
                 f"Stopped after {counts}. Nothing was saved: --save FILE "
                 f"keeps the phone's half.{self._states()}"
             )
-        save_half(client, self._save)
+        try:
+            save_half(client, self._save)
+        except KeyboardInterrupt:  # the server may be away
+            self._hurried = True
+            return (
+                f"Stopped after {counts}. {self._save} was not written, for "
+                f"the server was still waited for.{self._states()}"
+            )
         return (
             f"Stopped after {counts}: saved the phone's half in {self._save}."
             f"{self._states()}"

@@ -84,6 +84,19 @@ def test_without_a_file_it_says_what_would_keep_it(
     assert said in result.stderr
 
 
+def test_a_file_that_is_not_waited_for_is_not_written(
+    phone, tmp_path, monkeypatch
+):
+    interrupt(monkeypatch, Narration, "on_train_batch_end", 1)
+    interrupt(monkeypatch, ClientModel, "save", 1)
+
+    result = commands.run(*phone[1], "--save", tmp_path / "kept.keras")
+
+    assert result.returncode == 1
+    assert "kept.keras was not written" in result.stderr
+    assert not (tmp_path / "kept.keras").exists()
+
+
 def test_before_the_first_step_there_is_nothing_to_save(
     phone, tmp_path, monkeypatch
 ):
