@@ -30,6 +30,7 @@ from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.sections import SectionedCommand
@@ -184,6 +185,8 @@ def audit(
     preset = None
     if source is not None and not source.endswith(".keras"):
         preset = image_preset(source, "audit", _NO_ATTACKS).name
+    elif source is not None:
+        check_source(source, CLIENT)
     if source is None:
         note(
             "No network was named: this is a small one, for a first look. "

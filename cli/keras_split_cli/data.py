@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 from typing import TypeVar
@@ -14,7 +15,9 @@ from rich.progress import Progress
 from keras_split import datasets
 from keras_split.datasets import class_list
 from keras_split.datasets.folder import IN_MEMORY_BYTES
+from keras_split.datasets.layout import find_photos
 from keras_split.errors import DataError
+from keras_split.utils.counted import counted
 from keras_split_cli.console import note
 from keras_split_cli.console import progress
 from keras_split_cli.console import size
@@ -167,6 +170,26 @@ def data_options(function: _F) -> _F:
     return function
 
 
+def check_classes(data: str) -> None:
+    """Refuses a folder that is to say which classes there are, and has one.
+
+    Its images are not read for it.
+
+    Raises:
+        DataError: If it has fewer than two, or is no such folder.
+    """
+    if data in datasets.names() or data.endswith(".npz"):
+        return
+    classes = find_photos(Path(data), (), lambda _: None).train
+    if len(classes) < 2:
+        (name,) = classes
+        raise DataError(
+            f"Expected two folders of classes or more in {data}. Received: "
+            f"one, {name!r}. Add a folder of what is not {name!r}; or name all "
+            "classes with --class-names A,B, if other phones have the others."
+        )
+
+
 def read_data(
     data: str,
     shape: tuple[int, ...],
@@ -215,10 +238,11 @@ def read_data(
             say=note,
         )
     held_back = folder.validation if len(folder.validation[0]) else None
-    found = f"{len(folder.train[0]):,}"
+    found = counted(len(folder.train[0]), "image")
     if held_back is not None:
-        found += f" training and {len(held_back[0]):,} validation"
-    tell(f"{found} images of {', '.join(folder.class_names)}")
+        found = f"{len(folder.train[0]):,} training and "
+        found += counted(len(held_back[0]), "validation image")
+    tell(f"{found} of {', '.join(folder.class_names)}")
     if isinstance(folder.train[0], datasets.Photos):
         nbytes = sum(math.prod(x.shape) for x, _ in folder[:2])
         note(

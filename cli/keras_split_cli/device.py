@@ -12,9 +12,11 @@ import click
 import numpy as np
 
 from keras_split.errors import DataError
+from keras_split_cli import output_file
 from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
+from keras_split_cli.console import note
 from keras_split_cli.console import quietly
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
@@ -35,6 +37,7 @@ from keras_split_cli.image_data import numbering
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import forgets
 from keras_split_cli.training_options import no_validation
 from keras_split_cli.training_options import read_all
 from keras_split_cli.training_options import training_options
@@ -176,6 +179,7 @@ def train(
     that the copy outlives it. A lost connection, or a server that is started
     again, is waited for.
     """  # noqa: D301 (\b is click's, for lines as they are)
+    output_file.check_folder(state, "--state")
     reach = Connection.take(server, connection)
     federation = Federation.take(connection)
     if federation is not None and early_stopping is not None:
@@ -216,6 +220,8 @@ def train(
         if early_stopping is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             stopping = Stopping(client, early_stopping, folder)
+        if state is None:
+            note(forgets("--state FILE"))
         fitting = DeviceFitting(
             client, batches, held_back, done, epochs, state, stopping
         )

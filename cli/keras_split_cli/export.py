@@ -14,6 +14,7 @@ from rich.table import Table
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.errors import ExportError
+from keras_split_cli import output_file
 from keras_split_cli import secret_file as secret_files
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
@@ -32,8 +33,10 @@ from keras_split_cli.image_data import scaling
 from keras_split_cli.imports import import_option
 from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
+from keras_split_cli.options import CLIENT
 from keras_split_cli.options import TEXTS
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.options import text_options
@@ -177,11 +180,13 @@ def export(
         --mode infer -o app/
     """  # noqa: D301 (\b is click's, for lines as they are)
     _check_options(mode)
-    secret = secret_files.take(secret_file, source)
-    connection = Connection.take(server, network)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
+    output_file.check_new_folder(output, "-o")
+    check_source(source, CLIENT)
+    secret = secret_files.take(secret_file, source)
+    connection = Connection.take(server, network)
     preset = source if source in zoo.names() else None
     if preset is not None:
         Network(source, **network).check()
@@ -245,7 +250,7 @@ def _halves(
 ) -> tuple[Any, Any]:
     if preset is not None:
         return Network(source, **network).load(secret, defenses)
-    return load_half(source, network, "client"), None
+    return load_half(source, network, CLIENT), None
 
 
 def _reach(client: "ClientModel", connection: Connection) -> None:

@@ -29,6 +29,7 @@ from keras_split_cli.data import Data
 from keras_split_cli.early_stopping import EarlyStopping
 from keras_split_cli.federation_options import Federation
 from keras_split_cli.freezing import frozen
+from keras_split_cli.interruption import Interruption
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.narration import Narration
 from keras_split_cli.training_options import no_validation
@@ -81,6 +82,7 @@ class Fitting:
         form: LabelForm,
         shape: tuple[int, ...],
         preprocess: _Function | None,
+        stop: Interruption | None = None,
     ) -> int:
         """Trains.
 
@@ -90,6 +92,7 @@ class Fitting:
             form: The form in which the loss wants labels.
             shape: Height, width and channels of the images.
             preprocess: Scales images of values from 0 to 255.
+            stop: Ends it when somebody wants that.
 
         Returns:
             How many epochs were trained, which may be fewer than asked for.
@@ -133,6 +136,8 @@ class Fitting:
                 callbacks.append(
                     _averaging(self.federation, len(data.train[0]))
                 )
+            if stop is not None:
+                callbacks.append(stop)
             stack.enter_context(frozen(client, self.freeze))
             over = stopping is not None and stopping.over
             history = client.fit(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from keras_split import datasets
 from keras_split.errors import DataError
 from keras_split.protocol.data_spec import DataSpec
+from keras_split_cli import output_file
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
@@ -22,6 +22,7 @@ from keras_split_cli.data import read_data
 from keras_split_cli.imports import import_option
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import SERVER
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 
 CALIBRATION = 128
@@ -106,6 +107,8 @@ def join(
     _check_precision(target, precision, calibration)
     client_file = _client_file(client, client_model)
     server_file = _server_file(server, server_model, client_file)
+    check_source(str(client_file), CLIENT, preset=False)
+    check_source(str(server_file), SERVER, preset=False)
     with working(f"Loading {client} and {server}"):
         load_keras()
         one = load_half(str(client_file), {}, CLIENT)
@@ -154,13 +157,7 @@ def _check_output(target: Path, sources: list[str | None]) -> None:
             f"{str(target)!r}.",
             param_hint="'-o'",
         )
-    folder = target.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(
-            f"Expected -o in a folder that can be written to. Received: "
-            f"{str(target)!r}, and {folder} is none. Make it, or choose "
-            "another one."
-        )
+    output_file.check_folder(str(target), "-o")
     about = target.with_suffix(".json")
     taken = {Path(s).resolve() for s in sources if s is not None}
     if target.resolve() in taken or (about.is_file() and not _described(about)):

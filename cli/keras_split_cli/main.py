@@ -1,5 +1,6 @@
 """`keras-split`: finds the command, turns our errors into exit codes."""
 
+import difflib
 import importlib
 import os
 import sys
@@ -44,6 +45,23 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's, with the commands that may be meant.
+
+        It looks among those that are loaded, and they are none.
+        """
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS)
+            meant = " or ".join(map(repr, near))
+            ctx.fail(
+                f"No such command {name!r}."
+                + (f" Did you mean {meant}?" if near else "")
+            )
+        return super().resolve_command(ctx, args)
 
     def get_command(
         self, ctx: click.Context, cmd_name: str

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 CLIENT = "client"
 SERVER = "server"
+_WRITES = {
+    CLIENT: "keras-split train --save writes one",
+    SERVER: "keras-split serve --save writes one when it is stopped",
+}
 # What `build` of a preset takes, by the option of a command.
 _BUILT_WITH = {
     "input_size": "input_shape",
@@ -185,13 +189,7 @@ def load_half(
             made = made.agreed()
         client, server = made.load(secret, defenses)
         return client if which == CLIENT else server
-    if not source.endswith(".keras"):
-        zoo.get(source)  # says which presets there are
-    if not Path(source).is_file():
-        raise DataError(
-            f"Expected a preset or a file. Received: {source!r}, which is "
-            f"no file. Write one with {which}.save('{which}.keras')."
-        )
+    check_source(source, which)
     model = load_model(source)
     kind = type(model).__name__
     if kind != f"{which.capitalize()}Model":
@@ -200,6 +198,31 @@ def load_half(
             f"{kind} in {source!r}."
         )
     return model
+
+
+def check_source(source: str, which: str, *, preset: bool = True) -> None:
+    """Refuses what is not there, before Keras is loaded for it.
+
+    Args:
+        source: A preset, or a .keras file.
+        which: `CLIENT` or `SERVER`, for the advice.
+        preset: Whether it may be one.
+
+    Raises:
+        DataError: If the file is not there.
+        ZooError: If there is no such preset.
+    """
+    if preset and source in zoo.names():
+        return
+    if preset and not source.endswith(".keras"):
+        zoo.get(source)  # says which presets there are
+    if not Path(source).is_file():
+        expected = "a preset or a file" if preset else f"a {which}.keras"
+        raise DataError(
+            f"Expected {expected}. Received: {source!r}, which is no file. "
+            f"{_WRITES[which]}, and so does {which}.save('{which}.keras') in "
+            "Python."
+        )
 
 
 class CutType(click.ParamType):  # type: ignore[type-arg]

@@ -79,6 +79,12 @@ def opened(
             else _whole(source, threads)
         )
     elif source.endswith(".keras"):
+        if not Path(source).is_file():
+            raise DataError(
+                f"Expected a client, or a whole model. Received: {source!r}, "
+                "and there is no such file. keras-split train --save writes a "
+                "client, keras-split join a whole model."
+            )
         scorer = _keras(source, connection)
     else:
         raise DataError(

@@ -1,9 +1,7 @@
 """`keras-split serve`: the server's side."""
 
-import os
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -15,6 +13,7 @@ from keras_split.server import ServerConfig
 from keras_split.server.cohorts import who_sees_what
 from keras_split.utils import malloc
 from keras_split_cli import cohort_options
+from keras_split_cli import output_file
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
@@ -23,6 +22,7 @@ from keras_split_cli.imports import import_option
 from keras_split_cli.options import SERVER
 from keras_split_cli.options import TEXTS
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.options import text_options
@@ -172,8 +172,7 @@ def serve(
         )
     if options["inference_only"]:
         _check_nothing_trains(optimizer, save)
-    if save is not None:
-        _check_folder(save)
+    output_file.check_folder(save, "--save")
     if hasattr(signal, "SIGHUP"):  # it would end us while the model loads
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     malloc.keep()
@@ -188,6 +187,7 @@ def serve(
     config = serving(options, web=web is not None and web.trains)
     if replicas is not None:
         replicas.check(config)
+    check_source(source, SERVER)
     if source in zoo.names():
         Network(source, **options).check()
     with listening(metrics_port, audit_log, log_format, counted) as (
@@ -294,13 +294,3 @@ def _check_nothing_trains(optimizer: str | None, save: str | None) -> None:
                 "Expected a body that is not trained, with --inference-only. "
                 f"Received: {option} {value}. Leave one of the two out."
             )
-
-
-def _check_folder(save: str) -> None:
-    """Whether a file can be saved there, before hours of training."""
-    folder = Path(save).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(
-            f"Expected --save in a folder that can be written to. Received: "
-            f"{save!r}, and {folder} is none. Make it, or choose another one."
-        )

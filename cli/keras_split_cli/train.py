@@ -1,5 +1,6 @@
 """`keras-split train`: the phone's side."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
+from keras_split_cli import output_file
 from keras_split_cli import secret_file as secret_files
 from keras_split_cli.augmentation import AugmentationType
 from keras_split_cli.connection import Connection
@@ -36,11 +38,13 @@ from keras_split_cli.learning_rates import LearningRates
 from keras_split_cli.learning_rates import LearningRatesType
 from keras_split_cli.options import CLIENT
 from keras_split_cli.options import Network
+from keras_split_cli.options import check_source
 from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from keras_split_cli.secret_file import secret_option
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
+from keras_split_cli.training_options import forgets
 from keras_split_cli.training_options import read_all
 from keras_split_cli.training_options import training_options
 
@@ -243,12 +247,17 @@ def train(
     A lost connection or a server that is started again is waited for. With
     --resume a training that was killed goes on with the next epoch, and ends
     with the weights that it would have had; start the server with
-    --checkpoints, so that it keeps its half.
+    --checkpoints, so that it keeps its half. Ctrl-C stops after a step, and
+    --save keeps what was learned so far.
     """  # noqa: D301 (\b is click's, for lines as they are)
     if save is not None and not save.endswith(".keras"):
         raise DataError(
             f"Expected a file name that ends in .keras. Received: {save!r}."
         )
+    output_file.check_folder(save, "--save")
+    output_file.check_new_folder(resume, "--resume")
+    output_file.check_new_folder(log_dir, "--log-dir")
+    check_source(source, CLIENT)
     secret = secret_files.take(
         secret_file,
         source,
@@ -271,6 +280,8 @@ def train(
         )
         if network["classes"] is None:
             network["classes"] = images.classes
+    if save is None and resume is None:
+        note(forgets("--save FILE"))
     with working(f"Loading {source}"), warnings.catch_warnings():
         # Iterations and learning rate: it was saved before its first step.
         warnings.filterwarnings("ignore", "Skipping .* optimizer has 2 var")
@@ -281,6 +292,8 @@ def train(
     from keras_split_cli.compilation import Compilation
     from keras_split_cli.compilation import check_one_image
     from keras_split_cli.fitting import Fitting
+    from keras_split_cli.interruption import Interruption
+    from keras_split_cli.interruption import save_half
     from keras_split_cli.moving_statistics import warning
 
     check_one_image(client)
@@ -307,7 +320,7 @@ def train(
     rate = None
     if learning_rate is not None:
         rate = float(client.optimizer.learning_rate)
-    trained = Fitting(
+    fitting = Fitting(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -320,7 +333,16 @@ def train(
         learning_rate=rate,
         federation=federation,
         detect_hijack=detect_hijack,
-    ).fit(client, images, form, shape, scale)
+    )
+    stop = Interruption(save, resume)
+    try:
+        with stop:
+            trained = fitting.fit(client, images, form, shape, scale, stop)
+    except KeyboardInterrupt:
+        note(stop.keep(client))
+        if stop.whole:
+            client.close()
+        sys.exit(1)
     strategy = client.strategy
     samples = counted(trained * len(images.train[0]), "training image")
     validations = counted(trained, "validation")
@@ -330,7 +352,7 @@ def train(
         + (f" and {validations}." if images.validation else ".")
     )
     if save is not None:
-        client.save(save)
+        save_half(client, save)
         tell(f"Saved the phone's half to {save}")
     client.close()
 

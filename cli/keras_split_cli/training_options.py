@@ -11,6 +11,7 @@ from keras_split.errors import DataError
 from keras_split_cli.class_weights import ClassWeightsType
 from keras_split_cli.console import tell
 from keras_split_cli.data import Data
+from keras_split_cli.data import check_classes
 from keras_split_cli.data import read_data
 from keras_split_cli.parts import part_of
 from keras_split_cli.parts import part_options
@@ -84,9 +85,11 @@ def read_all(
         class_names: In the order of the labels, where they are known already.
 
     Raises:
-        DataError: If there is nothing to train on, or a class to validate
-            with is none of those to train on.
+        DataError: If there is nothing to train on, or one class alone; or a
+            class to validate with is none of those to train on.
     """
+    if not class_names:
+        check_classes(data)
     if validation_data is None:
         return part_of(
             read_data(data, shape, validation_split, seed, class_names)
@@ -95,6 +98,17 @@ def read_all(
     held_back = read_data(validation_data, shape, 0.0, seed, found.class_names)
     pair = held_back.validation or held_back.train
     return part_of(found._replace(validation=pair))
+
+
+def forgets(option: str) -> str:
+    """What is said first of a training that is written nowhere.
+
+    Args:
+        option: That would write it.
+    """
+    return (
+        f"What the phone's half learns is gone at the end: {option} keeps it."
+    )
 
 
 def no_validation() -> DataError:

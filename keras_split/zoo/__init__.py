@@ -5,6 +5,7 @@ found through the entry-point group `keras_split.zoo`, so that a package of
 yours can bring its own. Listing them loads neither Keras nor TensorFlow.
 """
 
+import difflib
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -59,9 +60,11 @@ def get(name: str) -> Preset:
             preset = entry.load()
             if isinstance(preset, Preset):
                 return preset
+    near = difflib.get_close_matches(name, names(), 3)
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ZooError(
-        f"Expected a preset: {', '.join(names())}. Received: {name!r}. See "
-        "keras-split zoo list."
+        f"Expected a preset: {', '.join(names())}. Received: {name!r}. "
+        f"{meant}See keras-split zoo list."
     )
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import click
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from keras_split import datasets
 from keras_split.datasets import folder
 from keras_split.errors import DataError
+from keras_split_cli.data import check_classes
 from keras_split_cli.data import data_options
 from keras_split_cli.data import read_data
 
@@ -50,6 +52,28 @@ def test_a_folder_gives_pairs_and_the_names_of_its_classes(photos):
 
 def test_nothing_held_back_is_no_validation(photos):
     assert read_data(str(photos), (4, 4, 1), 0.0, 0).validation is None
+
+
+def test_images_are_counted_as_one_says_it(photos, capsys):
+    for path in photos.glob("*/[2-3].png"):
+        path.unlink()
+    read_data(str(photos), (4, 4, 1), 0.0, 0, ("bee", "cow", "dog"))
+    for path in (*photos.glob("*/1.png"), *photos.glob("[cd]*/0.png")):
+        path.unlink()
+    read_data(str(photos), (4, 4, 1), 0.0, 0, ("bee", "cow", "dog"))
+
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["6 images of bee, cow, dog", "1 image of bee, cow, dog"]
+
+
+def test_one_folder_does_not_say_which_classes_there_are(photos):
+    check_classes(str(photos))
+    check_classes("fashion_mnist")
+    for name in ("cow", "dog"):
+        shutil.rmtree(photos / name)
+
+    with pytest.raises(DataError, match="Received: one, 'bee'. Add a folder"):
+        check_classes(str(photos))
 
 
 def test_a_folder_is_numbered_by_the_given_names(photos):

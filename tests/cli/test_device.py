@@ -125,6 +125,7 @@ def test_it_learns(served):
     )
 
     assert re.findall(" accuracy ([0-9.]+)", result.stdout)[-1] == "1.0000"
+    assert "is gone at the end: --state FILE keeps it." in result.stderr
 
 
 def test_photos_are_read_for_each_batch(served, tmp_path):

@@ -78,6 +78,16 @@ def test_an_unknown_command_is_a_wrong_call():
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("trian", "'train'"), ("serv", "'serve'")]
+)
+def test_a_command_that_may_be_meant_is_named(name, meant):
+    result = commands.run(name)
+
+    assert result.returncode == 2
+    assert f"No such command {name!r}. Did you mean {meant}" in result.stderr
+
+
 def test_an_unknown_option_is_a_wrong_call():
     result = call("zoo", "list", "--colour")
 
@@ -116,21 +126,51 @@ def test_another_backend_is_named_and_what_to_set(command):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "train"])
+@pytest.mark.parametrize("command", ["serve", "train", "export"])
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("alexnet", "Expected a preset: "),
-        ("missing.keras", "which is no file"),
+        ("mobilenet", "Did you mean mobilenet_v2? See keras-split zoo list."),
+        ("missing.keras", "which is no file. keras-split "),
     ],
 )
-def test_a_source_that_is_not_there_is_named(command, source, expected):
-    result = commands.run(command, source)
+def test_a_source_that_is_not_there_is_named(
+    command, source, expected, tmp_path
+):
+    more = ("-o", tmp_path) if command == "export" else ()
+
+    result = commands.run(command, source, *more)
 
     assert result.returncode == 1
     assert expected in result.stderr
     assert repr(source) in result.stderr
+    assert "Loading" not in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("serve", "a.keras"), "serve --save writes one when it is stopped"),
+        (("train", "a.keras"), "train --save writes one, and so does client."),
+        (("evaluate", "a.keras"), "train --save writes a client"),
+        (("audit", "a.keras"), "train --save writes one"),
+        (("join", "a.keras", "b.keras", "-o", "c.keras"), "train --save wr"),
+        (("join", "here.keras", "b.keras", "-o", "c.keras"), "serve --save wr"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_which_command_writes_it(
+    arguments, advice, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.keras").touch()
+
+    result = commands.run(*arguments)
+
+    assert result.returncode == 1
+    assert f"keras-split {advice}" in result.stderr
+    assert "Loading" not in result.stderr
 
 
 def test_a_file_that_keras_cannot_load_is_named(tmp_path):

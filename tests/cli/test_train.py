@@ -218,6 +218,17 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, problem):
     assert "Traceback" not in result.stderr
 
 
+def test_one_class_is_named_before_anything_is_loaded(photos):
+    shutil.rmtree(photos / "dark")
+
+    result = commands.run("train", "mobilenet_v2", "--data", photos)
+
+    assert result.returncode == 1
+    assert "Error: Expected two folders of classes or more in" in result.stderr
+    assert "Received: one, 'bright'." in result.stderr
+    assert "Loading" not in result.stderr and "images" not in result.stdout
+
+
 def test_an_address_without_a_port_is_a_wrong_call():
     result = commands.run("train", "mobilenet_v2", "--server", "somewhere")
 
@@ -495,6 +506,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(halves, tmp_path):
     assert epoch.startswith("Epoch 1/1: loss ") and ", val_loss " in epoch
     assert sent.endswith("for 15 training images and 1 validation.")
     assert "Loading" in result.stderr and "Adam at a" in result.stderr
+    assert "is gone at the end: --save FILE keeps it." in result.stderr
     assert "Warning" not in result.stderr
     assert {p.name for p in (tmp_path / "logs").iterdir()} == {
         "train",
