@@ -31,6 +31,7 @@ from keras_split_cli.federation_options import Federation
 from keras_split_cli.freezing import frozen
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.narration import Narration
+from keras_split_cli.own_numbers import own_numbers_told
 from keras_split_cli.training_options import no_validation
 from keras_split_cli.training_options import tell_best
 
@@ -134,6 +135,7 @@ class Fitting:
                     _averaging(self.federation, len(data.train[0]))
                 )
             stack.enter_context(frozen(client, self.freeze))
+            stack.enter_context(own_numbers_told(shape, form.classes))
             over = stopping is not None and stopping.over
             history = client.fit(
                 batches,
