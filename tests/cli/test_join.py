@@ -184,7 +184,8 @@ def test_a_device_state_goes_straight_to_an_inference_file(device, tmp_path):
     ("arguments", "says"),
     [
         (("{0}/client.keras", "{0}/later.keras"), "1 step behind"),
-        (("{0}/server.keras", "{0}/client.keras"), "client's half"),
+        (("{0}/server.keras", "{0}/client.keras"), "is the server's half"),
+        (("{0}/client.keras", "{0}/client.keras"), "is the phone's half"),
         (("{0}/none.keras", "{0}/server.keras"), "no file"),
         (("{0}/images.npz", "{0}/server.keras"), "cannot be read"),
         (("{0}/client.keras", "{0}/none"), "not there"),
