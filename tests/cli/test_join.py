@@ -130,6 +130,8 @@ def test_checkpoints_have_the_body_and_a_server_model_its_layers(
     assert refused.returncode == 1
     assert "--anyway" in refused.stderr
     assert result.returncode == 0, result.stderr
+    warned = "Warning: joined halves that do not belong together: "
+    assert result.stderr.count(warned) == 1
     assert "checkpoint-00000001.npz" in result.stdout
     whole = keras.saving.load_model(path)
     np.testing.assert_allclose(
