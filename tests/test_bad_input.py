@@ -120,13 +120,12 @@ def test_the_server_of_another_model_refuses(server):
 
     assert error.reason == "fingerprint"
     assert str(error) == (
-        f"Expected fingerprint {server.contract.fingerprint}. Received: "
-        f"{client.contract.fingerprint}. The two halves come from different "
-        "models or cuts; export both from one keras_split.compile, or name "
-        "the same preset, --cut, --input-size, --classes, "
-        "--batchnorm-momentum and --bottleneck on both sides, and the same "
-        "--quantization: small and tiny bring a bottleneck. Lengths of "
-        "sequences must be the same, too."
+        "Expected smashed data 'first' (7, 7, 4), as on the server. Received: "
+        "'first' (7, 7, 5). Another --bottleneck (quantization small and tiny "
+        "bring one) or preset. Name the same on both sides, or export both "
+        "halves from one "
+        f"keras_split.compile. (Fingerprint {server.contract.fingerprint[:12]} "
+        f"on the server, {client.contract.fingerprint[:12]} on the phone.)"
     )
 
 

@@ -117,7 +117,7 @@ def test_halves_that_share_otherwise_do_not_agree():
     ours, theirs = cut()[0].contract, cut({"padding_mask": "int32"})[0].contract
 
     assert ours.fingerprint == theirs.fingerprint
-    with pytest.raises(ProtocolError, match="shared inputs: 'padding_mask'"):
+    with pytest.raises(ProtocolError, match="shared inputs 'padding_mask'"):
         validation.check_contract(theirs, ours)
 
 

@@ -1,5 +1,6 @@
 """Options of every command that calls a server, and what they mean."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
@@ -16,6 +17,7 @@ from keras_split.transports import Route
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
+_PORT = 50051  # of serve, where none is named
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,7 @@ class Connection:
             address = Route.to(Address.parse(server, "grpc")).address
         except ValueError as error:
             raise click.BadParameter(
-                "Expected HOST:PORT, or grpcs://HOST:PORT for TLS; the schemes "
-                f"here are {', '.join(transports.names())}. Received: "
-                f"{server!r}.",
-                param_hint=repr(name),
+                _no_address(server), param_hint=repr(name)
             ) from error
         assert address is not None
         secure = tls or credentials.ca_file or credentials.cert_file
@@ -75,6 +74,24 @@ class Connection:
         if secure and address.scheme == "grpc":
             address = replace(address, scheme="grpcs")
         return cls(str(address), credentials, retry)
+
+
+def _no_address(text: str) -> str:
+    """Says what is wrong with an address; most often it is the port."""
+    expected = "Expected HOST:PORT, or grpcs://HOST:PORT for TLS"
+    scheme, separator, target = text.rpartition("://")
+    if (not separator or scheme in ("grpc", "grpcs")) and re.fullmatch(
+        r"[\w.-]+|\[[\w:.]+\]", target
+    ):
+        return (
+            f"{expected}. Received: {text!r}, without a port. Write "
+            f"{text}:{_PORT}, if keras-split serve has the port that it takes "
+            "by itself."
+        )
+    return (
+        f"{expected}; the schemes here are {', '.join(transports.names())}. "
+        f"Received: {text!r}."
+    )
 
 
 def server_option(

@@ -1,5 +1,6 @@
 """Where commands print: results to stdout, progress to stderr."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,20 @@ def working(text: str) -> Iterator[None]:
     else:
         progress.print(f"{text} ...")
         yield
+
+
+@contextmanager
+def warned() -> Iterator[None]:
+    """Prints what keras_split logs as a warning, with that word before it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    log = logging.getLogger("keras_split")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def load_keras() -> None:

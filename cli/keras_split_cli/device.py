@@ -35,6 +35,7 @@ from keras_split_cli.image_data import AS_THEY_ARE
 from keras_split_cli.image_data import names_of_all
 from keras_split_cli.image_data import numbering
 from keras_split_cli.label_form import LabelForm
+from keras_split_cli.own_numbers import own_numbers_told
 from keras_split_cli.sections import CONNECTION
 from keras_split_cli.sections import SectionedCommand
 from keras_split_cli.training_options import forgets
@@ -204,6 +205,13 @@ def train(
         weights = sample_weights(class_weights, found.train[1], names)
     with ExitStack() as stack:
         stack.callback(client.close)
+        form = _form(client)
+        stack.enter_context(
+            own_numbers_told(
+                client.description.inputs[0].shape,
+                None if form is None else form.classes,
+            )
+        )
         batches = _batches(client, found.train, seed, weights)
         held_back = None
         if found.validation is not None:

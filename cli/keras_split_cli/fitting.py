@@ -32,6 +32,7 @@ from keras_split_cli.freezing import frozen
 from keras_split_cli.interruption import Interruption
 from keras_split_cli.label_form import LabelForm
 from keras_split_cli.narration import Narration
+from keras_split_cli.own_numbers import own_numbers_told
 from keras_split_cli.training_options import no_validation
 from keras_split_cli.training_options import tell_best
 
@@ -139,6 +140,7 @@ class Fitting:
             if stop is not None:
                 callbacks.append(stop)
             stack.enter_context(frozen(client, self.freeze))
+            stack.enter_context(own_numbers_told(shape, form.classes))
             over = stopping is not None and stopping.over
             history = client.fit(
                 batches,

@@ -17,6 +17,7 @@ from keras_split_cli.console import load_keras
 from keras_split_cli.console import quietly
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
+from keras_split_cli.console import warned
 from keras_split_cli.console import working
 from keras_split_cli.data import read_data
 from keras_split_cli.imports import import_option
@@ -121,7 +122,8 @@ def join(
             tell(f"The body is that of {load_checkpoint(other, server)}")
     from keras_split import join as join_halves
 
-    whole = join_halves(one, other, anyway=anyway)
+    with warned():
+        whole = join_halves(one, other, anyway=anyway)
     before = _described(target.with_suffix(".json"))
     if target.suffix == ".keras":
         _save(whole, target, one)

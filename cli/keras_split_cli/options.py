@@ -162,6 +162,29 @@ def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
+def _another_half(source: str, which: str, kind: str) -> str:
+    """Says what a file is that is not the half that a command takes.
+
+    Args:
+        source: The file.
+        which: `CLIENT` or `SERVER`, what it should be.
+        kind: The class of what is in it.
+    """
+    owner = {CLIENT: "phone", SERVER: "server"}
+    for other in owner:
+        if kind == f"{other.capitalize()}Model":
+            return (
+                f"Expected the {owner[which]}'s half. Received: {source!r}, "
+                f"which is the {owner[other]}'s half. Name the {which}.keras "
+                "that was made with it."
+            )
+    return (
+        f"Expected the {owner[which]}'s half. Received: a {kind} in "
+        f"{source!r}. Cut it in Python with keras_split.compile, and save both "
+        "halves."
+    )
+
+
 def load_half(
     source: str,
     network: dict[str, Any],
@@ -193,10 +216,7 @@ def load_half(
     model = load_model(source)
     kind = type(model).__name__
     if kind != f"{which.capitalize()}Model":
-        raise DataError(
-            f"Expected the {which}'s half, from {which}.save. Received: a "
-            f"{kind} in {source!r}."
-        )
+        raise DataError(_another_half(source, which, kind))
     return model
 
 

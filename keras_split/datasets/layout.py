@@ -54,8 +54,8 @@ def find_photos(path: Path, names: tuple[str, ...], say: Say) -> Layout:
     if not path.is_dir():
         what = "It is a file." if path.exists() else "There is no such folder."
         raise DataError(
-            f"Expected a folder with one sub-folder per class: {path}. "
-            f"{what} Lay the images out as {path / 'CLASS' / 'IMAGE.jpg'}."
+            "Expected a folder with one sub-folder per class: "
+            f"{str(path)!r}. {what} {_lay_out(path)}"
         )
     parts = _find_parts(path, names, say)
     folders = [_class_folders(part) for part in parts]
@@ -115,7 +115,7 @@ def _named(
     if len(found) > 1:
         raise DataError(
             f"Expected one of {', '.join(child.name for child in found)} in "
-            f"{path}. Received: {len(found)}. Put their images into one "
+            f"{str(path)!r}. Received: {len(found)}. Put their images into one "
             "folder, or give another name to the others."
         )
     return found[0] if found else None
@@ -123,21 +123,20 @@ def _named(
 
 def _class_folders(part: Path) -> dict[str, Path]:
     """Folders by class; links are followed."""
-    layout = f"Lay the images out as {part / 'CLASS' / 'IMAGE.jpg'}."
     folders: dict[str, Path] = {}
     for child in _folders(part):
         name = class_list.normal(child.name)
         if name in folders:
             raise DataError(
-                f"Expected one folder of class {name!r} in {part}. Received: "
-                f"{folders[name].name!a} and {child.name!a}, which differ in "
-                "how an accent is written. Put their images into one."
+                f"Expected one folder of class {name!r} in {str(part)!r}. "
+                f"Received: {folders[name].name!a} and {child.name!a}, which "
+                "differ in how an accent is written. Put their images into one."
             )
         folders[name] = child
     if not folders:
         raise DataError(
-            f"Expected a folder with one sub-folder per class: {part}. It "
-            f"has no sub-folders. {layout}"
+            "Expected a folder with one sub-folder per class: "
+            f"{str(part)!r}. It has no sub-folders. {_lay_out(part)}"
         )
     return folders
 
@@ -167,8 +166,7 @@ def _find_files(
     if not any(classes.values()):
         raise DataError(
             f"Expected images ({', '.join(SUFFIXES)}) in the class folders. "
-            f"There are none in any folder of {part}. Lay the images out as "
-            f"{part / 'CLASS' / 'IMAGE.jpg'}."
+            f"There are none in any folder of {str(part)!r}. {_lay_out(part)}"
         )
     tell_missing(part, classes, say)
     return classes
@@ -194,7 +192,7 @@ def _folders(path: Path) -> list[Path]:
             folders.append(Path(entry))
         elif entry.is_symlink() and not Path(entry).exists():
             raise DataError(
-                f"Expected folders in {path}. Received: the link "
+                f"Expected folders in {str(path)!r}. Received: the link "
                 f"{entry.name!r}, which leads nowhere. Mount what it points "
                 "to, or remove it."
             )
@@ -224,9 +222,14 @@ def _scan(path: Path) -> list["os.DirEntry[str]"]:
             ]
     except OSError as error:
         raise DataError(
-            f"Expected a folder with one sub-folder per class: {path}. "
-            f"Looking into it failed: {error.strerror}. Lay the images out as "
-            f"{path / 'CLASS' / 'IMAGE.jpg'}, and let this user read them."
+            "Expected a folder with one sub-folder per class: "
+            f"{str(path)!r}. Looking into it failed: {error.strerror}. "
+            f"{_lay_out(path)} Let this user read them."
         ) from error
     # By what is shown, so that two machines agree on the order.
     return sorted(found, key=lambda e: (class_list.normal(e.name), e.name))
+
+
+def _lay_out(folder: Path) -> str:
+    """Advice; paths are in quotes, for `.` ends no sentence."""
+    return f"Lay the images out as {str(folder / 'CLASS' / 'IMAGE.jpg')!r}."

@@ -17,8 +17,9 @@ from keras_split.protocol.moment import Moment
 
 FORMAT = 1
 _ADVICE = (
-    "Export the model again with client.export('client.tflite') and copy both "
-    "files, client.tflite and client.json, to one folder."
+    "Export the model again with keras-split export, or in Python with "
+    "client.export('client.tflite'), and copy both files, client.tflite and "
+    "client.json, to one folder."
 )
 
 
@@ -130,6 +131,12 @@ class Description:
                 keras_split, or if they do not belong together.
         """
         tflite = Path(tflite)
+        if tflite.suffix == ".keras":
+            raise DataError(
+                f"Expected a .tflite. Received: {str(tflite)!r}, a .keras. "
+                f"Make one: keras-split export {tflite} -o FOLDER, where "
+                "TensorFlow is installed."
+            )
         path = tflite.with_suffix(".json")
         for file in (tflite, path):
             if not file.is_file():

@@ -62,7 +62,9 @@ class WholeScorer:
         except (ValueError, RuntimeError) as error:
             raise DataError(
                 "Expected a .tflite that LiteRT can load. Received: "
-                f"{self._path!r}: {error}."
+                f"{self._path!r}, damaged or something else "
+                f"({str(error).rstrip('.')}). Write it again with keras-split "
+                "join -o whole.tflite, or install a newer ai-edge-litert."
             ) from error
         if half:
             raise DataError(

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from keras_split.compression.formats import floats_are_finite
 from keras_split.compression.rules import Rule
@@ -12,24 +11,16 @@ from keras_split.compression.tensors import CutTensor
 from keras_split.compression.tensors import TensorSpec
 from keras_split.errors import ProtocolError
 from keras_split.protocol.contract import Contract
+from keras_split.protocol.difference import difference
+from keras_split.protocol.difference import shape_text
+from keras_split.protocol.difference import short
+from keras_split.protocol.difference import specs_text
 from keras_split.protocol.optimizer_config import LEARNING_RATE
 from keras_split.utils.counted import counted
 
 # Reasons of a step that was not taken because it would have done harm; the
 # client logs its loss as NaN and goes on.
 NOT_TAKEN = ("not-finite", "norm")
-
-_ADVICE = {
-    "fingerprint": "The two halves come from different models or cuts; export "
-    "both from one keras_split.compile, or name the same preset, --cut, "
-    "--input-size, --classes, --batchnorm-momentum and --bottleneck on both "
-    "sides, and the same --quantization: small and tiny bring a bottleneck. "
-    "Lengths of sequences must be the same, too.",
-    "cut": "Export both halves from one keras_split.compile.",
-    "quantization": "Pass the same quantization on both sides.",
-    "codec": "Pass the same codec on both sides; one of another package is "
-    "registered on both with keras_split.codecs.register.",
-}
 
 
 def check_contract(theirs: Contract, ours: Contract) -> None:
@@ -41,16 +32,10 @@ def check_contract(theirs: Contract, ours: Contract) -> None:
         ProtocolError: With reason `"fingerprint"`, `"cut"`,
             `"quantization"` or `"codec"`.
     """
-    wanted, given = _terms(ours.like(theirs)), _terms(theirs)
-    for reason, part in wanted:
-        expected, received = wanted[reason, part], given[reason, part]
-        if expected != received:
-            what = f"{reason}, {part}:" if part else reason
-            raise ProtocolError(
-                f"Expected {what} {_short(expected)}. Received: "
-                f"{_short(received)}. {_ADVICE[reason]}",
-                reason,
-            )
+    found = difference(theirs, ours)
+    if found is not None:
+        reason, text = found
+        raise ProtocolError(text, reason)
 
 
 def check_tensors(
@@ -76,7 +61,7 @@ def check_tensors(
         if tensor.shape != expected:
             raise ProtocolError(
                 f"Expected {spec.name!r} of shape "
-                f"{_shape('batch', *spec.shape)}, the same batch in every "
+                f"{shape_text('batch', *spec.shape)}, the same batch in every "
                 f"tensor. Received: {tensor.shape}.",
                 "shape",
             )
@@ -124,12 +109,12 @@ def check_length(tensors: Sequence[CutTensor], contract: Contract) -> Contract:
     names = [spec.name for spec in contract.smashed]
     names += [spec.name for spec in contract.shared]
     if found.buckets and names == [tensor.name for tensor in tensors]:
-        came = [f"{t.name!r} {_shape(*t.shape[1:])}" for t in tensors]
+        came = [f"{t.name!r} {shape_text(*t.shape[1:])}" for t in tensors]
         raise ProtocolError(
             "Expected sequences padded to a length of "
             f"{', '.join(map(str, contract.lengths))}: the longest are "
-            f"{_specs(contract.smashed)}. Received: "
-            f"{_short(', '.join(came))}. Pad all tensors of a batch to one of "
+            f"{specs_text(contract.smashed)}. Received: "
+            f"{short(', '.join(came))}. Pad all tensors of a batch to one of "
             "these lengths.",
             "shape",
         )
@@ -336,54 +321,3 @@ def check_smashed_norm(norm: float, limit: float) -> None:
             "or start the server with a larger --max-smashed-norm.",
             "norm",
         )
-
-
-def _terms(contract: Contract) -> dict[tuple[str, str], str]:
-    """What two contracts must have in common, in words.
-
-    By reason and by part of what it is about, the more telling ones first.
-    """
-    rules = contract.quantization
-    on_server = contract.labels_on_server
-    return {
-        ("fingerprint", ""): contract.fingerprint,
-        ("cut", "smashed data"): _specs(contract.smashed),
-        ("cut", "features"): _specs(contract.features),
-        ("cut", "labels"): "on the server" if on_server else "on the phone",
-        ("cut", "shared inputs"): _shared(contract.shared),
-        ("cut", "layers"): ", ".join(map(repr, contract.cut)),
-        ("quantization", ""): str(rules),
-        ("quantization", "activations"): _rule(rules.activations),
-        ("quantization", "gradients"): _rule(rules.gradients),
-        ("codec", ""): contract.codec_name,
-    }
-
-
-def _specs(specs: Sequence[TensorSpec]) -> str:
-    """Names and shapes of tensors, such as `'conv' (8, 8, 4)`."""
-    return ", ".join(f"{s.name!r} {_shape(*s.shape)}" for s in specs) or "none"
-
-
-def _shared(specs: Sequence[SharedSpec]) -> str:
-    """Such as `'padding_mask' (12), int32 as bits`."""
-    return (
-        ", ".join(
-            f"{s.name!r} {_shape(*s.shape)}, {s.dtype} as {s.packing}"
-            for s in specs
-        )
-        or "none"
-    )
-
-
-def _shape(*axes: object) -> str:
-    return f"({', '.join(map(str, axes))})"
-
-
-def _rule(rule: Rule) -> str:
-    """All fields of a rule, such as `dtype int8, granularity example`."""
-    return ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else text[:197] + "..."

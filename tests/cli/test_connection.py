@@ -43,7 +43,21 @@ def test_what_tls_needs_makes_it_tls(option):
     assert taken.address == "grpcs://host:1"
 
 
-@pytest.mark.parametrize("server", ["host", "http://h:1", "grpc://h", ":1", ""])
+@pytest.mark.parametrize(
+    "server", ["127.0.0.1", "here", "grpcs://host.example", "[::1]"]
+)
+def test_who_leaves_out_the_port_is_told_so(server):
+    with pytest.raises(click.BadParameter) as info:
+        Connection.take(server, dict(NOTHING))
+
+    text = info.value.message
+    assert text.startswith("Expected HOST:PORT, or grpcs://HOST:PORT for TLS.")
+    assert f"{server!r}, without a port. Write {server}:50051, if" in text
+
+
+@pytest.mark.parametrize(
+    "server", ["http://h:1", "http://h", "host:", "h:x", ":1", "grpc://", ""]
+)
 def test_anything_else_is_a_wrong_call(scheme, server):
     with pytest.raises(click.BadParameter, match="grpc, grpcs, pipe"):
         Connection.take(server, dict(NOTHING))

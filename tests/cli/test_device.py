@@ -225,6 +225,8 @@ def test_an_address_without_a_port_is_a_wrong_call(halves):
     ("source", "data", "text"),
     [
         ("missing.tflite", "data.npz", "in one folder. Received: no file"),
+        ("missing.tflite", "data.npz", "with keras-split export, or in Python"),
+        ("client.keras", "data.npz", "client.keras -o FOLDER, where Tensor"),
         ("client.tflite", "many.npz", "Expected labels from 0 to 1"),
         ("client.tflite", "missing.npz", "There is no such file"),
     ],

@@ -130,6 +130,8 @@ def test_checkpoints_have_the_body_and_a_server_model_its_layers(
     assert refused.returncode == 1
     assert "--anyway" in refused.stderr
     assert result.returncode == 0, result.stderr
+    warned = "Warning: joined halves that do not belong together: "
+    assert result.stderr.count(warned) == 1
     assert "checkpoint-00000001.npz" in result.stdout
     whole = keras.saving.load_model(path)
     np.testing.assert_allclose(
@@ -184,7 +186,8 @@ def test_a_device_state_goes_straight_to_an_inference_file(device, tmp_path):
     ("arguments", "says"),
     [
         (("{0}/client.keras", "{0}/later.keras"), "1 step behind"),
-        (("{0}/server.keras", "{0}/client.keras"), "client's half"),
+        (("{0}/server.keras", "{0}/client.keras"), "is the server's half"),
+        (("{0}/client.keras", "{0}/client.keras"), "is the phone's half"),
         (("{0}/none.keras", "{0}/server.keras"), "no file"),
         (("{0}/images.npz", "{0}/server.keras"), "cannot be read"),
         (("{0}/client.keras", "{0}/none"), "not there"),

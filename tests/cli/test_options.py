@@ -6,7 +6,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import keras_split
+from keras_split.errors import DataError
+from keras_split_cli.options import CLIENT
+from keras_split_cli.options import SERVER
 from keras_split_cli.options import Network
+from keras_split_cli.options import load_half
 from keras_split_cli.options import network_options
 from tests.cli import commands
 
@@ -76,3 +81,20 @@ def test_what_is_no_cut_is_refused(cut):
 
     assert result.exit_code == 2
     assert "or two layers, as in A,B" in result.output
+
+
+def test_the_other_half_is_named_and_which_one_is_wanted(tmp_path):
+    client, server = commands.halves()
+    files = {name: str(tmp_path / f"{name}.keras") for name in ("c", "s", "w")}
+    client.save(files["c"])
+    server.save(files["s"])
+    keras_split.join(client, server).save(files["w"])
+
+    for source, which, text in (
+        ("c", SERVER, "which is the phone's half. Name the server.keras that"),
+        ("s", CLIENT, "which is the server's half. Name the client.keras that"),
+        ("w", CLIENT, "Expected the phone's half. Received: a Functional in"),
+    ):
+        with pytest.raises(DataError) as info:
+            load_half(files[source], {}, which)
+        assert text in str(info.value)

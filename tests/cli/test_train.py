@@ -183,8 +183,21 @@ def test_a_server_of_another_cut_is_refused(photos):
         )
 
     assert result.returncode == 1
-    assert "Expected fingerprint" in result.stderr
+    assert "Expected the cut at" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_server_of_other_classes_is_told_of_the_phones(photos):
+    with served("spliteasy", classes=3) as target:
+        result = commands.run(
+            *("train", "tiny", "--input-size", 32, "--server", target),
+            *("--data", photos),
+        )
+
+    assert result.returncode == 1
+    assert "another number of classes (--classes)" in result.stderr
+    assert "half takes images of 32 x 32 (--input-size)" in result.stderr
+    assert "and has 2 classes (--classes)." in result.stderr
 
 
 @pytest.mark.slow

@@ -94,14 +94,14 @@ def test_other_files_and_hidden_folders_are_passed_over(pets):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\. There is no such folder"):
+    with pytest.raises(DataError, match=r"none'\. There is no such folder"):
         load_folder(tmp_path / "none", (4, 4, 3))
 
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(DataError, match="file. It is a file"):
+    with pytest.raises(DataError, match="file'. It is a file"):
         load_folder(tmp_path / "file", (4, 4, 3))
 
 
@@ -128,6 +128,16 @@ def test_folders_that_are_all_empty_are_refused(tmp_path):
 
     with pytest.raises(DataError, match="none in any folder of"):
         load_folder(tmp_path, (4, 4, 3), class_names=("bird", "cat"))
+
+
+def test_the_folder_where_one_is_stands_in_quotes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(DataError, match=r"per class: '\.'\. It has no sub"):
+        load_folder(".", (4, 4, 3))
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(DataError, match=r"in any folder of '\.'\. Lay the"):
+        load_folder(".", (4, 4, 3))
 
 
 def test_a_phone_with_some_classes_numbers_them_as_one_with_all(pets, caplog):

@@ -458,7 +458,7 @@ def test_a_server_of_another_model_refuses_the_session(phone):
     with server.serve(port=0) as running:
         subject = phone(f"grpc://{running.target}")
 
-        with pytest.raises(RefusedError, match="Expected fingerprint"):
+        with pytest.raises(RefusedError, match="Expected smashed data"):
             subject.predict(links.batch(8)[0])
 
 

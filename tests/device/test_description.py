@@ -78,6 +78,13 @@ def test_a_missing_file_is_named(copied, suffix):
         Description.read(copied)
 
 
+def test_a_keras_file_is_none_and_the_way_to_one_is_told(tmp_path):
+    with pytest.raises(DataError, match="Expected a .tflite.*a .keras") as info:
+        Description.read(tmp_path / "client.keras")
+
+    assert f"export {tmp_path / 'client.keras'} -o FOLDER" in str(info.value)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", "null", '{"format": 1}', "\x00"]
 )

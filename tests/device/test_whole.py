@@ -74,6 +74,7 @@ def test_a_file_that_is_no_such_model_is_refused_in_words(tmp_path):
     for name, text in (
         ("absent.tflite", "which is no file"),
         ("broken.tflite", "LiteRT can load"),
+        ("broken.tflite", "again with keras-split join -o whole.tflite"),
         ("two.tflite", "takes one image"),
         ("half.tflite", "no such file. Copy both"),
     ):

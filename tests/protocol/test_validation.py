@@ -221,30 +221,27 @@ def rules(*names, **options):
     "change, reason, text",
     [
         (
-            {"fingerprint": "other"},
-            "fingerprint",
-            "fingerprint print. Received: other.",
-        ),
-        (
             {"cut": ("x", "y")},
             "cut",
-            "cut, layers: 'a', 'c'. Received: 'x', 'y'.",
+            "the cut at 'a', 'c', as on the server. Received: 'x', 'y'. "
+            "Another --cut, or another preset. Name the same",
         ),
         (
             {"smashed": SPECS[1:]},
             "cut",
-            "cut, smashed data: 'a' (3, 2), 'b' (4). Received: 'b' (4).",
+            "Expected smashed data 'a' (3, 2), 'b' (4), as on the server. "
+            "Received: 'b' (4). Another --cut",
         ),
         (
             {"features": (TensorSpec("a", ()),)},
             "cut",
-            "cut, features: 'a' (3, 2). Received: 'a' ().",
+            "Expected features 'a' (3, 2), as on the server. Received: 'a' ().",
         ),
-        ({"features": ()}, "cut", "features: 'a' (3, 2). Received: none."),
+        ({"features": ()}, "cut", "(3, 2), as on the server. Received: none."),
         (
             {"labels_on_server": True},
             "cut",
-            "cut, labels: on the phone. Received: on the server.",
+            "labels on the phone, as on the server. Received: on the server.",
         ),
         (rules("int4"), "quantization", "quantization int8. Received: int4."),
         (

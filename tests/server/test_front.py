@@ -118,7 +118,7 @@ def test_a_client_that_was_cut_otherwise_hears_it_at_the_front(fronted):
     client, _ = links.halves(width=5)
     links.compile(client, address=f"grpc://{front.target}", retry=None)
 
-    with pytest.raises(RefusedError, match="fingerprint"):
+    with pytest.raises(RefusedError, match="Fingerprint"):
         client.train_on_batch(*links.batch(8))
     assert listed.new == 0
 
