@@ -97,11 +97,12 @@ def cli(ctx: click.Context, debug: bool) -> None:
     server trains the middle; only quantized cut-layer tensors travel.
 
     \b
-    On the server   keras-split serve mobilenet_v2 --classes 2 \\
-                        --batchnorm-momentum 0.9 --save server.keras
-    On the phone    keras-split train mobilenet_v2 --data photos/ \\
-                        --batchnorm-momentum 0.9 --save client.keras \\
-                        --server 127.0.0.1:50051
+    On the server   keras-split serve mobilenet_v2 --input-size 96 \\
+                        --classes 2 --batchnorm-momentum 0.9 \\
+                        --save server.keras
+    On the phone    keras-split train mobilenet_v2 --input-size 96 \\
+                        --batchnorm-momentum 0.9 --data photos/ \\
+                        --server 127.0.0.1:50051 --save client.keras
     To deploy       keras-split join client.keras server.keras \\
                         -o whole.tflite
 

@@ -45,22 +45,24 @@ _LOOK_EVERY_S = 0.5
 
 
 _SECTIONS = {
-    "Options": (
-        *("save", "optimizer", "learning_rate", "inference_only", "modules"),
+    "What matters first": (
+        *("port", "save", "checkpoints", "classes", "input_size", "cut"),
+    ),
+    "What it trains": (
+        *("bodies", "optimizer", "learning_rate", "inference_only", "modules"),
     ),
     "Where it listens, and for whom": (
-        *("host", "port", "tls_cert", "tls_key", "client_ca", "tokens"),
-        *("operator_token", "insecure", "bodies"),
+        *("host", "tls_cert", "tls_key", "client_ca", "tokens"),
+        *("operator_token", "insecure"),
     ),
     "Browsers": ("web_port", "web_client", "web_name"),
     "Many phones, one model": cohort_options.NAMES,
     "Several processes": REPLICAS,
     "What it keeps": (
-        *("checkpoints", "checkpoint_every", "checkpoint_every_mib"),
-        *("snapshots",),
+        *("checkpoint_every", "checkpoint_every_mib", "snapshots"),
     ),
     "The network of a preset, as the phone has it": (
-        *("cut", "input_size", "classes", "weights", "seed", "quantization"),
+        *("weights", "seed", "quantization"),
         *("codec", "bottleneck", "batchnorm_momentum", "fused_batchnorm"),
         *TEXTS,
     ),

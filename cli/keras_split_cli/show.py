@@ -140,6 +140,21 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _scaling(matrix: list[list[float]], offset: list[float]) -> str:
+    """What becomes of pixels; a range where all channels have the same."""
+    each = {row[i] for i, row in enumerate(matrix)}
+    alone = all(
+        not value
+        for i, row in enumerate(matrix)
+        for j, value in enumerate(row)
+        if i != j
+    )
+    if alone and len(each) == len({*offset}) == 1:
+        (scale,), low = each, offset[0]
+        return f"images of 0 to 255 become {low:g} to {255 * scale + low:g}"
+    return f"images of 0 to 255 become x @ {matrix} + {offset}"
+
+
 def _text(name: str, value: Any) -> str:
     """A fact as people read it."""
     if name == "training_bytes_per_sample":
@@ -152,10 +167,7 @@ def _text(name: str, value: Any) -> str:
         rest = f" ({', '.join(parts)})" if parts else ""
         return plain(f"{value['all']:,}{rest}")
     if name == "preprocessing":
-        return plain(
-            f"images of 0 to 255 become x @ {value['matrix']} "
-            f"+ {value['offset']}"
-        )
+        return plain(_scaling(value["matrix"], value["offset"]))
     if name == "defenses":
         return plain("; ".join(_defense(one) for one in value))
     if name == "sessions":

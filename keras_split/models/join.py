@@ -10,6 +10,7 @@ from keras_split.errors import OptionError
 from keras_split.models.client import ClientModel
 from keras_split.models.server import ServerModel
 from keras_split.models.whole import assemble
+from keras_split.protocol.difference import difference
 from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.utils import keras_private
 from keras_split.utils.counted import counted
@@ -102,15 +103,14 @@ def _check_kinds(client: Any, server: Any) -> None:
 
 def _check_cut(client: ClientModel, server: ServerModel) -> None:
     mine, theirs = client.contract, server.contract
-    if mine.fingerprint != theirs.fingerprint:
-        raise DataError(
-            "Expected two halves of one model, cut at the same layers. "
-            f"Received: a client cut at {', '.join(mine.cut)} with "
-            f"fingerprint {mine.fingerprint[:12]}, and a server cut at "
-            f"{', '.join(theirs.cut)} with fingerprint "
-            f"{theirs.fingerprint[:12]}. Take the server.keras that was "
-            "written with this client.keras, trained or not."
-        )
+    if mine.fingerprint == theirs.fingerprint:
+        return
+    found = difference(mine, theirs)
+    assert found is not None
+    raise DataError(
+        f"{found[1]} To join, take the server.keras that was written with this "
+        "client.keras, trained or not."
+    )
 
 
 def _difference(client: ClientModel, server: ServerModel) -> str:

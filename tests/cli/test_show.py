@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 import keras_split
 from keras_split.defenses import Chain
 from keras_split.defenses import Clip
 from keras_split.defenses import GradientNoise
 from keras_split.protocol.moment import Moment
+from keras_split_cli import show
 from tests import nets
 from tests.cli import commands
 
@@ -67,3 +70,17 @@ def test_what_it_does_not_know_is_an_error(tmp_path):
 
     assert result.returncode == 1
     assert "Expected one of: .keras" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (([[2 / 255, 0], [0, 2 / 255]], [-1, -1]), "become -1 to 1"),
+        (([[1.0, 0], [0, 1.0]], [-9, -8]), "+ [-9, -8]"),
+        (([[0, 1.0], [1.0, 0]], [0, 0]), "become x @ [[0, 1.0], [1.0, 0]]"),
+    ],
+)
+def test_preprocessing_is_a_range_where_it_is_one(spec, said):
+    value = dict(zip(("matrix", "offset"), spec, strict=True))
+
+    assert said in show._text("preprocessing", value)
