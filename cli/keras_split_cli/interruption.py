@@ -41,7 +41,9 @@ class Interruption(keras.callbacks.Callback):
         self._listener: threading.Thread | None = None
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():
+        # A job in the background goes on, whatever is pressed.
+        hears = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        if hears and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._ask)
             if os.name == "posix":  # Windows has no such pipes
                 reads, self._pipe = os.pipe()

@@ -13,6 +13,14 @@ from keras_split_cli.narration import Narration
 from tests.cli import commands
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard here, which a job in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def phone(tmp_path):
     """A server, and the arguments to train with it: two epochs of two steps."""
@@ -124,6 +132,16 @@ def test_the_second_time_it_does_not_wait_and_saves_nothing(
     assert "Stopped in the middle of a step: nothing was" in result.stderr
     assert f"{states} has the state after epoch 1." in result.stderr
     assert not (tmp_path / "kept.keras").exists()
+
+
+def test_a_job_in_the_background_goes_on(phone, tmp_path, monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt(monkeypatch, Narration, "on_train_batch_end", 1)
+
+    result = commands.run(*phone[1], "--save", tmp_path / "kept.keras")
+
+    assert result.returncode == 0
+    assert (tmp_path / "kept.keras").exists()
 
 
 def test_a_step_that_hangs_is_left_at_the_second_time(monkeypatch, capsys):
