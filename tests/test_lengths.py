@@ -188,7 +188,7 @@ def test_both_sides_must_have_the_same_lengths():
     _, _, other = halves(lengths=[4, 16])
 
     client._server_link.server = other
-    with pytest.raises(RefusedError, match="Lengths of sequences must be"):
+    with pytest.raises(RefusedError, match="of sequences: 4, 16 on the server"):
         client.predict(Texts()[0][0], verbose=0)
 
 
