@@ -23,6 +23,7 @@ from keras_split_cli.console import progress
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
 
+SAMPLES = "fashion_mnist"  # what comes with keras_split
 # Images may be `datasets.Photos`, which look like an array.
 Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -128,7 +129,7 @@ def data_options(function: _F) -> _F:
         [
             click.option(
                 "--data",
-                default="fashion_mnist",
+                default=SAMPLES,
                 show_default=True,
                 metavar="FOLDER|FILE.npz|NAME",
                 help="A folder with one sub-folder of images for each class, "

@@ -19,6 +19,7 @@ from keras_split_cli.connection import server_option
 from keras_split_cli.console import note
 from keras_split_cli.console import quietly
 from keras_split_cli.console import tell
+from keras_split_cli.data import SAMPLES
 from keras_split_cli.data import Data
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
@@ -228,7 +229,8 @@ def train(
         if early_stopping is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             stopping = Stopping(client, early_stopping, folder)
-        if state is None:
+        own = data != SAMPLES and federation is None  # a cohort keeps its half
+        if state is None and own:
             note(forgets("--state FILE"))
         fitting = DeviceFitting(
             client, batches, held_back, done, epochs, state, stopping

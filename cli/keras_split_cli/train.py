@@ -21,6 +21,7 @@ from keras_split_cli.console import note
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
 from keras_split_cli.console import working
+from keras_split_cli.data import SAMPLES
 from keras_split_cli.data import data_options
 from keras_split_cli.defense_option import defense_option
 from keras_split_cli.defense_option import defenses_of
@@ -280,7 +281,8 @@ def train(
         )
         if network["classes"] is None:
             network["classes"] = images.classes
-    if save is None and resume is None:
+    own = data != SAMPLES and federation is None  # a cohort keeps its half
+    if save is None and resume is None and own:
         note(forgets("--save FILE"))
     with working(f"Loading {source}"), warnings.catch_warnings():
         # Iterations and learning rate: it was saved before its first step.
