@@ -22,6 +22,7 @@ from keras_split.ray import runtime
 from keras_split.ray import serve
 from tests import links
 from tests import nets
+from tests.disturbances import committed
 
 STEPS = 6
 PATIENT = Retry(give_up_s=240, first_s=0.1, longest_s=1.0)
@@ -127,17 +128,6 @@ def told(replicated, steps):
         time.sleep(0.1)
 
 
-def taken(path):
-    """Steps of each session that count, as an audit log tells."""
-    steps = {}
-    for line in map(json.loads, path.read_text().splitlines()):
-        if line["event"] == "step":
-            steps.setdefault(line["session"], []).append(line["step"])
-        for session, next_step in line.get("sessions", {}).items():
-            del steps[session][next_step:]
-    return [*steps.values()]
-
-
 def main():
     folder = Path(sys.argv[1])
     _, alone = train()
@@ -177,7 +167,7 @@ def main():
         ],
         "restarts": sorted(one.restarts for one in status.replicas),
         "steps": [session.steps for session in status.sessions],
-        "taken": [steps for log in logs for steps in taken(log)],
+        "taken": [steps for log in logs for steps in committed(log).values()],
     }
     print(json.dumps(found))
 
