@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from _link import Link
 from _link import Profile as Line
+from _server_process import serving
 
 from keras_split.compression import presets
 from keras_split.planner import Candidates
@@ -17,7 +18,6 @@ from keras_split.planner import Profile
 from keras_split.planner.link import Link as Network
 from keras_split.planner.scored import Setting
 from keras_split.planner.scored import score
-from keras_split.utils import malloc
 
 PHONE = Path(__file__).with_name("_planned_phone.py")
 # The phone has one core, so that server and link have the other.
@@ -119,6 +119,8 @@ class Prepared:
         self.case = case
         self._model = model
         self.path = folder / f"{case.stem}.step.tflite"
+        half = f"{case.network}-{case.size}-{case.label}.server.keras"
+        self._server = folder / half.replace("#", "").replace(", ", "-")
         self._data = folder / f"{case.stem}.npz"
         self._facts = folder / f"{case.stem}.facts.json"
         self._halves: Any = None
@@ -126,7 +128,7 @@ class Prepared:
     @property
     def there(self) -> bool:
         """Whether the files are."""
-        return self._facts.exists()
+        return self._facts.exists() and self._server.exists()
 
     def compiled(self) -> Any:
         """The phone's half and the server's, of the same weights."""
@@ -151,12 +153,13 @@ class Prepared:
 
     def prepare(self) -> None:
         """Exports the phone's half, and says what the parts do."""
-        if self.there:
+        if not self._server.exists():
+            self.compiled()[1].save(self._server)
+        if self._facts.exists():
             return
         from keras_split.planner.search import facts_of
 
-        client, _ = self.compiled()
-        client.export(self.path, batch_size=self.case.batch)
+        self.compiled()[0].export(self.path, batch_size=self.case.batch)
         chance = np.random.default_rng(0)
         rows, size = self.case.batch, self.case.size
         x = chance.random((rows, size, size, 3), np.float32)
@@ -192,11 +195,9 @@ class Prepared:
 
     def measure(self, links: list[str], steps: int) -> dict[str, Any]:
         """Takes steps with a server over each of the links in turn."""
-        malloc.keep()  # as `serve` does
-        _, server = self.compiled()
         with (
-            server.serve(port=0) as running,
-            Link(running.target) as line,
+            serving(str(self._server)) as target,
+            Link(target) as line,
             _Phone(self.path, self._data, line.address) as phone,
         ):
             phone.take(WARM_UP)  # without a link

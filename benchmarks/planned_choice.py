@@ -189,7 +189,8 @@ def main() -> None:
     options = parser.parse_args()
     runs = known(options.results)
     options.files.mkdir(parents=True, exist_ok=True)
-    if options.prepare:  # it is known later how fast this machine is
+    measured = (options.files / "server.json").exists()
+    if options.prepare and not measured:  # it is known later how fast it is
         machines = Profile.load("epyc-core"), Profile.load("epyc-server")
     else:
         machines = profiles(options.files, options.seconds)

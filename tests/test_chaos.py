@@ -245,6 +245,7 @@ def test_a_phone_with_litert_is_cut_off_ten_times(tmp_path):
                     retry=RETRY,
                     reply_timeout_s=PATIENCE_S,
                 )
+                phone.session.overlap = True  # as where the server is far
                 history = phone.fit(batches(x, y, SIZE), verbose=False)
                 state = phone.get_state()
                 phone.close()

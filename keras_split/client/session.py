@@ -171,20 +171,7 @@ class ClientSession:
         They may be here before the server has taken the step, which
         `committed` waits for.
         """
-        self.check_open()
-        message = Backward(
-            self.connection.session,
-            self.next_step,
-            self.connection.needed(features_grad),
-            learning_rate,
-            early=self.connection.early(self.overlap),
-            rate_said=True,
-        )
-        reply = self._send(SmashedGrad, message)
-        self._uncommitted = message
-        if not message.early:
-            self._backward_taken(message, reply)
-        return reply.tensors
+        return self.backward_of(self.next_step, features_grad, learning_rate)
 
     def committed(self) -> None:
         """Waits until the server has taken the step, if one is open there.
@@ -215,7 +202,7 @@ class ClientSession:
     ) -> list[CutTensor]:
         """The same for a step that may have been taken already.
 
-        Its gradients are those of the first time; nothing is left to wait for.
+        Its gradients are those of the first time.
         """
         self.check_open()
         message = Backward(
@@ -223,10 +210,13 @@ class ClientSession:
             step,
             self.connection.needed(features_grad),
             learning_rate,
+            early=self.connection.early(self.overlap),
             rate_said=True,
         )
         reply = self._send(SmashedGrad, message)
-        self._backward_taken(message, reply)
+        self._uncommitted = message
+        if not message.early:
+            self._backward_taken(message, reply)
         return reply.tensors
 
     def labeled_step(

@@ -157,6 +157,8 @@ class PhoneHalf:
                 smashed_grad = self._session.backward_of(
                     begun.number, begun.features_grad, begun.learning_rate
                 )
+                # It may come to nothing until then, as `head_backward` may not.
+                self._session.committed()
             arrived: Arrays = {}
             if self._head_trains:
                 arrived = self._smashed_grad.arrive(smashed_grad, begun.count)

@@ -1,7 +1,9 @@
 import pytest
 
 from keras_split.errors import OptionError
+from keras_split.planner.link import EARLY
 from keras_split.planner.link import MESSAGE
+from keras_split.planner.link import WHOLE
 from keras_split.planner.link import Link
 from keras_split.planner.link import Passes
 from keras_split.planner.link import Traffic
@@ -46,18 +48,20 @@ def test_a_step_is_the_sum_of_its_parts_where_nothing_overlaps():
     assert seconds == pytest.approx(1 + 2 + 3 + 4 + 5 + sent)
 
 
-def test_the_update_of_the_body_is_behind_the_heads_backward():
-    seconds = step_seconds(WIRE, PASSES, NOTHING, overlap=True)
+def test_the_update_of_the_body_is_behind_the_way_of_the_gradients():
+    traffic = Traffic(0, 0, 0, 0.5)  # 1 s on its way, of 2 s of an update
 
-    assert seconds == pytest.approx(1 + 2 + 3 + 2 + 5 + 4 * WAY)
+    seconds = step_seconds(WIRE, PASSES, traffic, overlap=True)
+
+    assert seconds == pytest.approx(1 + 2 + 3 + WHOLE * 4 + 5 + 4 * WAY)
 
 
-def test_a_long_update_of_the_body_ends_the_step():
-    passes = Passes(1.0, 2.0, 3.0, 40.0, 5.0)
+def test_gradients_that_travel_for_long_hide_the_update_of_the_body():
+    traffic = Traffic(0, 0, 0, 10)
 
-    seconds = step_seconds(WIRE, passes, NOTHING, overlap=True)
+    seconds = step_seconds(WIRE, PASSES, traffic, overlap=True)
 
-    assert seconds == pytest.approx(1 + 2 + 3 + 40 + 4 * WAY)
+    assert seconds == pytest.approx(1 + 2 + 3 + EARLY * 4 + 20 + 5 + 4 * WAY)
 
 
 def test_one_cut_has_one_round_trip():
