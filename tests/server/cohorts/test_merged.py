@@ -486,3 +486,23 @@ def test_a_half_is_handed_to_a_newcomer_however_long_it_is(small):
 
     np.testing.assert_array_equal(halves[1].vector, halves[0].vector)
     assert halves[1].vector[-1] == 3
+
+
+def test_a_half_comes_over_another_connection_however_long_it_is(small):
+    _, client, _ = small
+    half = LongHalf()
+    half.vector = np.zeros(half.size, np.float32)
+
+    cohort = CohortConfig("shared", phones=1)
+    with small[2].serve(port=0, cohort=cohort) as server:
+        session = ClientSession(
+            Route.to(f"grpc://{server.target}"), overlap=False, retry=None
+        )
+        session.connect(client.contract, describe(keras.optimizers.Adam()))
+        phone = CohortClient(session, AveragingTerms(), half, 8)
+        phone.enroll()
+        session.connection.hang_up()
+        phone.version = -1  # it has trained on, alone
+
+        assert phone.begin_round() == 0
+        session.close()
