@@ -24,6 +24,7 @@ from tests.nets import largest_difference
 from tests.nets import values_of
 from tests.server.cohorts.merged_phones import BATCH
 from tests.server.cohorts.merged_phones import RATE
+from tests.server.cohorts.merged_phones import TERMS
 from tests.server.cohorts.merged_phones import WAIT_S
 from tests.server.cohorts.merged_phones import FakeHalf
 from tests.server.cohorts.merged_phones import Halves
@@ -506,3 +507,30 @@ def test_a_half_comes_over_another_connection_however_long_it_is(small):
 
         assert phone.begin_round() == 0
         session.close()
+
+
+def fit(phone):
+    """Which steps of the cohort it was told of in an epoch of its own."""
+    epoch, seen = phone.epoch, []
+    while phone.epoch == epoch:
+        seen.append(phone.step().step)
+    return seen
+
+
+def test_the_epochs_of_a_second_fit_end_for_all_at_once(small):
+    with served(small, phones=2, batch=8) as server:
+        _, phones = phones_of(server, small[1], [4, 44])
+        together([partial(fit, phone) for phone in phones])
+        for phone in phones:
+            phone.cohort.leave()
+        for phone in phones:
+            phone.cohort = CohortClient(
+                phone.session, TERMS, FakeHalf(), len(phone.x)
+            )
+            phone.cohort.enroll()
+            phone.epoch = 0
+
+        one, other = together([partial(fit, phone) for phone in phones])
+
+    assert len(one) == 7
+    assert one == other
