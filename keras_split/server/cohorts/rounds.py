@@ -136,7 +136,9 @@ class Rounds:
         """A member enrolled, or came back."""
         self._optimizer.prepare(member.enrolled)
         with self._lock:
-            self._draws.came(member.number)
+            there = {other.number for other in self._members.awaited}
+            self._draws.came(member.number, there)
+            self._draws.forget_but({other.number for other in self._members})
         self._start()
 
     def left(self, member: Member) -> None:

@@ -442,3 +442,15 @@ def test_a_liar_does_not_lead_where_the_median_is_taken():
 
     assert all(result(reply).version == 1 for reply in replies)
     assert values(server.half) == [1, 1, 1]
+
+
+def test_nothing_is_kept_of_phones_that_have_made_room():
+    server = Server()
+    server.members._most = 2
+
+    for name in "abcdefghi":
+        server.enroll(name)
+        server.leave(name)
+        server.members.end(name)
+
+    assert len(server.rounds.state()["draws"]["counts"]) == 2
