@@ -26,6 +26,7 @@ from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Restore
 from keras_split.server.callbacks import label
 from keras_split.server.cohorts import enrolling
+from keras_split.server.cohorts import server_optimizer
 from keras_split.server.cohorts.absences import Absences
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.half import CohortHalf
@@ -319,6 +320,7 @@ class Cohort:
     def _check_alike(self, message: Enroll) -> None:
         """Refuses who averages otherwise, or another half."""
         if self.terms is None:
+            server_optimizer.check(message)
             self.terms = message.terms
             self.size, self.layout = message.size, message.layout
         if message.terms != self.terms:

@@ -284,3 +284,20 @@ def test_what_a_phone_is_told_outlives_the_server():
 def test_a_cohort_of_another_mode_is_not_taken_over():
     with pytest.raises(DataError, match="--cohort shared"):
         fakes.cohort(mode="private").load(fakes.cohort().state(), [])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        '{"class_name": "LossScaleOptimizer", "config": {"inner_optimizer": '
+        '{"class_name": "SGD", "config": {}}}}',
+        '{"class_name": "SGD", "config": {"clipnorm": 1, "clipvalue": 1}}',
+    ],
+)
+def test_an_optimizer_that_cannot_be_is_agreed_on_by_nobody(optimizer):
+    cohort = fakes.cohort()
+    terms = AveragingTerms(optimizer=optimizer)
+
+    assert reason(cohort.answer, enroll("a", terms), phone("a")) == "optimizer"
+
+    assert cohort.answer(enroll("b"), phone("b")).give_half
