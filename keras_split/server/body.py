@@ -341,6 +341,17 @@ def odd_variables(half: "ServerHalf") -> frozenset[int]:
     )
 
 
+def check_durable(keeps_checkpoints: bool) -> None:
+    """Promises nothing that a server without checkpoints cannot keep."""
+    if not keeps_checkpoints:
+        raise ProtocolError(
+            "Expected a server that keeps checkpoints. Received: a Checkpoint "
+            "to one that keeps none: its steps are lost with it. Start it with "
+            "serve --checkpoints FOLDER; Welcome.keeps_checkpoints says so.",
+            "checkpoint",
+        )
+
+
 def check_optimizer(
     state: HostState,
     own: "BodyOptimizer | None",
