@@ -115,7 +115,7 @@ class Body:
 
     def optimizer(self, config: str, loss: str) -> "BodyOptimizer":
         """What updates it for a session, by the configs of its `Hello`."""
-        return self._own.of(config, loss)
+        return self._own.of(config, loss, free=self.unused)
 
     def join(self, trainer: Trainer) -> None:
         """Someone trains it from now on."""
