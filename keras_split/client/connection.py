@@ -84,6 +84,7 @@ class Connection:
         self._hello: Hello | None = None
         self._local: Transport | None = None
         self._counted = (0, 0)  # bytes but for those of the transport
+        self._half_bytes = 0  # as transports know it
 
     @property
     def uplink_bytes(self) -> int:
@@ -242,6 +243,7 @@ class Connection:
         transport = self.transport
         if transport is not None:
             self._counted = (self.uplink_bytes, self.downlink_bytes)
+            self._half_bytes = transport.half_bytes
             self.transport = None
             transport.close()
 
@@ -292,6 +294,7 @@ class Connection:
     ) -> tuple[Transport, Welcome]:
         """Connects to a server, and what it says to a hello."""
         transport = route.open(hello.contract, self._local)
+        transport.half_bytes = max(transport.half_bytes, self._half_bytes)
         up, down = self._counted
         # One that was used before goes on counting where it was.
         before = transport.uplink_bytes, transport.downlink_bytes

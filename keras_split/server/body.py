@@ -115,7 +115,7 @@ class Body:
 
     def optimizer(self, config: str, loss: str) -> "BodyOptimizer":
         """What updates it for a session, by the configs of its `Hello`."""
-        return self._own.of(config, loss)
+        return self._own.of(config, loss, free=self.unused)
 
     def join(self, trainer: Trainer) -> None:
         """Someone trains it from now on."""
@@ -339,6 +339,17 @@ def odd_variables(half: "ServerHalf") -> frozenset[int]:
         for i, values in enumerate(half.weights())
         if not floats_are_finite(values)
     )
+
+
+def check_durable(keeps_checkpoints: bool) -> None:
+    """Promises nothing that a server without checkpoints cannot keep."""
+    if not keeps_checkpoints:
+        raise ProtocolError(
+            "Expected a server that keeps checkpoints. Received: a Checkpoint "
+            "to one that keeps none: its steps are lost with it. Start it with "
+            "serve --checkpoints FOLDER; Welcome.keeps_checkpoints says so.",
+            "checkpoint",
+        )
 
 
 def check_optimizer(

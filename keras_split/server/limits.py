@@ -175,10 +175,11 @@ class Bucket:
         per_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._burst = burst
+        # With less than a whole one nothing would be allowed, ever.
+        self._burst = max(burst, 1.0) if burst else 0.0
         self._per_s = per_s
         self._clock = clock
-        self._left = burst
+        self._left = self._burst
         self._at = clock()
         self._lock = threading.Lock()
 

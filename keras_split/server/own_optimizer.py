@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_split.errors import ProtocolError
+from keras_split.protocol.moment import Moment
 
 if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
@@ -38,6 +39,8 @@ class OwnOptimizer:
         self._own = own
         self._is_servers = own is not None
         self._asked = ""
+        # Where the body was when it was asked for, without slots.
+        self._began: Moment | None = None
         # Of a checkpoint, until somebody asks for what they are of.
         self._slots: _Slots = ()
         self._name = ""
@@ -63,8 +66,15 @@ class OwnOptimizer:
         elif slots:
             self._own.set_weights(slots)
 
-    def of(self, config: str, loss: str) -> "BodyOptimizer":
+    def of(
+        self, config: str, loss: str, *, free: bool = False
+    ) -> "BodyOptimizer":
         """What updates the body for a session, by the configs of its `Hello`.
+
+        Args:
+            config: Of the optimizer.
+            loss: Of the loss, for a model that is cut once.
+            free: Whether there is no other session.
 
         Raises:
             ProtocolError: If it cannot have what it asks for; with reason
@@ -75,17 +85,20 @@ class OwnOptimizer:
             if self._own is None and not self.together:
                 return half.optimizer(config, loss)
             if not self._is_servers:
-                self._agree(config)
+                self._agree(config, free)
             assert self._own is not None
             return half.optimizers.with_loss(self._own, loss)
 
-    def _agree(self, config: str) -> None:
+    def _agree(self, config: str, free: bool) -> None:
         asked = self._half.optimizers.key(config)
+        if free and asked != self._asked:
+            self._forget_unused()
         if self._own is None:
             made = self._half.optimizers.of_all(config)
             if self._slots:
                 _check_fits(made, self._name, self._slots)
                 made.set_weights(self._slots)
+            self._began = None if self._slots else self._half.timeline.moment
             self._own, self._asked, self._slots = made, asked, ()
         if asked != self._asked:
             raise ProtocolError(
@@ -95,6 +108,14 @@ class OwnOptimizer:
                 "its own: serve --optimizer.",
                 "cohort",
             )
+
+    def _forget_unused(self) -> None:
+        """Lets the next one ask for another, if none took a step with it."""
+        if self._own is None or self._began != self._half.timeline.moment:
+            return
+        self._own.lasting = False  # it has been for all
+        self._own.leave()
+        self._own = None
 
 
 def _check_fits(made: "BodyOptimizer", name: str, slots: _Slots) -> None:

@@ -32,6 +32,7 @@ from keras_split.server import kept_rows
 from keras_split.server.accounts import Accounts
 from keras_split.server.bodies import KINDS
 from keras_split.server.body import Body
+from keras_split.server.body import check_durable
 from keras_split.server.body_options import BodyOptions
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import ServerCallback
@@ -289,6 +290,17 @@ class TrainingService:
         if isinstance(message, Hello):
             return self._welcome(message, caller)
         session = self._sessions.find(getattr(message, "session", ""), caller)
+        return self._sessions.answered(
+            session.name, lambda: self._reply(message, session, caller, early)
+        )
+
+    def _reply(
+        self,
+        message: Message,
+        session: Session,
+        caller: Caller,
+        early: Early | None,
+    ) -> Reply:
         body = session.body
         if self._inference_only:
             inference_only.check(message)
@@ -316,7 +328,7 @@ class TrainingService:
                 self._check_open()
             if isinstance(message, Goodbye | Checkpoint):
                 if isinstance(message, Checkpoint):
-                    _check_durable(body.keeps_checkpoints)
+                    check_durable(body.keeps_checkpoints)
                 with session.account.charged():
                     body.make_durable()
                 if isinstance(message, Goodbye):
@@ -429,14 +441,3 @@ class TrainingService:
         merged = self.cohort is not None and self.cohort.info.mode == "merged"
         if hello.reuse and not merged:
             self._rows.give(session)
-
-
-def _check_durable(keeps_checkpoints: bool) -> None:
-    """Promises nothing that a server without checkpoints cannot keep."""
-    if not keeps_checkpoints:
-        raise ProtocolError(
-            "Expected a server that keeps checkpoints. Received: a Checkpoint "
-            "to one that keeps none: its steps are lost with it. Start it with "
-            "serve --checkpoints FOLDER; Welcome.keeps_checkpoints says so.",
-            "checkpoint",
-        )

@@ -209,7 +209,7 @@ class Session:
         self.resting = False
         if message.step != self.next_step:
             return self._again(message, None)
-        self._check_rate(message)
+        self._check_terms(message)
         step = self._step
         if not (isinstance(step, Share) and step.belongs(message)):
             begun = steps.begin_share(message, self._means)
@@ -288,7 +288,7 @@ class Session:
         """Answers a message of a step; the last one takes it, once."""
         if message.step != self.next_step:
             return self._again(message, early)
-        self._check_rate(message)
+        self._check_terms(message)
         step = self._step
         if step is None or not step.belongs(message):
             begun = steps.begin(message, self._means)
@@ -312,12 +312,15 @@ class Session:
             step.abandon()
         return reply
 
-    def _check_rate(self, message: StepMessage) -> None:
-        """Refuses steps without a learning rate.
+    def _check_terms(self, message: StepMessage) -> None:
+        """Refuses steps with other data, or without a learning rate.
 
         Older clients leave out one of 0, which a schedule may come to. So a
         session that has said any may go on without.
         """
+        # Others were not held against who rested, as a client without a
+        # stream does until it trains; see `Body.check_data`.
+        self.body.half.data.check(self.data)
         if isinstance(message, Forward):
             return
         self._rate_known |= message.rate_said is not False

@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from keras_split.errors import ProtocolError
 from keras_split.server.callbacks import Caller
+from keras_split.server.cohorts.mode import Reply
 from keras_split.server.session import Session
 from keras_split.server.session_state import not_open
 from keras_split.utils.counted import counted
@@ -25,6 +27,7 @@ class _Place:
     streams: int
     seen: float
     left: float | None = None
+    waits: int = 0  # for replies to what it said
 
     @property
     def steps(self) -> int:
@@ -141,6 +144,25 @@ class Sessions:
             place.left = None
         return session
 
+    def answered(self, name: str, make: Callable[[], Reply]) -> Reply:
+        """What a session is told, which is not silent while it waits for that.
+
+        Args:
+            name: Of the session.
+            make: Makes the reply, or a future of one that depends on others.
+        """
+        self._wait(name, 1)
+        try:
+            reply = make()
+        except BaseException:
+            self._wait(name, -1)
+            raise
+        if isinstance(reply, Future):
+            reply.add_done_callback(lambda told: self._wait(name, -1))
+        else:
+            self._wait(name, -1)
+        return reply
+
     def hear(self, name: str) -> None:
         """A part of a message came from the client of a session."""
         with self._lock:
@@ -172,12 +194,18 @@ class Sessions:
             silent = [
                 place.session
                 for place in self._places.values()
-                if now - place.seen > self._idle_s
+                if not place.waits and now - place.seen > self._idle_s
             ]
             for session in silent:
                 del self._places[session.name]
         for session in silent:
             self._ended(session, "idle")
+
+    def _wait(self, name: str, more: int) -> None:
+        with self._lock:
+            if place := self._places.get(name):
+                place.waits += more
+                place.seen = time.monotonic()
 
     def _least_missed(self, account: str) -> _Place | None:
         """Of those whose client is gone: without steps, or gone longest."""
@@ -186,7 +214,9 @@ class Sessions:
         gone = [
             p
             for p in self._places.values()
-            if p.left is not None and has[p.account] >= has[account]
+            if p.left is not None
+            and not p.waits
+            and has[p.account] >= has[account]
         ]
         return min(
             (p for p in gone if not p.steps or now - p.last > AWAY_S),

@@ -34,6 +34,8 @@ class Transport(abc.ABC):
         uplink_bytes: What was sent so far.
         downlink_bytes: What came back so far.
         replies_early: Whether a `Backward` may be answered twice.
+        half_bytes: More than the half of a cohort takes, decoded: replies may
+            be longer by that. 0 for a phone of none.
 
     Example:
         class Recorder(Transport):
@@ -52,6 +54,7 @@ class Transport(abc.ABC):
     uplink_bytes = 0
     downlink_bytes = 0
     replies_early = False
+    half_bytes = 0
     _owed = 0
     _answers: tuple[Message, ...] = ()
 

@@ -209,3 +209,14 @@ def test_who_has_a_transport_of_its_own_does_not_follow():
     opened(way)
 
     assert not way.sent[0].follows
+
+
+def test_a_way_that_is_opened_anew_knows_how_long_the_half_is():
+    first, second = Scripted(Welcome("s")), Scripted(Welcome("s"))
+    connection = opened(first, second)
+    first.half_bytes = 1000  # it has enrolled there
+
+    connection.hang_up()
+    connection.resume(0, lambda *_: None)
+
+    assert second.half_bytes == 1000

@@ -4,6 +4,9 @@ import pytest
 
 from keras_split.errors import DataError
 from keras_split.protocol.data_digest import DataDigest
+from keras_split.protocol.messages import Backward
+from keras_split.protocol.messages import Features
+from keras_split.protocol.messages import Forward
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Hello
 from keras_split.protocol.messages import Refusal
@@ -145,3 +148,22 @@ def test_checkpoints_of_other_data_are_refused(half, tmp_path):
     with pytest.raises(DataError, match="trained with the data"):
         TrainingService(half, checkpoints=tmp_path)
     assert half.data == DOGS
+
+
+def test_two_without_a_stream_must_agree_when_they_train(half):
+    host = TrainingService(half)
+    sessions = []
+    for data in (CATS, DOGS):
+        sessions.append(greet(host, half, data).session)
+        host.leave(sessions[-1])  # a call has brought its Welcome, and ended
+    one, other = sessions
+    begun = host.handle(Forward(other, 0, links.smashed(half.contract)))
+    assert isinstance(begun, Features)
+
+    step(host, half, one)
+
+    for reply in links.take_step(host.handle, other, half.contract):
+        assert_refused(reply)
+    grad = links.features_grad(half.contract)
+    assert_refused(host.handle(Backward(other, 0, grad, 0.1)))
+    step(host, half, one, 1)

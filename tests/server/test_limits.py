@@ -134,3 +134,13 @@ def test_callers_without_end_take_no_memory_without_end(monkeypatch):
 
     assert len(buckets._buckets) == 3
     assert not buckets.take("99")
+
+
+def test_less_than_one_a_second_is_one_every_few_seconds():
+    clock = Clock()
+    bucket = Bucket(0.5, 0.5, clock)
+
+    assert [bucket.take(), bucket.take()] == [True, False]
+    clock.now += 2
+    assert [bucket.take(), bucket.take()] == [True, False]
+    assert not Bucket(0, 0, clock).take()

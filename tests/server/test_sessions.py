@@ -1,4 +1,5 @@
 import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -144,3 +145,36 @@ def test_one_whose_message_is_arriving_is_not_silent(ended):
     sessions.sweep()
 
     assert ended == [("gone", "idle")]
+
+
+def test_one_that_waits_for_a_reply_is_not_silent(ended):
+    sessions = Sessions(2, 0.05, lambda s, why: ended.append((s.name, why)))
+    for name in "ab":
+        sessions.add(Open(name))
+    sessions.leave("a")  # it calls without a stream
+    reply = sessions.answered("a", Future)
+    assert sessions.answered("b", lambda: "at once") == "at once"
+
+    time.sleep(0.1)
+    sessions.sweep()
+    sessions.check_room()
+
+    assert ended == [("b", "idle")]
+    reply.set_result("late")
+    sessions.sweep()
+    assert ended == [("b", "idle")]  # it has its time from here on
+    time.sleep(0.1)
+    sessions.sweep()
+    assert ended[1:] == [("a", "idle")]
+
+
+def test_one_whose_message_is_refused_waits_for_nothing(ended):
+    sessions = Sessions(2, 0.05, lambda s, why: ended.append((s.name, why)))
+    sessions.add(Open("a"))
+
+    with pytest.raises(ZeroDivisionError):
+        sessions.answered("a", lambda: 1 / 0)
+    time.sleep(0.1)
+    sessions.sweep()
+
+    assert ended == [("a", "idle")]

@@ -66,9 +66,11 @@ class Aggregation(abc.ABC):
 
     Attributes:
         fewest: A round begins with so many phones or more.
+        most: And with so many or fewer; None for any number.
     """
 
     fewest = 1
+    most: int | None = None
 
     def __init__(self, config: CohortConfig, task: Task) -> None:
         self._config = config

@@ -5,10 +5,12 @@ import weakref
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from typing import Any
 
 from keras_split.aggregation.means import Mean
 from keras_split.aggregation.variables import is_averaged
 from keras_split.aggregation.variables import mean_of_variables
+from keras_split.protocol.moment import Moment
 from keras_split.server.body import Body
 from keras_split.server.cohorts.aggregation import Average
 from keras_split.server.cohorts.along import Along
@@ -43,27 +45,27 @@ class BodyAverage(Along):
         )
         # Of those that contributed, whatever becomes of their sessions.
         self._gave: dict[int, Session] = {}
-        self._before: dict[int, int] = {}  # examples, when the round began
-        # Bodies that began the round with the average, or began with it.
-        self._alike: weakref.WeakSet[Body] = weakref.WeakSet()
+        # Session of each member, and its examples, when the round began. A
+        # phone that is started again has another one, which counts from 0.
+        self._before: dict[int, tuple[str, int]] = {}
+        # Bodies that were given the average, and the moment that they were
+        # at; at another one they come from elsewhere.
+        self._alike: weakref.WeakKeyDictionary[Body, Moment] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def heard(
-        self, member: int, session: "Session", *, gives: bool, astray: bool
-    ) -> None:
+    def heard(self, member: int, session: "Session", *, gives: bool) -> None:
         """A member says something.
 
         Args:
             member: Its number.
             session: Has its body.
             gives: Whether it contributes to the round.
-            astray: Whether its body takes a step outside of a round.
         """
         with self._lock:
             self._sessions[member] = session
             if gives:
                 self._gave[member] = session
-            if astray:
-                self._alike.discard(session.body)
 
     def begun(self, members: Iterable[int]) -> None:
         """Those who come from elsewhere get the body of the others."""
@@ -73,10 +75,11 @@ class BodyAverage(Along):
                 session = self._sessions.get(member)
             if session is None:
                 continue
-            if session.body not in self._alike:
-                self._give(session.body)
-                _write(session.body)
-            self._before[member] = session.examples
+            body = session.body
+            if self._alike.get(body) != body.half.timeline.moment:
+                self._give(body)
+                _write(body)
+            self._before[member] = session.name, session.examples
 
     def ended(self, average: Average) -> None:
         """The bodies of those that contributed become one, for all."""
@@ -98,23 +101,33 @@ class BodyAverage(Along):
         for body in self._bodies:
             _write(body)
 
-    def state(self) -> dict[str, int]:
-        """Plain values: examples of each member when the round began."""
-        return {str(member): n for member, n in self._before.items()}
+    def state(self) -> dict[str, list[Any]]:
+        """Plain values: of each member, where it was when the round began."""
+        return {str(member): [*at] for member, at in self._before.items()}
 
-    def load(self, state: Mapping[str, int]) -> None:
-        """Goes on from what `state` gave."""
-        self._before = {int(member): n for member, n in state.items()}
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave, or that of an older version.
+
+        That knew no sessions: what it said is of whichever there is.
+        """
+        self._before = {
+            int(member): ("", at) if isinstance(at, int) else (at[0], at[1])
+            for member, at in state.items()
+        }
 
     def _weights(
         self, there: Mapping[int, "Session"], said: Mapping[int, float]
     ) -> list[float]:
-        seen = {
-            member: session.examples - self._before.get(member, 0)
-            for member, session in there.items()
-        }
+        seen = {m: self._seen(m, session) for m, session in there.items()}
         weights = [seen[m] or said.get(m, 0.0) for m in there]
         return weights if any(weights) else [1.0] * len(weights)
+
+    def _seen(self, member: int, session: "Session") -> int:
+        """Examples that a member has had in the round."""
+        name, before = self._before.get(member, ("", 0))
+        if name not in ("", session.name):
+            before = 0
+        return max(session.examples - before, 0)
 
     def _give(self, body: Body) -> None:
         """A body is as the one that is served, but for its integers."""
@@ -127,8 +140,7 @@ class BodyAverage(Along):
                     for new, kept in zip(served, own, strict=True)
                 ]
             )
-        with self._lock:
-            self._alike.add(body)
+            self._alike[body] = half.timeline.moment
 
 
 def _write(body: Body) -> None:

@@ -1,6 +1,7 @@
 """The phones of one server that train one model."""
 
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from keras_split.protocol.messages import Message
 from keras_split.protocol.messages import Restore
 from keras_split.server.callbacks import label
 from keras_split.server.cohorts import enrolling
+from keras_split.server.cohorts import server_optimizer
 from keras_split.server.cohorts.absences import Absences
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.half import CohortHalf
@@ -93,6 +95,7 @@ class Cohort:
         self._newcomers = WaitingRoom()
         self._absences = Absences(config.return_deadline_s, self._lost)
         self._giver: Member | None = None
+        self._gives_until = 0.0
         self._given_by = -1
 
     @property
@@ -279,16 +282,29 @@ class Cohort:
             self._absences.end(member)
             is_new = len(self.members) > known
             gives = self.half.version < 0
-            if gives:
-                if self._giver not in (None, member):
-                    return self._newcomers.wait(member.number)
-                self._giver = member
+            if gives and not self._is_to_give(member):
+                return self._newcomers.wait(member.number)
         if gives:
             return Enrolled(member.number, 0, give_half=True)
         if is_new:
             self._write()
         self._came(member)
         return self._enrolled(member.number)
+
+    def _is_to_give(self, member: Member) -> bool:
+        """Whether the first half is to be a phone's; the lock must be held.
+
+        Who is asked for it has the time of a round: one that calls without a
+        stream may be gone, and nobody would know.
+        """
+        now = time.monotonic()
+        if self._giver is member:
+            return True
+        if self._giver is not None and now < self._gives_until:
+            return False
+        self._giver = member
+        self._gives_until = now + self.config.round_deadline_s
+        return True
 
     def _enrolled(self, number: int) -> Enrolled:
         has = self.members[number].enrolled.version
@@ -319,6 +335,7 @@ class Cohort:
     def _check_alike(self, message: Enroll) -> None:
         """Refuses who averages otherwise, or another half."""
         if self.terms is None:
+            server_optimizer.check(message)
             self.terms = message.terms
             self.size, self.layout = message.size, message.layout
         if message.terms != self.terms:

@@ -12,6 +12,9 @@ from keras_split.protocol.cohort import MODES
 MEANS = ("mean", "median", "trimmed-mean")
 # From so many phones on, halves are added up under masks.
 FEWEST_SECURE = 3
+# And of no more in one sum: what each has for all others, about 120 bytes for
+# one of them, travels in what describes a message, which has 64 KiB.
+MOST_SECURE = 500
 _NUMBERS: dict[str, tuple[Any, float, bool]] = {
     # Kind, smallest, and whether None may stand for it.
     "phones": (Integral, 1, False),
@@ -160,6 +163,15 @@ class CohortConfig:
                 f"tells of none. Received: round_phones={few}. Let more train "
                 "in a round, or say plain_aggregation=True "
                 "(--plain-aggregation)."
+            )
+        at_once = self.phones if few is None or self.mode == "merged" else few
+        averages = self.mode != "personal" and self.secure
+        if averages and at_once > MOST_SECURE:
+            raise OptionError(
+                f"Expected {MOST_SECURE} phones or fewer in a sum under masks. "
+                f"Received: phones={self.phones}, round_phones={few}. Let "
+                "fewer train in a round (round_phones, but for a merged "
+                "cohort), or say plain_aggregation=True (--plain-aggregation)."
             )
         reads = self.mean != "mean" or self.clip_update_norm is not None
         if self.secure and reads:

@@ -22,10 +22,23 @@ class Draws:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._counts: dict[int, int] = {}
 
-    def came(self, member: int) -> None:
-        """One is there; it need not catch up with rounds before its time."""
-        fewest = min(self._counts.values(), default=0)
-        self._counts.setdefault(member, fewest)
+    def came(self, member: int, there: Collection[int] = ()) -> None:
+        """One is there; it need not catch up with rounds before its time.
+
+        Args:
+            member: Which.
+            there: All that are: who is new begins with as many rounds as the
+                one of these that has the fewest.
+        """
+        known = (self._counts[m] for m in there if m in self._counts)
+        self._counts.setdefault(member, min(known, default=0))
+
+    def forget_but(self, members: Collection[int]) -> None:
+        """Forgets those that are in the cohort no more."""
+        if len(self._counts) > len(members):
+            self._counts = {
+                m: n for m, n in self._counts.items() if m in members
+            }
 
     def draw(
         self, round: int, members: Collection[int], count: int | None
@@ -41,7 +54,7 @@ class Draws:
             Their numbers, in order.
         """
         for member in members:
-            self.came(member)
+            self.came(member, members)
         drawn = list(
             np.random.default_rng([self._seed, round])
             .permutation(sorted(members))

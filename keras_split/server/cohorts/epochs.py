@@ -12,7 +12,7 @@ from keras_split.server.cohorts import merged_words
 class Epochs:
     """The epochs of a merged cohort, which end for all phones at once.
 
-    A phone that joins later counts its own from then.
+    A phone that joins later, or once more, counts its own from then.
 
     Attributes:
         now: The cohort's.
@@ -23,6 +23,10 @@ class Epochs:
         self.now = 0
         self.between: set[int] = set()
         self._offsets: dict[int, int] = {}  # `now` less a phone's
+
+    def begin(self, number: int) -> None:
+        """A phone begins to train, maybe once more: its epochs are new ones."""
+        self._offsets.pop(number, None)
 
     def is_over(self, number: int, asks: AskShare) -> bool:
         """Whether a phone asks in one that has ended, and has nothing left."""

@@ -30,6 +30,8 @@ class Member:
         awaited: Whether others wait for it: it is here, or may be back soon.
         stopped: Whether it has said that it trains no more, for now.
         told: Whether listeners know that it is.
+        anew: Whether it is about to begin, or to begin once more: nobody has
+            looked since it enrolled.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Member:
     awaited: bool = True
     stopped: bool = False
     told: bool = False
+    anew: bool = False
 
     def state(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -118,7 +121,7 @@ class Members:
             member.owner, member.session = owner, session
             member.enrolled = message
             member.present = member.awaited = True
-            member.stopped = False
+            member.stopped, member.anew = False, True
             self._put(member)
             return member
 

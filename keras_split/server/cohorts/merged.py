@@ -132,7 +132,7 @@ class Merged(Mode):
     ) -> Reply | None:
         """The reply to a message of a member."""
         if isinstance(message, AskShare):
-            return self._ask(message, member.number)
+            return self._ask(message, member)
         if isinstance(message, Forward):
             return self._forward(message, member.number, session)
         if isinstance(message, Backward):
@@ -179,8 +179,9 @@ class Merged(Mode):
         workers.start(self._go_on)
         self._averages.lost(member)
 
-    def _ask(self, message: AskShare, number: int) -> Reply:
+    def _ask(self, message: AskShare, member: Member) -> Reply:
         merged_words.asked(message)
+        number = member.number
         with self._lock:
             most = self._told.most
             if message.version > most and not self._lost.may_come:
@@ -190,6 +191,9 @@ class Merged(Mode):
                     "cohort",
                 )
             self._awaited.add(number)
+            if member.anew and not self._lost.may_come:
+                member.anew = False
+                self._epochs.begin(number)
             if self._epochs.is_over(number, message):
                 return merged_words.epoch_over(message)
             merging = self._merging

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from keras_split.errors import DataError
 from keras_split.server.cohorts.cohort import Cohort
+from keras_split.server.cohorts.config import MOST_SECURE
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.half import CohortHalf
 from keras_split.server.cohorts.members import MOST
@@ -37,7 +38,10 @@ def make(
     """The cohort of a server; None if each phone is for itself."""
     if config is None or config.mode == "personal":
         return None
-    members, half = Members(max(MOST, 2 * config.phones)), CohortHalf()
+    most = max(MOST, 2 * config.phones)
+    if config.secure and config.mode == "merged":
+        most = MOST_SECURE  # in a step all are there, if only to listen
+    members, half = Members(most), CohortHalf()
     mode = _MODES[config.mode](config, members, half, bodies, events)
     cohort = Cohort(config, mode, half, members, bodies, events)
     bodies.keep(cohort.state)

@@ -13,7 +13,6 @@ from keras_split.server.cohorts.in_rounds import InRounds
 from keras_split.server.cohorts.members import Member
 from keras_split.server.cohorts.members import Members
 from keras_split.server.cohorts.mode import Reply
-from keras_split.server.steps import StepMessage
 
 if TYPE_CHECKING:
     from keras_split.server.bodies import Bodies
@@ -50,13 +49,11 @@ class Private(InRounds):
         self, message: Message, member: Member, session: "Session"
     ) -> Reply | None:
         """The reply to a message about rounds; steps are the session's."""
-        steps = isinstance(message, StepMessage)
-        astray = steps and member.number not in self.rounds.running
         gives = (
             isinstance(message, Contribution)
             and message.round == self.rounds.number
         )
-        self._average.heard(member.number, session, gives=gives, astray=astray)
+        self._average.heard(member.number, session, gives=gives)
         return super().answer(message, member, session)
 
     def state(self) -> dict[str, Any]:

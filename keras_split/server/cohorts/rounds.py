@@ -101,6 +101,8 @@ class Rounds:
         self._events = events or ServerCallback()
         self._along = along or Along()
         self._kind = aggregations.of(config)
+        most = (config.round_phones, self._kind.most)
+        self._most = min((n for n in most if n is not None), default=None)
         self._draws = Draws(config.seed)
         self._lock = threading.RLock()
         self._waiting = WaitingRoom()
@@ -136,7 +138,9 @@ class Rounds:
         """A member enrolled, or came back."""
         self._optimizer.prepare(member.enrolled)
         with self._lock:
-            self._draws.came(member.number)
+            there = {other.number for other in self._members.awaited}
+            self._draws.came(member.number, there)
+            self._draws.forget_but({other.number for other in self._members})
         self._start()
 
     def left(self, member: Member) -> None:
@@ -209,9 +213,7 @@ class Rounds:
             with self._lock:
                 if not self._can_start(anyway):
                     return
-                drawn = self._draws.draw(
-                    self.number, self._asked, self._config.round_phones
-                )
+                drawn = self._draws.draw(self.number, self._asked, self._most)
                 asked = {number: self._asked.pop(number) for number in drawn}
                 self._open(drawn)
                 begun = {n: self._begun(has) for n, has in asked.items()}

@@ -22,6 +22,7 @@ from keras_split.server.cohorts.aggregation import Average
 from keras_split.server.cohorts.aggregation import Task
 from keras_split.server.cohorts.alarm import ALARM
 from keras_split.server.cohorts.alarm import Call
+from keras_split.server.cohorts.config import MOST_SECURE
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.gathering import Gathering
 from keras_split.server.cohorts.mode import Reply
@@ -48,7 +49,7 @@ class Secure(Aggregation):
         BackendError: If the packages for it are missing.
     """
 
-    fewest = 2
+    fewest, most = 2, MOST_SECURE
 
     def __init__(self, config: CohortConfig, task: Task) -> None:
         super().__init__(config, task)

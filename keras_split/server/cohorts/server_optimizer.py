@@ -59,3 +59,15 @@ class ServerOptimizer:
     def load(self, slots: Sequence[_Vector]) -> None:
         """Goes on from these."""
         self._loaded = slots
+
+
+def check(enrolled: Enroll) -> None:
+    """Refuses one that cannot be, before a cohort has agreed on it.
+
+    Raises:
+        ProtocolError: With reason `"optimizer"`.
+    """
+    if enrolled.terms.optimizer:
+        from keras_split.training.vector_optimizer import VectorOptimizer
+
+        VectorOptimizer(enrolled.terms.optimizer, 1)

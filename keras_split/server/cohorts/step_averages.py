@@ -188,6 +188,8 @@ class StepAverages:
     def give_up(self, step: int, member: int) -> None:
         """A member goes on without the average of a step, which it has not."""
         with self._lock:
+            if step not in self._open:
+                return  # nothing is averaged in it, or no more
             self._without.setdefault(step, set()).add(member)
         self.lose(step, [member])
 

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Collection
 from pathlib import Path
@@ -56,7 +55,8 @@ class Checkpointer:
         self._odd = odd
         self._failed = ""
         self._steps = self._tried = self._saved = 0
-        self._written: deque[dict[str, int]] = deque(maxlen=2)
+        # The last two: a tuple, for others read while another is written.
+        self._written: tuple[dict[str, int], ...] = ()
         self._writing: threading.Thread | None = None
         self._received: dict[str, int] = {}
         self._pause_until = 0.0
@@ -68,7 +68,7 @@ class Checkpointer:
     def loaded(self, state: HostState) -> None:
         """Takes note of the state that the server started with."""
         counts = {s.name: s.next_step for s in state.sessions}
-        self._written.extend([counts, counts])
+        self._written = (counts, counts)
 
     def received(self, session: str, nbytes: int) -> None:
         """Tensors of a step have come, which their client keeps."""
@@ -170,7 +170,7 @@ class Checkpointer:
             )
             return False
         counts = {s.name: s.next_step for s in state.sessions}
-        self._written.append(counts)
+        self._written = (*self._written, counts)[-2:]
         self._saved = steps
         took_s = time.perf_counter() - began
         self._pause_until = time.monotonic() + _PAUSES * took_s

@@ -73,7 +73,6 @@ class GrpcTransport(Transport):
     ) -> None:
         self._address = address
         self._limit_of = reply_limit_bytes
-        self._half_bytes = 0  # more than the half of a cohort has, decoded
         self._room = 0  # bytes of the reply that may still come
         self._codec = codec
         self._broken = False
@@ -112,9 +111,9 @@ class GrpcTransport(Transport):
     def _expect(self, message: Message) -> None:
         limit = REPLY_LIMIT_BYTES
         if isinstance(message, Enroll):
-            self._half_bytes = 16 * message.size
+            self.half_bytes = 16 * message.size
         if self._limit_of is not None:
-            known = self._limit_of(_batch_size(message)) + self._half_bytes
+            known = self._limit_of(_batch_size(message)) + self.half_bytes
             limit = min(limit, known)
         self._unanswered.append((_what(message), time.monotonic(), limit))
 

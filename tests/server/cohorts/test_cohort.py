@@ -16,6 +16,7 @@ from keras_split.protocol.messages import Infer
 from keras_split.protocol.messages import Restore
 from keras_split.protocol.messages import Snapshot
 from keras_split.server.cohorts import absences
+from keras_split.server.cohorts import cohort as cohorts
 from tests.server.cohorts import fakes
 from tests.server.cohorts.fakes import enroll
 from tests.server.cohorts.fakes import half
@@ -284,3 +285,35 @@ def test_what_a_phone_is_told_outlives_the_server():
 def test_a_cohort_of_another_mode_is_not_taken_over():
     with pytest.raises(DataError, match="--cohort shared"):
         fakes.cohort(mode="private").load(fakes.cohort().state(), [])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        '{"class_name": "LossScaleOptimizer", "config": {"inner_optimizer": '
+        '{"class_name": "SGD", "config": {}}}}',
+        '{"class_name": "SGD", "config": {"clipnorm": 1, "clipvalue": 1}}',
+    ],
+)
+def test_an_optimizer_that_cannot_be_is_agreed_on_by_nobody(optimizer):
+    cohort = fakes.cohort()
+    terms = AveragingTerms(optimizer=optimizer)
+
+    assert reason(cohort.answer, enroll("a", terms), phone("a")) == "optimizer"
+
+    assert cohort.answer(enroll("b"), phone("b")).give_half
+
+
+def test_a_first_phone_that_stays_and_is_silent_is_not_waited_for(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(cohorts.time, "monotonic", lambda: now[0])
+    cohort = fakes.cohort(round_deadline_s=60)
+    cohort.answer(enroll("a"), phone("a"))
+    assert isinstance(cohort.answer(enroll("b"), phone("b")), Future)
+
+    now[0] += 61  # a phone without a stream is never known to be gone
+    again = cohort.answer(enroll("b"), phone("b"))
+
+    assert again == Enrolled(1, 0, give_half=True)
+    assert reason(cohort.answer, half("a"), phone("a")) == "late"
+    assert cohort.answer(half("b"), phone("b")) == Done()

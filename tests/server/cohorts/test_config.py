@@ -2,6 +2,7 @@ import pytest
 
 from keras_split.errors import OptionError
 from keras_split.server.cohorts import who_sees_what
+from keras_split.server.cohorts.config import MOST_SECURE
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
 
@@ -20,6 +21,8 @@ from keras_split.server.config import ServerConfig
         ("trim", {"trim": 0.5}),
         ("step_deadline_s", {"step_deadline_s": float("inf")}),
         ("seed", {"seed": -1}),
+        ("500 phones or fewer", {"mode": "shared", "phones": 501}),
+        ("500 phones or fewer", {"phones": 501}),
         ("allow_restore", {"allow_restore": "no"}),
     ],
 )
@@ -68,3 +71,15 @@ def test_phones_are_told_who_sees_what(text, options):
 
 def test_without_a_cohort_there_is_nothing_to_tell():
     assert who_sees_what.notice(None) == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "shared", "plain_aggregation": True},
+        {"mode": "private", "round_phones": MOST_SECURE},
+        {"mode": "personal"},
+    ],
+)
+def test_many_phones_are_no_many_in_a_sum_under_masks(options):
+    CohortConfig(phones=MOST_SECURE + 1, **options)

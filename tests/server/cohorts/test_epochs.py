@@ -44,3 +44,13 @@ def test_who_joins_later_counts_from_then():
     later.load(epochs.state())
     assert later.now == 1
     assert not later.is_over(1, asks(0, 0))
+
+
+def test_who_begins_anew_counts_from_then():
+    epochs = known(Epochs(), 0, 1)
+    epochs.end([0, 1])
+
+    epochs.begin(0)
+
+    assert not epochs.is_over(0, asks(0, 0))
+    assert epochs.is_over(1, asks(0, 0))

@@ -24,6 +24,7 @@ from tests.nets import largest_difference
 from tests.nets import values_of
 from tests.server.cohorts.merged_phones import BATCH
 from tests.server.cohorts.merged_phones import RATE
+from tests.server.cohorts.merged_phones import TERMS
 from tests.server.cohorts.merged_phones import WAIT_S
 from tests.server.cohorts.merged_phones import FakeHalf
 from tests.server.cohorts.merged_phones import Halves
@@ -486,3 +487,50 @@ def test_a_half_is_handed_to_a_newcomer_however_long_it_is(small):
 
     np.testing.assert_array_equal(halves[1].vector, halves[0].vector)
     assert halves[1].vector[-1] == 3
+
+
+def test_a_half_comes_over_another_connection_however_long_it_is(small):
+    _, client, _ = small
+    half = LongHalf()
+    half.vector = np.zeros(half.size, np.float32)
+
+    cohort = CohortConfig("shared", phones=1)
+    with small[2].serve(port=0, cohort=cohort) as server:
+        session = ClientSession(
+            Route.to(f"grpc://{server.target}"), overlap=False, retry=None
+        )
+        session.connect(client.contract, describe(keras.optimizers.Adam()))
+        phone = CohortClient(session, AveragingTerms(), half, 8)
+        phone.enroll()
+        session.connection.hang_up()
+        phone.version = -1  # it has trained on, alone
+
+        assert phone.begin_round() == 0
+        session.close()
+
+
+def fit(phone):
+    """Which steps of the cohort it was told of in an epoch of its own."""
+    epoch, seen = phone.epoch, []
+    while phone.epoch == epoch:
+        seen.append(phone.step().step)
+    return seen
+
+
+def test_the_epochs_of_a_second_fit_end_for_all_at_once(small):
+    with served(small, phones=2, batch=8) as server:
+        _, phones = phones_of(server, small[1], [4, 44])
+        together([partial(fit, phone) for phone in phones])
+        for phone in phones:
+            phone.cohort.leave()
+        for phone in phones:
+            phone.cohort = CohortClient(
+                phone.session, TERMS, FakeHalf(), len(phone.x)
+            )
+            phone.cohort.enroll()
+            phone.epoch = 0
+
+        one, other = together([partial(fit, phone) for phone in phones])
+
+    assert len(one) == 7
+    assert one == other

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,12 @@ from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.cohort_messages import BeginRound
 from keras_split.protocol.cohort_messages import Contribution
 from keras_split.protocol.cohort_messages import Enroll
+from keras_split.protocol.cohort_messages import Leave
 from keras_split.protocol.cohort_messages import PutHalf
 from keras_split.protocol.messages import Done
 from keras_split.protocol.messages import Goodbye
+from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import Snapshot
 from keras_split.server.callbacks import Caller
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
@@ -50,11 +55,14 @@ class Phone:
         self.host, self.contract = host, server.contract
         hello = links.hello(server.contract)
         self.session = host.handle(hello, Caller(client=name)).session
-        self.body = host.find(self.session).body.half
         self.caller = Caller(client=name)
+        found = host._sessions.find(self.session, self.caller)
+        self.body = found.body.half
         self.step = 0
-        if not enroll:
-            return
+        if enroll:
+            self.enroll()
+
+    def enroll(self):
         terms = AveragingTerms()
         said = self.ask(Enroll(self.session, terms, SIZE, "0" * 64, 8))
         if said.give_half:
@@ -102,6 +110,27 @@ def floats(arrays):
 
 def same(one, other):
     return all(map(np.array_equal, floats(one), floats(other)))
+
+
+def train_a_round(a, b):
+    """The first one takes three steps, the other one; which round it is."""
+    round = begin(a, b)
+    a.train(0, 1, 2)
+    b.train(3)
+    return round
+
+
+def assert_mean(bodies, weights, made):
+    for *each, value in zip(*bodies, floats(made), strict=True):
+        expected = np.average([v.astype(float) for v in each], 0, weights)
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+
+
+def wait_for(condition):
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_one_phone_trains_the_body_that_it_would_train_alone(serve, server):
@@ -270,3 +299,62 @@ def test_a_secure_round_of_two_is_refused():
         CohortConfig(phones=3, round_phones=2)
 
     CohortConfig(phones=3, round_phones=2, plain_aggregation=True)
+
+
+def test_a_phone_that_was_started_again_counts_with_what_it_trained(
+    serve, server
+):
+    host = serve(cohort(2))
+    a, b = Phone(host, server, "ann"), Phone(host, server, "ben")
+    give(a, b, round=train_a_round(a, b))
+    begin(a, b, version=1)
+    b.train(4)
+    host.leave(a.session)
+
+    again = Phone(host, server, "ann")
+    again.begin(1)
+    again.train(5, 6, 7)
+    before = [floats(phone.body.weights()) for phone in (again, b)]
+    give(again, b, round=1)
+
+    assert_mean(before, [3, 1], server.half.weights())
+
+
+def test_what_an_older_server_kept_of_a_round_still_counts(serve, server):
+    host = serve(cohort(2))
+    a, b = phones = [Phone(host, server) for _ in range(2)]
+    give(a, b, round=train_a_round(a, b))
+    begin(a, b, version=1)
+    a.train(4, 5)
+    b.train(6)
+    average = host.cohort.mode._average
+    average.load({"0": 24, "1": 8})
+    before = [floats(phone.body.weights()) for phone in phones]
+
+    give(a, b, round=1)
+
+    assert_mean(before, [2, 1], server.half.weights())
+
+
+@pytest.mark.parametrize("how", ["restored", "given up"])
+def test_who_begins_a_round_has_the_body_of_the_others(serve, server, how):
+    host = serve(cohort(2, allow_restore=True))
+    a, b = Phone(host, server, "ann"), Phone(host, server, "ben")
+    tag = a.ask(Snapshot(a.session)).tag
+    give(a, b, round=train_a_round(a, b))
+    average = server.half.weights()
+
+    if how == "restored":
+        assert a.ask(Restore(a.session, tag)) == Done()
+    else:
+        begin(a, b, version=1)
+        a.train(5)
+        for phone in (a, b):
+            phone.ask(Leave(phone.session))
+        wait_for(lambda: host.cohort.mode.rounds.number == 2)
+        for phone in (a, b):
+            phone.enroll()
+    begin(a, b, version=1)
+
+    for phone in (a, b):
+        assert same(average, phone.body.weights())

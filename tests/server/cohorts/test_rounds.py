@@ -19,6 +19,7 @@ from keras_split.server.callbacks import ServerCallback
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.half import CohortHalf
 from keras_split.server.cohorts.members import Members
+from keras_split.server.cohorts.plain import Plain
 from keras_split.server.cohorts.rounds import Rounds
 
 WAIT_S = 30.0  # far more than anything here takes
@@ -442,3 +443,26 @@ def test_a_liar_does_not_lead_where_the_median_is_taken():
 
     assert all(result(reply).version == 1 for reply in replies)
     assert values(server.half) == [1, 1, 1]
+
+
+def test_nothing_is_kept_of_phones_that_have_made_room():
+    server = Server()
+    server.members._most = 2
+
+    for name in "abcdefghi":
+        server.enroll(name)
+        server.leave(name)
+        server.members.end(name)
+
+    assert len(server.rounds.state()["draws"]["counts"]) == 2
+
+
+def test_no_more_train_in_a_round_than_can_be_added_up(monkeypatch):
+    monkeypatch.setattr(Plain, "most", 3)
+    server = Server(phones=4)
+    names = "abcd"
+    server.enroll(*names)
+
+    waiting = [server.begin(name) for name in names]
+
+    assert sum(reply.done() for reply in waiting) == 3

@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 
 from keras_split.aggregation.secure_phone import SecurePhone
+from keras_split.compression import codecs
 from keras_split.errors import ProtocolError
 from keras_split.protocol.cohort_messages import Contribution
 from keras_split.protocol.cohort_messages import Gathered
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.vectors import from_tensors
 from keras_split.protocol.vectors import to_tensors
+from keras_split.protocol.wire import convert
+from keras_split.protocol.wire import frames
 from keras_split.server.cohorts import aggregations
 from keras_split.server.cohorts.aggregation import Task
+from keras_split.server.cohorts.config import MOST_SECURE
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.cohorts.plain import Plain
 from keras_split.server.cohorts.secure import Secure
@@ -276,3 +280,20 @@ def test_a_mode_that_refuses_the_average_tells_all_and_is_not_told_twice():
 
     assert {reply.reason for reply in replies.values()} == {"norm"}
     assert not made.given_up.is_set()
+
+
+@pytest.mark.parametrize(("stage", "nbytes"), [("keys", 97), ("shares", 112)])
+def test_what_most_phones_tell_each_other_fits_a_message(stage, nbytes):
+    numbers = range(100_000, 100_000 + MOST_SECURE)  # others came before
+    blobs = dict.fromkeys(numbers, bytes(nbytes))
+    members = tuple(numbers)
+
+    for message in (
+        Contribution("0" * 32, 1, stage, blobs=blobs),
+        Gathered(1, stage, members, blobs=blobs),
+    ):
+        codec = codecs.get("raw")
+        (arrived,) = frames.join(
+            frames.split(*convert.to_wire(message, codec)), 1 << 20
+        )
+        assert convert.from_wire(*arrived, codec, 1 << 20) == message

@@ -68,3 +68,13 @@ def test_an_average_is_made_again_only_if_nobody_has_it(has_it):
         assert isinstance(reply, Refusal) and reply.reason == "late"
     else:
         assert reply.members == (0,) and reply.version == 4
+
+
+def test_nothing_is_kept_of_steps_in_which_nothing_is_averaged():
+    averages = StepAverages(CohortConfig(phones=2), Members())
+
+    for step in range(9):
+        averages.give_up(step, 0)
+        averages.give_up(step, 1)
+
+    assert not averages._without
