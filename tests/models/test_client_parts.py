@@ -61,6 +61,21 @@ def test_one_cut_with_a_frozen_head():
 
 
 def test_layers_thawed_between_two_fits():
+@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
+def test_a_schedule_goes_on_where_the_phone_has_no_weights_to_train(cut):
+    def scheduled():
+        rate = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+        return keras.optimizers.SGD(rate)
+
+    prepare = freeze("a", "c") if len(cut) == 2 else freeze("a")
+    pair = Pair(nets.dense, cut, prepare).compile(scheduled)
+
+    assert_fits_alike(pair)
+
+    steps = [int(m.optimizer.iterations) for m in (pair.whole, pair.client)]
+    assert steps == [2, 2]
+
+
     pair = Pair(prepare=freeze("b", "c")).compile()
     pair.fit()
 
