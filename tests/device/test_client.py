@@ -288,6 +288,55 @@ def test_the_learning_rate_may_be_a_function_of_the_step(phone):
 
 
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
+def interrupted(subject, x, y, monkeypatch):
+    """Has a phone's step end when its gradients are to leave."""
+
+    def never(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(subject.session, "backward_of", never)
+        subject.train_on_batch(x, y)
+
+
+def test_an_interrupted_step_is_finished_before_the_rate_of_the_next(
+    phone, monkeypatch
+):
+    steps = []
+
+    def rate(step):
+        steps.append(step)
+        return 0.1
+
+    x, y = links.batch(8)
+    with links.served() as (_, server, address):
+        subject = phone(address)
+        interrupted(subject, x, y, monkeypatch)
+        subject.train_on_batch(x, y, learning_rate=rate)
+
+        assert steps == [1]
+        assert subject.step == server.moment.steps == 2
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_interrupted_step_is_over_with_its_session(
+    phone, monkeypatch, before, tmp_path, caplog
+):
+    x, y = links.batch(8)
+    with links.served() as (_, _, address):
+        subject = phone(address)
+        for _ in range(before):
+            subject.train_on_batch(x, y)
+        subject.save_state(tmp_path / "state.npz")
+        interrupted(subject, x, y, monkeypatch)
+        subject.close()
+        subject.load_state(tmp_path / "state.npz")
+        subject.fit([(x, y)], verbose=False)
+
+        assert subject.step == before + 1
+    assert "its session is over" in caplog.text
+
+
 def test_a_learning_rate_that_is_none_is_an_error(phone, address, rate):
     subject = phone(address)
 
