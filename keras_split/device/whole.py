@@ -85,6 +85,12 @@ class WholeScorer:
                 "Python."
             )
         self._input, self._output = inputs[0], outputs[0]
+        if -1 in list(self._input.get("shape_signature", ()))[1:]:
+            raise DataError(
+                "Expected a .tflite that takes images of one size. Received: "
+                f"any, in {self._path!r}. Convert it with height and width: "
+                "keras.Input((96, 96, 3))."
+            )
         types = {self._input["dtype"], self._output["dtype"]}
         if types != {np.float32}:
             raise DataError(

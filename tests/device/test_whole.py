@@ -113,3 +113,13 @@ def test_a_json_of_another_model_is_refused(tmp_path):
     with pytest.raises(DataError, match="sha256 ab12.*another model"):
         read_data_spec(tmp_path / "whole.tflite")
     assert read_data_spec(tmp_path / "whole.keras") == DataSpec()
+
+
+def test_a_model_of_images_of_any_size_is_refused(tmp_path):
+    images = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(images))
+    path = tmp_path / "whole.tflite"
+    keras.Model(images, x).export(path, format="litert", verbose=False)
+
+    with pytest.raises(DataError, match="of one size"):
+        WholeScorer(path)
