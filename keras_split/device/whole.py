@@ -215,7 +215,14 @@ def read_data_spec(model: str | os.PathLike[str]) -> DataSpec:
         )
         # Of a .keras and a .tflite of one name, it tells of the later one.
         expected = config.get(f"{Path(model).suffix[1:]}_sha256")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"Expected {path} to say classes and preprocessing, as keras-split "
             f"join wrote it. Received: a file that cannot be read ({error}). "

@@ -65,7 +65,7 @@ class DeviceState:
             )
             if not 0 <= self.step < 1 << 31:
                 raise ValueError(f"its step is {self.step}")
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise DataError(
                 "Expected a state that a device's save_state wrote. Received: "
                 f"{str(path)!r}, which cannot be read "

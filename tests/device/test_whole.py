@@ -96,7 +96,10 @@ def test_one_number_tells_two_classes_apart_if_they_have_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"preprocess": 3}', '{"preprocess": {"matrix": 3}}']
+    "text",
+    ["{", "[1]", '{"preprocess": 3}', '{"preprocess": {"matrix": 3}}']
+    + ["[" * 100_000],
+    ids=lambda text: text[:20],
 )
 def test_a_json_that_cannot_be_read_is_named(tmp_path, text):
     path = tmp_path / "whole.json"

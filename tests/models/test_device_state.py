@@ -109,6 +109,7 @@ def test_a_head_alone_takes_no_state_of_another_cut(phone):
         ({"frozen": np.array("0" * 64)}, "frozen weights"),
         ({"step": None}, "cannot be read"),
         ({"step": np.array(-1)}, "cannot be read"),
+        ({"step": np.array(np.inf)}, "cannot be read"),
         ({"format": np.array(2)}, "newer keras_split"),
     ],
 )
