@@ -179,6 +179,7 @@ def compile(
         wiring,
         defenses=chain,
         data_spec=data_spec,
+        dtype=model.dtype_policy,  # by which Keras scales the loss
     )
     server = ServerModel(
         partition.body.model, contract, data_digest=client.data_spec.digest

@@ -219,6 +219,11 @@ class ClientSession:
             self._backward_taken(message, reply)
         return reply.tensors
 
+    def knows(self, step: int) -> bool:
+        """Whether it has taken that step, or waits for its gradients."""
+        waits = self._forward is not None and step == self.next_step
+        return self.connected and (waits or step < self.next_step)
+
     def labeled_step(
         self,
         smashed: list[CutTensor],

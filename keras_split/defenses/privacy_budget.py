@@ -8,6 +8,7 @@ import keras
 from keras_split.defenses.accountant import Accountant
 from keras_split.defenses.arguments import number
 from keras_split.errors import DefenseError
+from keras_split.utils import keras_private
 
 
 class PrivacyBudget(keras.callbacks.Callback):
@@ -65,7 +66,7 @@ class PrivacyBudget(keras.callbacks.Callback):
                 "fit steps_per_epoch."
             )
         self._accountant = Accountant(client, self.secret, self.augmented)
-        taken = int(client.optimizer.iterations.numpy())
+        taken = int(keras_private.steps_taken(client.optimizer))
         self._begun = math.ceil(taken / self.params["steps"])
         if self.earlier is not None:
             self._begun = self.earlier

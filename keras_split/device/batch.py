@@ -145,7 +145,7 @@ def _flat(values: Any, specs: Sequence[Any], what: str) -> list[Any]:
                 f"Expected {what} with {names}. Received: "
                 f"{sorted(map(str, values))}; {missing} are missing."
             )
-        return [np.asarray(values[name]) for name in names]
+        return [_array(values[name], what) for name in names]
     if len(names) == 1:
         if (
             isinstance(values, (list, tuple))

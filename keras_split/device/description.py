@@ -164,6 +164,8 @@ class Description:
             TypeError,
             AttributeError,
             IndexError,
+            OverflowError,
+            RecursionError,
         ) as error:
             raise DataError(
                 f"Expected {path} as client.export wrote it. Received: a file "

@@ -65,8 +65,8 @@ class Epoch:
             HijackError: If the server is not honest.
         """
         half = self._half
+        half.finish()  # or its step has the rate of the one before
         rate = feed.rate(self._learning_rate, half.step, self._description)
-        half.finish()
         taken = True
         try:
             loss, correct = self._train(batch, rate)

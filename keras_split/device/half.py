@@ -1,5 +1,6 @@
 """Head and tail of the phone, with the server in between."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from keras_split.protocol.validation import not_finite
 Arrays = dict[str, np.ndarray[Any, Any]]
 Score = tuple[float, dict[int, float]]
 Listener = Callable[[list[np.ndarray[Any, Any]]], object] | None
+_LOG = logging.getLogger("keras_split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +139,24 @@ class PhoneHalf:
         """Second half of a step that was interrupted there.
 
         The server takes it once, so both halves are at the same step after.
-        Where other phones have gone on without it, none takes it.
+        Where other phones have gone on without it, none takes it; nor does
+        the phone where the session is over.
 
         Returns:
             Its score; None if no step is open.
         """
-        if self._begun is None:
+        begun = self._begun
+        if begun is None:
+            return None
+        if not self._session.knows(begun.number):
+            self._begun = None
+            _LOG.warning(
+                "A step was interrupted, and its session is over: the phone "
+                "did not take it, and the server may have."
+            )
             return None
         try:
-            return self._finish(self._begun)
+            return self._finish(begun)
         except RefusedError as error:
             if error.reason != "late":
                 raise

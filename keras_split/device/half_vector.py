@@ -59,5 +59,5 @@ class HalfVector:
         state = self._model.get_state()
         parts = self._layout.split(vector)
         for name, part in zip(self._names, parts, strict=True):
-            state[name] = np.ascontiguousarray(part, state[name].dtype)
+            state[name] = np.asarray(part, state[name].dtype)
         self._model.set_state(state)

@@ -50,7 +50,8 @@ class InRounds:
             rounds.begin()
             if epoch.take(batch):
                 rounds.trained(batch.count)
-            if rounds.steps == self._every:
+            # One that is as long as an epoch may have no steps yet.
+            if self._every and rounds.steps == self._every:
                 rounds.end()
             if epoch.stopped:
                 break

@@ -88,7 +88,7 @@ class State:
             )
             if not 0 <= step < 1 << 31:
                 raise ValueError(f"its step is {step}")
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise DataError(
                 f"Expected a state that save_state wrote. Received: "
                 f"{str(path)!r}, which cannot be read "

@@ -85,6 +85,12 @@ class WholeScorer:
                 "Python."
             )
         self._input, self._output = inputs[0], outputs[0]
+        if -1 in list(self._input.get("shape_signature", ()))[1:]:
+            raise DataError(
+                "Expected a .tflite that takes images of one size. Received: "
+                f"any, in {self._path!r}. Convert it with height and width: "
+                "keras.Input((96, 96, 3))."
+            )
         types = {self._input["dtype"], self._output["dtype"]}
         if types != {np.float32}:
             raise DataError(
@@ -209,7 +215,14 @@ def read_data_spec(model: str | os.PathLike[str]) -> DataSpec:
         )
         # Of a .keras and a .tflite of one name, it tells of the later one.
         expected = config.get(f"{Path(model).suffix[1:]}_sha256")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"Expected {path} to say classes and preprocessing, as keras-split "
             f"join wrote it. Received: a file that cannot be read ({error}). "

@@ -52,5 +52,6 @@ class OwnBatches(TrainFunction):
             functions.not_taken(self._client, error)
         else:
             self._rounds.trained(rows_of(data))
-        if self._rounds.steps == self._every:
+        # One that is as long as an epoch may have no steps yet.
+        if self._every and self._rounds.steps == self._every:
             self._rounds.end()

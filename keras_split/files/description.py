@@ -76,7 +76,14 @@ def beside(path: Path, key: str) -> Facts:
         config = json.loads(about.read_bytes())
         expected = config.get(key)
         facts = of_description(config)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return {"described_by": f"none: {about.name} cannot be read"}
     with path.open("rb") as content:
         if hashlib.file_digest(content, "sha256").hexdigest() != expected:

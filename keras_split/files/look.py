@@ -68,6 +68,7 @@ def look(path: str | os.PathLike[str]) -> Facts:
         KeyError,
         TypeError,
         AttributeError,
+        OverflowError,
         zipfile.BadZipFile,
         NotImplementedError,
         RuntimeError,

@@ -75,7 +75,7 @@ def observe(
 
 
 def flat_inputs(client: PhoneHalf, data: Any) -> list[np.ndarray[Any, Any]]:
-    """All examples of some data, one array for each input of the model.
+    """All examples of some data, one array for each input that is read.
 
     Raises:
         ExportError: If there are none.
@@ -110,18 +110,19 @@ def flat_inputs(client: PhoneHalf, data: Any) -> list[np.ndarray[Any, Any]]:
             "Pass 100 or more real inputs, scaled as for training: "
             "calibration=x[:100]."
         )
-    inputs = SignatureIO(client).inputs
+    boundary = SignatureIO(client)
     arrays = []
-    for i, name in enumerate(names):
-        array = np.concatenate([row[i] for row in rows])
-        expected = tuple(inputs[i].shape[1:])
+    for i, spec in boundary.inputs.items():
+        place = boundary.read[i]
+        array = np.concatenate([row[place] for row in rows])
+        expected = tuple(spec.shape[1:])
         if array.shape[1:] != expected:
             raise ExportError(
                 f"Expected calibration examples of shape {expected} for input "
-                f"{name!r}. Received: {array.shape[1:]}. Scale and resize "
-                "them as the training images."
+                f"{names[place]!r}. Received: {array.shape[1:]}. Scale and "
+                "resize them as the training images."
             )
-        arrays.append(array.astype(inputs[i].dtype))
+        arrays.append(array.astype(spec.dtype))
     return arrays
 
 

@@ -151,7 +151,7 @@ def _inputs(client: Any) -> list[dict[str, Any]]:
             half = "both"
         rows.append(
             {
-                "name": client.wiring.inputs[n],
+                "name": client.wiring.inputs[boundary.read[n]],
                 "shape": list(tensor.shape[1:]),
                 "dtype": str(tensor.dtype),
                 "half": half,
@@ -191,10 +191,13 @@ def output_names(client: Any) -> list[str]:
     outputs = client.wiring.outputs
     if isinstance(outputs, dict):
         return sorted(outputs, key=outputs.__getitem__)
-    names = client.wiring.output_names
     count = len(client.tail.outputs)
-    if len(names) == count:
-        return list(names)
+    if len(client.wiring.output_names) == count:
+        names: list[str] = []
+        for name in client.wiring.output_names:
+            # One layer may have made several.
+            names.append(f"{name}_{len(names)}" if name in names else name)
+        return names
     return [f"output_{i}" for i in range(count)]
 
 

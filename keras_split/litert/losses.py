@@ -64,14 +64,25 @@ class OutputLoss:
             weights: Sample weights `(batch,)`, 0 for what is not real.
             count: How many examples are real, a scalar, int32.
         """
-        values = _seen(self._values(labels, predictions), predictions)
+        values = self._values(labels, predictions)
+        if values.shape[:1] != predictions.shape[:1]:
+            raise ExportError(
+                "Expected a loss with a row for each example, for those that "
+                f"fill a batch up are left out. Received: {self.name!r}, which "
+                f"makes {values.shape} of predictions of {predictions.shape}. "
+                "Give the model an output of shape (batch, 1), and the loss a "
+                "call that leaves the first axis."
+            )
+        values = _seen(values, predictions)
         weights = tf.reshape(weights, (-1,) + (1,) * (len(values.shape) - 1))
         total = tf.reduce_sum(values * weights)
         positions = float(math.prod(values.shape[1:]))
         if self.loss.reduction == "sum":
             loss = total
         elif self.loss.reduction == "mean_with_sample_weight":
-            loss = total / (tf.reduce_sum(weights) * positions)
+            whole = tf.reduce_sum(weights) * positions
+            # Without any, total is 0, and so is what Keras makes of it.
+            loss = total / (whole + tf.cast(tf.equal(whole, 0.0), tf.float32))
         else:
             loss = total / (tf.cast(count, tf.float32) * positions)
         return loss * self.weight
@@ -94,7 +105,14 @@ class OutputLoss:
         """The loss of each example and position."""
         if not self.accuracy:
             # Plain arithmetic; whether it converts is seen later.
-            values: tf.Tensor = self.loss.call(labels, predictions)
+            try:
+                values: tf.Tensor = self.loss.call(labels, predictions)
+            except (TypeError, ValueError, tf.errors.OpError) as error:
+                raise ExportError(
+                    "Expected a loss of labels and predictions of one shape. "
+                    f"Received: {self.name!r}, which cannot take those of "
+                    f"{predictions.shape} ({error})."
+                ) from error
             return values
         config = self.loss.get_config()
         # Keras' activations leave the logits with their output, and its

@@ -32,7 +32,8 @@ class SignatureIO:
         smashed_grad: What the head gets.
         shared: Packs the inputs that the server gets.
         skips: Which outputs of the head go to the tail.
-        head_inputs: Inputs of the model that the head reads, by number.
+        read: Inputs of the model that are read at all: their places among all.
+        head_inputs: Those that the head reads, by number among those read.
         tail_inputs: Those that the tail reads.
     """
 
@@ -53,21 +54,25 @@ class SignatureIO:
         self.features_grad = cuts.features_grad
         self.smashed_grad = cuts.smashed_grad
         self.shared = self.smashed.shared
-        self._sharing = [wiring.head_inputs[i] for i in wiring.shared]
+        # Those that no layer reads are none of a file's.
+        self.read = sorted({*wiring.head_inputs, *wiring.tail_inputs})
+        head_reads = [self.read.index(n) for n in wiring.head_inputs]
+        tail_reads = [self.read.index(n) for n in wiring.tail_inputs]
+        self._sharing = [head_reads[i] for i in wiring.shared]
         self._head = client.head
         self.skips = list(wiring.skips)
         self._skipping = [client.head.outputs[i] for i in self.skips]
         behind = len(contract.features) + len(self.skips)
         self.head_inputs = dict(
-            zip(wiring.head_inputs, client.head.inputs, strict=True)
+            zip(head_reads, client.head.inputs, strict=True)
         )
         self.tail_inputs = dict(
-            zip(wiring.tail_inputs, client.tail.inputs[behind:], strict=True)
+            zip(tail_reads, client.tail.inputs[behind:], strict=True)
         )
 
     @property
     def inputs(self) -> dict[int, keras.KerasTensor]:
-        """All inputs of the model by number, in order."""
+        """All inputs that are read, by number, in order."""
         found = self.tail_inputs | self.head_inputs
         return {i: found[i] for i in sorted(found)}
 

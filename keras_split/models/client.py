@@ -76,6 +76,8 @@ class ClientModel(SnapshotWeights):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        # As models of Keras: layers and inputs have dtypes, the whole has none.
+        self.autocast = False
         self.contract = Contract.get(contract)
         self.wiring = Wiring.get(wiring)
         self.head = head

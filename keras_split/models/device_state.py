@@ -16,6 +16,8 @@ from keras_split.litert.state import Entry
 from keras_split.litert.state import HalfState
 from keras_split.litert.state import digest
 from keras_split.protocol.moment import Moment
+from keras_split.training.optimizer_copy import has_schedule
+from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.utils import npz
 from keras_split.utils.counted import counted
 
@@ -63,7 +65,7 @@ class DeviceState:
             )
             if not 0 <= self.step < 1 << 31:
                 raise ValueError(f"its step is {self.step}")
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise DataError(
                 "Expected a state that a device's save_state wrote. Received: "
                 f"{str(path)!r}, which cannot be read "
@@ -147,10 +149,11 @@ class DeviceState:
             return [entry.name for entry in entries]
         if not optimizer.built:
             optimizer.build(trained)
-        # Behind the number of steps and the learning rate they stand by
-        # weight.
+        # Behind the number of steps, and the learning rate if it is no
+        # schedule, they stand by weight.
+        first = len(optimizer.variables) - count * len(trained)
         places = {
-            id(variable): iter(optimizer.variables[2 + i * count :])
+            id(variable): iter(optimizer.variables[first + i * count :])
             for i, variable in enumerate(trained)
         }
         for entry in entries:
@@ -179,6 +182,8 @@ def _slots_of(optimizer: Any) -> int | None:
     """How many slots a weight has; None if a device has no such optimizer."""
     if optimizer is None:
         return None
+    if has_schedule(optimizer):  # which no file has, but who trains with it
+        optimizer = optimizer_copy(optimizer, fixed_rate=True)
     try:
         return Update(optimizer).slots
     except ExportError:

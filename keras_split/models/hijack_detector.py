@@ -15,6 +15,7 @@ from keras_split.detection import HijackDetector as Detector
 from keras_split.errors import OptionError
 from keras_split.errors import SplitError
 from keras_split.models import functions
+from keras_split.utils import keras_private
 
 if TYPE_CHECKING:
     from keras_split.models.client import ClientModel
@@ -185,7 +186,9 @@ class _Head:
         self._state = [
             tf.identity(v.value) for v in client.head.non_trainable_variables
         ]
-        self._iteration = tf.identity(client.optimizer.iterations.value)
+        self._iteration = tf.identity(
+            keras_private.steps_taken(client.optimizer).value
+        )
         ours = {id(v) for v in client.head.trainable_variables}
         self._places = [i for i, v in enumerate(trained) if id(v) in ours]
 

@@ -63,6 +63,8 @@ class ServerModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        # As models of Keras: layers and inputs have dtypes, the whole has none.
+        self.autocast = False
         self.contract = Contract.get(contract)
         self.own_learning_rate = False
         self.body = body

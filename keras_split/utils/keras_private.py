@@ -353,6 +353,15 @@ def is_bookkeeping(name: str, bare: set[str]) -> bool:
     return private or tracked or name in ("built", "name")
 
 
+def steps_taken(optimizer: Any) -> Any:
+    """The variable that counts the steps of an optimizer.
+
+    `Optimizer._iterations`, Keras 3.0 on. With `gradient_accumulation_steps`
+    the public `iterations` is that number divided, and stands still meanwhile.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def keep_message(errors: type[Exception]) -> None:
     """Lets errors of a class come out of a call of a layer as they were.
 

@@ -29,9 +29,14 @@ class Scratch:
 
     def __init__(self) -> None:
         _clear(Path(tempfile.gettempdir()))
-        handle, name = tempfile.mkstemp(_LOCK, _PREFIX)
-        lock = os.fdopen(handle, "r+")
-        _take(lock)
+        for last in (False, False, True):
+            handle, name = tempfile.mkstemp(_LOCK, _PREFIX)
+            lock = os.fdopen(handle, "r+")
+            # Another process may have seen it before, and clears it away. Where
+            # there are no locks, nobody does.
+            if (_take(lock) and os.path.exists(name)) or last:
+                break
+            _drop(name, lock)
         self.name = name.removesuffix(_LOCK)
         self._end = weakref.finalize(
             self, _finish, self.name, lock, os.getpid()
@@ -71,6 +76,15 @@ def _finish(name: str, lock: IO[str], owner: int) -> None:
 
 def _remove(name: str, lock: IO[str]) -> None:
     shutil.rmtree(name, ignore_errors=True)
+    _drop(name + _LOCK, lock)
+
+
+def _drop(name: str, lock: IO[str]) -> None:
+    """Deletes a lock's file, while nobody else can take it."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
     lock.close()
-    with contextlib.suppress(OSError):
-        os.unlink(name + _LOCK)
+    if fcntl is None:  # Windows deletes no open files
+        with contextlib.suppress(OSError):
+            os.unlink(name)

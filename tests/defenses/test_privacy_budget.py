@@ -84,3 +84,15 @@ def test_an_optimizer_that_skips_steps_is_refused():
 
     with pytest.raises(DefenseError, match="takes every step"):
         fit(half, PrivacyBudget())
+
+
+def test_steps_that_only_accumulate_gradients_are_counted():
+    half = client()
+    half.compile(
+        keras.optimizers.SGD(0.1, gradient_accumulation_steps=4),
+        "sparse_categorical_crossentropy",
+    )
+
+    found = [fit(half, PrivacyBudget()).history["epsilon"][0] for _ in range(2)]
+
+    assert found == [Accountant(half).epsilon(n) for n in (1, 2)]

@@ -161,3 +161,13 @@ def test_labels_of_one_number_may_come_without_their_axis(description):
     tensors = Batch.of(given, x, [np.arange(3), np.arange(3.0)]).tensors
 
     assert tensors["y_1"].shape == (8, 1)
+
+
+@pytest.mark.parametrize("what", ["x", "y"])
+def test_rows_of_several_lengths_are_refused_by_name_too(description, what):
+    given = dict(zip("xy", links.batch(2), strict=True))
+    given[what] = [[1.0], [1.0, 2.0]]
+    (x, y), about = given.values(), description
+
+    with pytest.raises(DataError, match="the same shape"):
+        Batch.of(about, {about.inputs[0].name: x}, {about.outputs[0].name: y})

@@ -11,6 +11,7 @@ from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.errors import RefusedError
 from keras_split.errors import TransportError
+from keras_split.litert import calibration
 from tests import links
 from tests import nets
 from tests.device.conftest import export
@@ -287,6 +288,55 @@ def test_the_learning_rate_may_be_a_function_of_the_step(phone):
         assert unmoved(before, subject)
 
 
+def interrupted(subject, x, y, monkeypatch):
+    """Has a phone's step end when its gradients are to leave."""
+
+    def never(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(subject.session, "backward_of", never)
+        subject.train_on_batch(x, y)
+
+
+def test_an_interrupted_step_is_finished_before_the_rate_of_the_next(
+    phone, monkeypatch
+):
+    steps = []
+
+    def rate(step):
+        steps.append(step)
+        return 0.1
+
+    x, y = links.batch(8)
+    with links.served() as (_, server, address):
+        subject = phone(address)
+        interrupted(subject, x, y, monkeypatch)
+        subject.train_on_batch(x, y, learning_rate=rate)
+
+        assert steps == [1]
+        assert subject.step == server.moment.steps == 2
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_interrupted_step_is_over_with_its_session(
+    phone, monkeypatch, before, tmp_path, caplog
+):
+    x, y = links.batch(8)
+    with links.served() as (_, _, address):
+        subject = phone(address)
+        for _ in range(before):
+            subject.train_on_batch(x, y)
+        subject.save_state(tmp_path / "state.npz")
+        interrupted(subject, x, y, monkeypatch)
+        subject.close()
+        subject.load_state(tmp_path / "state.npz")
+        subject.fit([(x, y)], verbose=False)
+
+        assert subject.step == before + 1
+    assert "its session is over" in caplog.text
+
+
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
 def test_a_learning_rate_that_is_none_is_an_error(phone, address, rate):
     subject = phone(address)
@@ -333,6 +383,54 @@ def test_predict_without_examples_is_an_error(phone, address):
     for nothing in (np.zeros((0, 16, 16, 1)), []):
         with pytest.raises(DataError):
             phone(address).predict(nothing)
+
+
+def exported(inputs, outputs, tmp_path):
+    """A client that is cut behind `a` and `b`, its server and its file."""
+    client, server = keras_split.compile(
+        keras.Model(inputs, outputs), ["a", "b"], quantization="float32"
+    )
+    client.compile("sgd", "mse")
+    client.export(tmp_path / "client.tflite", batch_size=8)
+    return client, server, tmp_path / "client.tflite"
+
+
+def test_an_input_that_no_layer_reads_is_none_of_the_file(phone, tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = {"one": 4, "unread": 2, "two": 3}
+    x = {k: rng.normal(size=(5, n)).astype("float32") for k, n in sizes.items()}
+    inputs = [keras.Input((n,), name=name) for name, n in sizes.items()]
+    made = keras.layers.Concatenate()(inputs[::2])
+    for name in "abc":
+        made = keras.layers.Dense(3, name=name)(made)
+    client, server, path = exported(inputs, made, tmp_path)
+    expected = client.predict(x, verbose=0)
+
+    with server.serve(port=0) as running:
+        subject = phone(f"grpc://{running.target}", path=path)
+        found = subject.predict(x)
+
+    assert [i.name for i in subject.description.inputs] == ["one", "two"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    arrays = calibration.flat_inputs(client, x)
+    assert links.same(arrays, [x["one"], x["two"]])
+
+
+def test_outputs_of_one_layer_have_names_of_their_own(phone, tmp_path):
+    x, _ = nets.vectors(5)
+    made = values = keras.Input((4,))
+    for name in "abc":
+        made = keras.layers.Dense(4, name=name)(made)
+    outputs = list(keras.ops.split(made, 2, axis=-1))
+    client, server, path = exported(values, outputs, tmp_path)
+    expected = client.predict(x, verbose=0)
+
+    with server.serve(port=0) as running:
+        found = phone(f"grpc://{running.target}", path=path).predict(x)
+
+    assert len(found) == 2
+    for one, other in zip(found.values(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_only_real_rows_travel(phone):

@@ -86,7 +86,9 @@ def test_a_keras_file_is_none_and_the_way_to_one_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", "null", '{"format": 1}', "\x00"]
+    "text",
+    ["", "{", "[]", "{}", "null", '{"format": 1}', "\x00", "[" * 100_000],
+    ids=lambda text: text[:9],
 )
 def test_a_damaged_json_is_an_error(copied, text):
     copied.with_suffix(".json").write_text(text)
@@ -128,4 +130,13 @@ def test_a_tflite_of_another_export_is_an_error(copied):
         file.write(b"\x00")
 
     with pytest.raises(DataError, match="two come from different exports"):
+        Description.read(copied)
+
+
+def test_a_batch_size_without_end_is_an_error(copied):
+    path = copied.with_suffix(".json")
+    text = path.read_text()
+    path.write_text(text.replace('"batch_size": 8', '"batch_size": 1e999'))
+
+    with pytest.raises(DataError, match="as client.export wrote it.*Received"):
         Description.read(copied)

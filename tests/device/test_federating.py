@@ -166,3 +166,15 @@ def test_a_server_without_a_cohort_is_refused(phone):
     with links.served() as (_, _, address):
         with pytest.raises(RefusedError, match="--cohort"):
             phone(address).fit(data(8), federate=FederatedAveraging())
+
+
+def test_a_round_of_an_epoch_does_not_end_with_a_step_not_taken(phone, made):
+    x = X.copy()
+    x[:8] = np.nan
+    batches = device.batches(x, Y, 8, seed=None)
+    with cohort(mode="private", phones=1) as (_, _, address):
+        phone(address).fit(
+            batches, federate=FederatedAveraging(), verbose=False
+        )
+
+    assert made[0].weights == [13]

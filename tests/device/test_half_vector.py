@@ -53,3 +53,30 @@ def test_a_vector_that_is_put_leaves_the_slots_of_the_optimizer(exported):
     for name, value in model.get_state().items():
         if kinds[name] == "slot":
             np.testing.assert_array_equal(value, slots[name])
+
+
+class Times(keras.layers.Layer):
+    """Has a weight that is a number."""
+
+    def build(self, shape):
+        self.by = self.add_weight(shape=(), initializer="ones", name="by")
+
+    def call(self, x):
+        return x * self.by
+
+
+def test_a_weight_that_is_a_number_is_put_back(tmp_path):
+    x = values = keras.Input((4,))
+    for name in ("a", "b", "c"):
+        x = keras.layers.Dense(3, name=name)(Times()(x))
+    client, _ = keras_split.compile(
+        keras.Model(values, x), ["a", "b"], quantization="float32"
+    )
+    client.compile("sgd", "mse")
+    client.export(tmp_path / "client.tflite", batch_size=2)
+    _, half = device_half(tmp_path / "client.tflite")
+    vector = np.arange(half.size, dtype="float32")
+
+    half.set(vector)
+
+    np.testing.assert_array_equal(half.get(), vector)

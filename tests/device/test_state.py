@@ -314,3 +314,13 @@ def test_a_state_of_a_newer_version_is_told_so(small, tmp_path):
 
     with pytest.raises(DataError, match="format 2, which a newer keras_split"):
         State.read(path, description)
+
+
+def test_a_step_without_end_is_refused(small, tmp_path):
+    description, state = small
+    path = tmp_path / "state.npz"
+    state.write(path, description)
+    rewrite(path, step=np.array(np.inf))
+
+    with pytest.raises(DataError, match="cannot be read"):
+        State.read(path, description)

@@ -96,7 +96,10 @@ def test_one_number_tells_two_classes_apart_if_they_have_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"preprocess": 3}', '{"preprocess": {"matrix": 3}}']
+    "text",
+    ["{", "[1]", '{"preprocess": 3}', '{"preprocess": {"matrix": 3}}']
+    + ["[" * 100_000],
+    ids=lambda text: text[:20],
 )
 def test_a_json_that_cannot_be_read_is_named(tmp_path, text):
     path = tmp_path / "whole.json"
@@ -113,3 +116,13 @@ def test_a_json_of_another_model_is_refused(tmp_path):
     with pytest.raises(DataError, match="sha256 ab12.*another model"):
         read_data_spec(tmp_path / "whole.tflite")
     assert read_data_spec(tmp_path / "whole.keras") == DataSpec()
+
+
+def test_a_model_of_images_of_any_size_is_refused(tmp_path):
+    images = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(images))
+    path = tmp_path / "whole.tflite"
+    keras.Model(images, x).export(path, format="litert", verbose=False)
+
+    with pytest.raises(DataError, match="of one size"):
+        WholeScorer(path)

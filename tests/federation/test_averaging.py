@@ -360,3 +360,18 @@ def test_a_phone_may_ask_for_a_server_that_cannot_read_halves(serve, made):
         client.fit(x, y, verbose=0, callbacks=[averaging])
 
     assert caught.value.reason == "cohort"
+
+
+def test_a_round_of_an_epoch_does_not_end_with_a_step_not_taken(serve, made):
+    x, y = nets.vectors()
+    x = x.copy()
+    x[:4] = np.nan
+    client = phone(serve, halves()[1], mode="private", phones=1)
+
+    client.fit(
+        *(x, y, 4, 1, 0),
+        callbacks=[keras_split.FederatedAveraging()],
+        shuffle=False,
+    )
+
+    assert made[0].weights == [22]

@@ -165,6 +165,7 @@ def test_it_needs_neither_keras_nor_the_classes_in_the_file(folder):
         ("other.json", b'{"name": "package"}'),
         ("cut.json", b'{"mode": "train", '),
         ("half.json", b'{"mode": "train"}'),
+        ("endless.json", b'{"mode": "whole", "moment": {"steps": 1e999}}'),
         ("cut.npz", b"PK\x03\x04 cut off"),
         ("text.weights.h5", b"\x89HDF\r\n\x1a\n nothing"),
     ],

@@ -233,3 +233,43 @@ def test_others_are_refused(loss, word):
         OutputLoss("y", loss)
 
     assert word in str(caught.value)
+
+
+class OfAll(LOSSES.Loss):
+    """Takes the mean over the batch by itself."""
+
+    def call(self, y_true, y_pred):
+        return tf.reduce_mean(tf.abs(y_true - y_pred))
+
+
+@pytest.mark.parametrize(
+    "loss, shape",
+    [
+        (OfAll(), (4, 3)),
+        (LOSSES.MeanSquaredError(), (4,)),
+        (LOSSES.BinaryCrossentropy(), (4,)),
+    ],
+)
+def test_one_number_for_all_of_a_batch_is_refused(loss, shape):
+    y = tf.ones(shape)
+
+    with pytest.raises(ExportError, match="a row for each example"):
+        OutputLoss("y", loss).value(y, 0.5 * y, tf.ones(4), tf.constant(4))
+
+
+def test_a_loss_of_other_labels_is_refused():
+    y = tf.ones((4, 3))
+
+    with pytest.raises(ExportError, match="labels and predictions of one"):
+        OutputLoss("y", LOSSES.Circle()).value(y, y, tf.ones(4), tf.constant(4))
+
+
+def test_a_batch_that_counts_for_nothing_has_no_loss():
+    loss, y = (
+        LOSSES.MeanSquaredError("mean_with_sample_weight"),
+        tf.ones((4, 3)),
+    )
+
+    value = OutputLoss("y", loss).value(y, 0.5 * y, tf.zeros(4), tf.constant(4))
+
+    assert float(value) == float(loss(y, 0.5 * y, tf.zeros((4,)))) == 0.0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_split
 from tests import nets
 from tests.pair import Pair
 from tests.pair import assert_fits_alike
@@ -58,6 +59,21 @@ def test_one_cut_with_a_frozen_head():
     pair = plain(CUT[:1], freeze("a", "a_bn")).compile()
 
     assert_fits_alike(pair, nets.images)
+
+
+@pytest.mark.parametrize("cut", [["a", "b"], ["a"]], ids=["two", "one"])
+def test_a_schedule_goes_on_where_the_phone_has_no_weights_to_train(cut):
+    def scheduled():
+        rate = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+        return keras.optimizers.SGD(rate)
+
+    prepare = freeze("a", "c") if len(cut) == 2 else freeze("a")
+    pair = Pair(nets.dense, cut, prepare).compile(scheduled)
+
+    assert_fits_alike(pair)
+
+    steps = [int(m.optimizer.iterations) for m in (pair.whole, pair.client)]
+    assert steps == [2, 2]
 
 
 def test_layers_thawed_between_two_fits():
@@ -196,3 +212,40 @@ def test_a_mask_goes_round_the_server():
     pair = Pair(masked_skip, ["read", "b"]).compile()
 
     assert_fits_alike(pair, sentences, batch_size=8)
+
+
+def far():
+    """Takes 1,000 from its inputs, which half precision would round."""
+    x = values = keras.Input((4,), name="values")
+    x = layers.Rescaling(1.0, -1000.0, dtype="float32")(x)
+    for name in "abc":
+        x = layers.Dense(4, name=name)(x)
+    return keras.Model(values, x)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_inputs_of_a_prediction_keep_their_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    pair = Pair(far)
+    x, _ = nets.vectors()
+
+    expected, found = (
+        model.predict(1000 + x, verbose=0)
+        for model in (pair.whole, pair.client)
+    )
+
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * scale)
+
+
+def test_the_loss_is_scaled_where_keras_scales_that_of_the_whole_model():
+    keras.config.set_dtype_policy("mixed_float16")
+    pair = plain()
+    keras.config.set_dtype_policy("float32")
+    client, _ = keras_split.compile(pair.model, CUT)
+
+    for model in (pair.whole, client):
+        model.compile("sgd", "mse")
+
+    kinds = [type(m.optimizer) for m in (pair.whole, client)]
+    assert kinds == [keras.optimizers.LossScaleOptimizer] * 2

@@ -1,5 +1,6 @@
 import logging
 
+import keras
 import numpy as np
 import pytest
 
@@ -297,3 +298,16 @@ def test_a_step_that_is_not_taken_is_not_judged():
 
     assert np.isnan(history.history["loss"][0])
     assert len(checker.checks) == 1
+
+
+def test_an_honest_server_is_not_told_where_gradients_are_accumulated():
+    client, _ = dense(
+        keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+        defenses=[GaussianNoise(0.01)],
+    )
+    checker = detector(1)
+
+    fit(client, checker, 32)
+
+    assert len(checker.checks) == 4
+    assert min(check.agreement for check in checker.checks) > 0.9

@@ -1,10 +1,14 @@
 """Head and tail round two exchanges, with a server of a few lines."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_split.defenses import GaussianNoise
+from keras_split.defenses.chain import Chain
 from keras_split.errors import ProtocolError
 from keras_split.errors import TransportError
 from keras_split.protocol.messages import LabeledResult
@@ -63,7 +67,7 @@ def _renamed(tensor, name):
 class Parts:
     """A model whose body is nothing, as its halves and as a whole."""
 
-    def __init__(self, echo):
+    def __init__(self, echo, defenses=()):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((3,))
         first = keras.layers.Dense(4, name="a")
@@ -82,6 +86,7 @@ class Parts:
             self.client.contract,
             self.client.wiring.skips,
             lambda: echo,
+            Chain(defenses, seed=1),
         )
         rng = np.random.default_rng(0)
         self.x = tf.constant(rng.normal(size=(6, 3)), tf.float32)
@@ -156,3 +161,20 @@ def test_inference_is_one_exchange():
     assert float(penalty) == 0.5
     expected = parts.model.tail(parts.model.head(parts.x))
     np.testing.assert_allclose(outputs[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_each_step_draws_anew_also_where_no_weight_is_updated(frozen):
+    echo = Echo()
+    parts = Parts(echo, [GaussianNoise(0.5)])
+    parts.client.trainable = not frozen
+    rate = keras.optimizers.SGD(0.5, gradient_accumulation_steps=4)
+    parts.client.compile(rate, "mse")
+    rate.build(parts.client.trainable_variables)
+
+    for _ in range(3):
+        parts.train().commit(parts.model)
+
+    sent = [said[1][0].codes for said in echo.said if said[0] == "forward"]
+    for one, other in itertools.combinations(sent, 2):
+        assert np.abs(one - other).max() > 0.01

@@ -161,6 +161,23 @@ def test_a_fit_goes_on_with_another_epoch():
     assert history.epoch == [2], gone("_initial_epoch")
 
 
+def test_the_steps_of_an_optimizer_are_counted_one_by_one():
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4)
+    assert hasattr(optimizer, "_iterations"), gone("_iterations")
+    variable = keras.Variable([1.0])
+    optimizer.build([variable])
+
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones(1)])
+
+    assert int(optimizer.iterations) == 0
+    assert int(keras_private.steps_taken(optimizer)) == 3
+    around = keras.optimizers.LossScaleOptimizer(optimizer)
+    assert keras_private.steps_taken(around) is keras_private.steps_taken(
+        optimizer
+    )
+
+
 def test_outputs_struct_has_the_outputs_as_they_were_given():
     whole = model()
     assert hasattr(whole, "_outputs_struct"), gone("_outputs_struct")

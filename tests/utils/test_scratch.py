@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_split.utils import scratch
 from keras_split.utils.scratch import Scratch
 
 
@@ -41,6 +42,27 @@ def test_what_a_process_left_that_was_killed_is_cleared_away(parent):
     assert Path(one.name).is_dir() and Path(other.name).is_dir()
     one.cleanup()
     other.cleanup()
+    assert list(parent.iterdir()) == []
+
+
+def test_a_lock_that_another_process_has_seen_is_not_relied_on(
+    parent, monkeypatch
+):
+    make, others = tempfile.mkstemp, []
+
+    def seen(suffix, prefix):
+        handle, name = make(suffix, prefix)
+        if not others:
+            others.append((name.removesuffix(suffix), open(name, "r+")))
+            assert scratch._take(others[0][1])
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", seen)
+    made = Scratch()
+    scratch._remove(*others[0])
+
+    assert Path(made.name).is_dir()
+    made.cleanup()
     assert list(parent.iterdir()) == []
 
 

@@ -64,7 +64,8 @@ export class InRounds implements Batches {
       signal?.throwIfAborted();
       await rounds.begin();
       if (await epoch.take(batch)) rounds.trained(batch.length);
-      if (rounds.steps === this.every) await rounds.end();
+      // One that is as long as an epoch may have no steps yet.
+      if (this.every && rounds.steps === this.every) await rounds.end();
     }
     await rounds.end();
   }

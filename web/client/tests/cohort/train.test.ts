@@ -414,6 +414,26 @@ test("in other modes rounds are of the phone's own batches", async () => {
   expect(said.map(({ weight }) => weight)).toEqual([8, 2]);
 });
 
+test("a round as long as an epoch does not end with a step not taken", async () => {
+  const subject = phone(
+    {
+      enroll: [enrolled({ member: 5, version: 0n })],
+      beginRound: [begun(0n)],
+      contribution: [AVERAGE],
+    },
+    info({ mode: "private", secure: false }),
+  );
+  subject.loss = Number.NaN;
+  const onStep = () => {
+    subject.loss = 2;
+  };
+
+  await train(subject, DATA, { federate: {}, seed: null, onStep });
+
+  const said = asked<Contribution>(subject, "contribution");
+  expect(said.map(({ weight }) => weight)).toEqual([6]);
+});
+
 describe("before it begins, it refuses", () => {
   const cases: [string, FederatedAveraging, unknown, string][] = [
     ["a server without a cohort", {}, undefined, "serve --cohort"],
