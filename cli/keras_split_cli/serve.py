@@ -244,7 +244,8 @@ def serve(
         _wait(server, web)
         server.stop(_GRACE_S)
     if save is not None:
-        model.save(save)
+        with output_file.draft(save) as draft:
+            model.save(draft)
         tell(f"Saved the body to {save}")
 
 
