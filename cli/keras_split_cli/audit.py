@@ -12,6 +12,7 @@ from keras_split import datasets
 from keras_split import zoo
 from keras_split.errors import DataError
 from keras_split_cli import audit_output
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import note
 from keras_split_cli.console import size
@@ -102,7 +103,7 @@ Halves = tuple["ClientModel", "ServerModel"]
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     metavar="N",
     help="About how long it takes; a longer attack gets more.  [default: "
     f"{_MINUTES:g}; {_FIRST_LOOK:g} for a first look]",

@@ -103,7 +103,7 @@ def write(report: "Report", folder: Path | None) -> None:
     with output_file.draft(str(folder / FIGURES)) as path:
         path.write_text(report.to_json(), "utf-8")
     with output_file.draft(str(folder / PAGE)) as path:
-        path.write_text(page(report), "utf-8")
+        path.write_text(page(report), "utf-8", "backslashreplace")
     if report.pictures is not None and report.pictures.rows:
         with output_file.draft(str(folder / PICTURE)) as path:
             draw(report.pictures, path)

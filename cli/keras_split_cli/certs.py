@@ -1,6 +1,8 @@
 """`keras-split certs`: certificates and tokens to try things out with."""
 
+import ipaddress
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -19,11 +21,14 @@ from keras_split_cli.authority import pem
 from keras_split_cli.authority import read_authority
 from keras_split_cli.authority import read_certificate
 from keras_split_cli.console import out
+from keras_split_cli.console import tell
 
 _TOKENS = "tokens.txt"
+_CN = 64  # bytes of a common name, at most (RFC 5280)
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _DAYS = click.option(
     "--days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 36_500),
     default=365,
     show_default=True,
     help="How long the certificates are valid.",
@@ -103,13 +108,15 @@ def certs(
         return
     for name in (*clients, *tokens):
         _check_name(name)
+    for host in hosts:
+        _check_host(host)
     root = Path(folder)
     if renew:
         _renew(root, hosts, days)
         return
     authority = make_authority(days)
     files: dict[str, bytes] = pem("ca", authority)
-    files |= pem("server", issue(authority, hosts[0], days, hosts))
+    files |= pem("server", issue(authority, hosts[0][:_CN], days, hosts))
     for name in clients:
         files |= pem(f"client-{name}", issue(authority, name, days))
     drawn = {name: _draw() for name in tokens}
@@ -119,7 +126,7 @@ def certs(
         lines = [f"{name} {token}\n" for name, token in drawn.items()]
         files[_TOKENS] = "".join(lines).encode()
     _write(root, files, force)
-    out.print(_usage(root, hosts[0], clients, tokens), soft_wrap=True)
+    tell(_usage(root, hosts[0], clients, tokens))
 
 
 @certs.command()
@@ -163,7 +170,7 @@ def add(name: str, folder: str | None, only: str | None, days: int) -> None:
         _set_tokens(root, [*_token_lines(root), f"{name} {token}"])
     server = read_certificate(root / "server.pem")
     hosts = hosts_of(server) if server is not None else []
-    out.print(
+    tell(
         f"Added {name}. Give {name} these files, and no other:\n"
         + "".join(f"  {root / file}\n" for file in ["ca.pem", *files])
         + "\n"
@@ -172,8 +179,7 @@ def add(name: str, folder: str | None, only: str | None, days: int) -> None:
             hosts[0] if hosts else "HOST",
             name if "certificate" in kinds else None,
             name if "token" in kinds else None,
-        ),
-        soft_wrap=True,
+        )
     )
 
 
@@ -235,7 +241,7 @@ def remove(name: str, folder: str | None) -> None:
             f" The certificate of {name} is good {until}, for a server with "
             "--client-ca and without --tokens."
         )
-    out.print(text, soft_wrap=True)
+    tell(text)
 
 
 def _check_alone(context: click.Context) -> None:
@@ -328,14 +334,14 @@ def _until(path: Path) -> str:
 def _renew(root: Path, hosts: tuple[str, ...], days: int) -> None:
     """Writes another certificate of the server over the one that is there."""
     authority = read_authority(root)
-    files = pem("server", issue(authority, hosts[0], days, hosts))
+    files = pem("server", issue(authority, hosts[0][:_CN], days, hosts))
     for name in ("server-key.pem", "server.pem"):
         draft = f"{name}.{secrets.token_hex(4)}.partial"
         _write(root, {draft: files[name]}, force=False)
         if name == "server.pem":
             (root / draft).chmod(0o644)
         os.replace(root / draft, root / name)
-    out.print(f"Renewed {root / 'server.pem'}.", soft_wrap=True)
+    tell(f"Renewed {root / 'server.pem'}.")
 
 
 def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
@@ -365,12 +371,26 @@ def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
 
 def _check_name(name: str) -> None:
     letters = all(c.isalnum() or c in "._-" for c in name)
-    if not name or not letters or name.endswith("-key"):
+    fits = 0 < len(name.encode("utf-8", "replace")) <= _CN
+    if not fits or not letters or name.endswith("-key"):
         raise DataError(
             "Expected a name of letters, digits, dots, dashes and "
-            f"underscores, without -key at its end. Received: {name!r}. It "
+            f"underscores, {_CN} at most, without -key at its end. Received: "
+            f"{name!r}. It "
             "becomes part of a file's name."
         )
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) > 253 or not _HOST.fullmatch(host):
+            raise DataError(
+                "Expected --host as clients call the server: a name of ASCII "
+                f"letters, or an IP address, without a port. Received: "
+                f"{host!r}. One in another script has an ASCII form, xn--..."
+            ) from None
 
 
 def _usage(

@@ -9,6 +9,7 @@ import click
 from keras_split.protocol.cohort import MODES
 from keras_split.server.cohorts.config import MEANS
 from keras_split.server.cohorts.config import CohortConfig
+from keras_split_cli.amount import Amount
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 # Each as it is called in `CohortConfig`, by how the command calls it.
@@ -31,7 +32,7 @@ _FIELDS = {
 }
 NAMES = ("cohort", *_FIELDS)
 _COUNT = click.IntRange(min=1)
-_AMOUNT = click.FloatRange(min=0, min_open=True)
+_AMOUNT = Amount(min=0, min_open=True)
 
 
 def _default(name: str) -> str:
@@ -86,7 +87,7 @@ _OPTIONS = [
     ),
     click.option(
         "--return-deadline",
-        type=click.FloatRange(min=0),
+        type=Amount(min=0),
         metavar="SECONDS",
         help="Wait so long for a phone that is gone without a goodbye."
         f" {_default('return_deadline')} by default.",
@@ -112,7 +113,7 @@ _OPTIONS = [
     ),
     click.option(
         "--trim",
-        type=click.FloatRange(0, 0.5, max_open=True),
+        type=Amount(0, 0.5, max_open=True),
         metavar="SHARE",
         help="Of phones, left out at either end by trimmed-mean."
         f" {_default('trim')} by default.",

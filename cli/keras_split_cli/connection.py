@@ -14,6 +14,7 @@ from keras_split.client.retry import Retry
 from keras_split.protocol.credentials import Credentials
 from keras_split.transports import Address
 from keras_split.transports import Route
+from keras_split_cli.amount import Amount
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False)
@@ -102,7 +103,7 @@ def server_option(
     def add(function: _F) -> _F:
         function = click.option(
             "--retry",
-            type=click.FloatRange(min=0),
+            type=Amount(min=0, endless=True),
             metavar="SECONDS",
             default=Retry.give_up_s,
             show_default=True,

@@ -1,35 +1,59 @@
 """Where commands print: results to stdout, progress to stderr."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
+from keras_split.utils.plain import plain
 from keras_split.utils.quiet import quietly as quietly
 
-out = Console(highlight=False)
-progress = Console(stderr=True, highlight=False)
+_LONGEST = 100_000  # letters of a line
+
+
+class _Console(Console):
+    """One that work goes on beside, when nobody reads what it prints."""
+
+    def on_broken_pipe(self) -> None:
+        """Prints nothing any more; Rich's ends the command, unsaved."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+out = _Console(highlight=False)
+progress = _Console(stderr=True, highlight=False)
 
 
 def tell(text: str) -> None:
-    """Prints lines as they are: paths stay whole and keep their brackets."""
-    out.print(text, soft_wrap=True, markup=False)
+    """Prints lines as they are: paths stay whole and keep their brackets.
+
+    Names of others may be in them, but nothing that steers a terminal.
+    """
+    out.print(_shown(text), soft_wrap=True, markup=False)
 
 
 def note(text: str) -> None:
     """Prints lines as they are beside the progress: what is being done."""
-    progress.print(text, soft_wrap=True, markup=False)
+    progress.print(_shown(text), soft_wrap=True, markup=False)
+
+
+def _shown(text: str) -> str:
+    return "\n".join(plain(line, _LONGEST) for line in text.split("\n"))
 
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Shows that something is being done; one plain line without a terminal."""
     if progress.is_terminal:
-        with progress.status(text):
+        with progress.status(Text(_shown(text))):
             yield
     else:
-        progress.print(f"{text} ...")
+        progress.print(f"{_shown(text)} ...", markup=False)
         yield
 
 

@@ -18,6 +18,7 @@ from keras_split.datasets.folder import IN_MEMORY_BYTES
 from keras_split.datasets.layout import find_photos
 from keras_split.errors import DataError
 from keras_split.utils.counted import counted
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import note
 from keras_split_cli.console import progress
 from keras_split_cli.console import size
@@ -138,7 +139,7 @@ def data_options(function: _F) -> _F:
             ),
             click.option(
                 "--validation-split",
-                type=click.FloatRange(0, 1, max_open=True),
+                type=Amount(0, 1, max_open=True),
                 default=0.1,
                 show_default=True,
                 help="Share of the images held back, where the data set "

@@ -194,7 +194,7 @@ class _Demo:
                 f"or Keras trains it on {PHONE_IMAGES} images:",
                 soft_wrap=True,
             )
-            subprocess.run(
+            ended = subprocess.run(
                 [
                     *(sys.executable, "-c", _PHONE, "device", "train"),
                     *(str(path), "--server", self._target, "--epochs", "1"),
@@ -202,7 +202,11 @@ class _Demo:
                     # Adam starts afresh, with large steps at first.
                     *("--learning-rate", "1e-4"),
                 ],
-                check=True,
+            )
+        if ended.returncode:
+            raise BackendError(
+                "Expected the phone to train with LiteRT alone. Received: its "
+                f"process ended with {ended.returncode}, and said above why."
             )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_split.errors import DataError
 from keras_split_cli import output_file
+from keras_split_cli.amount import Amount
 from keras_split_cli.class_weights import sample_weights
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import server_option
@@ -140,7 +141,7 @@ def _options(function: _F) -> _F:
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="The one the model was exported with by default.",
 )
 @click.option(

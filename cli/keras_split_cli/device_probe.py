@@ -7,6 +7,7 @@ import click
 from keras_split.errors import OptionError
 from keras_split.utils import malloc
 from keras_split_cli import output_file
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import tell
 from keras_split_cli.progress_bar import ProgressBar
@@ -23,7 +24,7 @@ from keras_split_cli.progress_bar import ProgressBar
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     default=30.0,
     show_default=True,
     help="For how long to measure, about.",

@@ -216,8 +216,9 @@ def export(
     with working("Converting to LiteRT"), quietly():
         about = client.export(folder / "client.tflite", **options)
     if body is not None:
-        client.save(folder / "client.keras")
-        body.save(folder / "server.keras")
+        for name, half in (("client", client), ("server", body)):
+            with output_file.draft(str(folder / f"{name}.keras")) as draft:
+                half.save(draft)
     _report(folder, about)
     if body is not None:
         tell(

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -117,6 +118,10 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A pipe may take less than names of files and classes have.
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     # --debug is welcome anywhere, where it is needed most: at the end.
     rest: list[Any] = [a for a in arguments if a != "--debug"]

@@ -16,6 +16,7 @@ from keras_split import zoo
 from keras_split.compression import codecs
 from keras_split.errors import DataError
 from keras_split.errors import ZooError
+from keras_split_cli.amount import Amount
 from keras_split_cli.image_presets import image_preset
 from keras_split_cli.quantization_option import quantization_option
 
@@ -306,14 +307,14 @@ def network_options(function: _F) -> _F:
             ),
             click.option(
                 "--batchnorm-momentum",
-                type=click.FloatRange(0, 1),
+                type=Amount(0, 1),
                 metavar="M",
                 help="Momentum of BatchNormalization's moving statistics; "
                 "0.9 suits short trainings.",
             ),
             click.option(
                 "--seed",
-                type=int,
+                type=click.IntRange(0, 2**32 - 1),
                 default=0,
                 show_default=True,
                 help="Seed of the body's random initial weights, and in train "

@@ -26,6 +26,7 @@ from keras_split.planner.plan import plan as planned
 from keras_split.planner.profile import Profile
 from keras_split.utils import malloc
 from keras_split_cli import output_file
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import note
 from keras_split_cli.console import quietly
@@ -67,7 +68,7 @@ from keras_split_cli.quantization_option import quantization_option
 )
 @click.option(
     "--min-depth",
-    type=click.FloatRange(0, 1),
+    type=Amount(0, 1),
     default=0.0,
     metavar="SHARE",
     help="The least share of the network's multiply-adds in front of the cut.",
@@ -80,7 +81,7 @@ from keras_split_cli.quantization_option import quantization_option
 )
 @click.option(
     "--max-leakage",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Amount(0, 1, min_open=True),
     metavar="SHARE",
     help="The most that it may have in common, 0 to 1; takes --data.",
 )
@@ -96,7 +97,7 @@ from keras_split_cli.quantization_option import quantization_option
 )
 @click.option(
     "--max-loss",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=codings.DEFAULT_LOSS,
     show_default=True,
     metavar="POINTS",

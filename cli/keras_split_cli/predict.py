@@ -279,7 +279,7 @@ def run(
             click.echo(content.rstrip("\n"))
         else:
             with output_file.draft(output) as path:
-                path.write_text(content, "utf-8")
+                path.write_text(content, "utf-8", "backslashreplace")
             tell(f"Wrote {counted(len(files), 'prediction')} to {output}")
     if unread:
         raise DataError(

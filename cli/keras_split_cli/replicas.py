@@ -16,6 +16,7 @@ from keras_split.protocol.status_sum import as_one
 from keras_split.server.callbacks import ServerCallback
 from keras_split.server.config import ServerConfig
 from keras_split.server.observe import Audit
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import tell
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _OPTIONS = [
     ),
     click.option(
         "--replica-gpus",
-        type=click.FloatRange(min=0),
+        type=Amount(min=0),
         help="GPUs of each; 0.5 for two that share one. [default: 0]",
     ),
     click.option(

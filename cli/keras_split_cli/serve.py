@@ -14,6 +14,7 @@ from keras_split.server.cohorts import who_sees_what
 from keras_split.utils import malloc
 from keras_split_cli import cohort_options
 from keras_split_cli import output_file
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import size
 from keras_split_cli.console import tell
@@ -89,7 +90,7 @@ _SECTIONS = {
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     metavar="RATE",
     help="Update the body at this rate, whatever rate phones train at; with "
     "--optimizer.",
@@ -244,7 +245,8 @@ def serve(
         _wait(server, web)
         server.stop(_GRACE_S)
     if save is not None:
-        model.save(save)
+        with output_file.draft(save) as draft:
+            model.save(draft)
         tell(f"Saved the body to {save}")
 
 

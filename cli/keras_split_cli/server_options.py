@@ -14,6 +14,7 @@ from keras_split.server.config import ServerConfig
 from keras_split.server.operator_token import make as make_token
 from keras_split.server.security import Security
 from keras_split.transports.address import is_loopback
+from keras_split_cli.amount import Amount
 from keras_split_cli.cohort_options import cohort_options
 from keras_split_cli.cohort_options import take_cohort
 from keras_split_cli.console import note
@@ -89,7 +90,7 @@ _BOUNDS = [
     ),
     click.option(
         "--max-unary-mib",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True),
         metavar="MIB",
         default=ServerConfig.max_unary_bytes >> 20,
         show_default=True,
@@ -98,7 +99,7 @@ _BOUNDS = [
     ),
     click.option(
         "--idle-timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True, endless=True),
         metavar="SECONDS",
         default=ServerConfig.idle_timeout_s,
         show_default=True,
@@ -106,21 +107,21 @@ _BOUNDS = [
     ),
     click.option(
         "--max-grad-norm",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True, endless=True),
         default=ServerConfig.max_grad_norm,
         show_default=True,
         help="Refuse gradients of the features with a larger norm.",
     ),
     click.option(
         "--max-smashed-norm",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True, endless=True),
         default=ServerConfig.max_smashed_norm,
         show_default=True,
         help="Refuse smashed data with a larger norm.",
     ),
     click.option(
         "--clip-grad-norm",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True, endless=True),
         help="Scale gradients of the features down to this norm.",
     ),
 ]
@@ -152,7 +153,7 @@ _KEEPING = [
     ),
     click.option(
         "--checkpoint-every-mib",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Amount(min=0, min_open=True),
         metavar="MIB",
         default=ServerConfig.checkpoint_every_bytes >> 20,
         show_default=True,

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from keras_split.files import Facts
 from keras_split.files import look
@@ -92,7 +93,9 @@ def show(path: str, as_json: bool) -> None:
             {},
         ):
             continue
-        table.add_row(_WORDS.get(name, name), _text(name, value))
+        table.add_row(
+            Text(plain(_WORDS.get(name, name))), Text(_text(name, value))
+        )
     out.print(table)
     _tables(facts)
 
@@ -104,7 +107,7 @@ def _tables(facts: Facts) -> None:
         for row in crossing:
             way = {"up": "phone to server", "down": "server to phone"}
             table.add_row(
-                plain(row["tensor"]),
+                Text(plain(row["tensor"])),
                 way[row["direction"]],
                 _shape(row["shape"]),
                 f"{row['bytes_per_sample']:,.0f}",
@@ -116,8 +119,8 @@ def _tables(facts: Facts) -> None:
         table = _table("signature", "in", "out")
         for name, ends in signatures.items():
             table.add_row(
-                plain(name),
-                *(_ends(ends[way]) for way in ("inputs", "outputs")),
+                Text(plain(name)),
+                *(Text(_ends(ends[way])) for way in ("inputs", "outputs")),
             )
         out.print()
         out.print(table)

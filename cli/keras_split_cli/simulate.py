@@ -14,6 +14,7 @@ from keras_split.federation.modes import APART
 from keras_split.federation.modes import SIMULATED
 from keras_split.utils.counted import counted
 from keras_split_cli import output_file
+from keras_split_cli.amount import Amount
 from keras_split_cli.console import load_keras
 from keras_split_cli.console import out
 from keras_split_cli.console import tell
@@ -37,7 +38,7 @@ from keras_split_cli.quantization_option import quantization_option
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="Deal each class out unevenly, by a Dirichlet distribution: 0.1 for "
     "phones with one or two classes, 100 for phones that are alike. "
     "[default: 0.1]",
@@ -118,14 +119,14 @@ from keras_split_cli.quantization_option import quantization_option
 @quantization_option()
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     default=0.05,
     show_default=True,
     help="Of stochastic gradient descent.",
 )
 @click.option(
     "--seed",
-    type=int,
+    type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Of initial weights, head and tail too, and of all draws.",

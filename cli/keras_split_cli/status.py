@@ -21,6 +21,7 @@ from keras_split.protocol.status import SessionStatus
 from keras_split.protocol.times import Times
 from keras_split.utils.counted import counted
 from keras_split.utils.plain import plain
+from keras_split_cli.amount import Amount
 from keras_split_cli.connection import Connection
 from keras_split_cli.connection import tls_options
 from keras_split_cli.console import out
@@ -35,7 +36,7 @@ _TOP = ("steps", "steps/s", "uplink", "downlink", "memory", "uptime")
 @click.option("--once", is_flag=True, help="Print it once.")
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.1),
+    type=Amount(min=0.1),
     default=2.0,
     show_default=True,
     metavar="SECONDS",

@@ -340,6 +340,8 @@ def train(
     try:
         with stop:
             trained = fitting.fit(client, images, form, shape, scale, stop)
+            if save is not None:  # which Ctrl-C is not to cut off either
+                save_half(client, save)
     except KeyboardInterrupt:
         note(stop.keep(client))
         if stop.whole:
@@ -354,7 +356,6 @@ def train(
         + (f" and {validations}." if images.validation else ".")
     )
     if save is not None:
-        save_half(client, save)
         tell(f"Saved the phone's half to {save}")
     client.close()
 

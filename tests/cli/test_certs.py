@@ -11,6 +11,7 @@ from keras_split.errors import BackendError
 from keras_split.errors import DataError
 from keras_split.protocol.pem import check_files
 from keras_split.server.tokens import Tokens
+from keras_split_cli.authority import hosts_of
 from keras_split_cli.certs import certs
 
 
@@ -318,3 +319,38 @@ def test_options_of_certs_are_not_dropped_before_a_command(folder):
 
     assert result.exit_code == 2
     assert "Expected --token with keras-split certs alone" in result.output
+
+
+@pytest.mark.parametrize(
+    "host", ["", "10.0.0.2:50051", "a b", "münchen.example", "[::1]", "a..b"]
+)
+def test_a_host_that_no_client_calls_so_is_refused(tmp_path, host):
+    with pytest.raises(DataError, match="without a port"):
+        run(tmp_path, "--host", host)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_hosts_may_be_longer_than_a_common_name(tmp_path):
+    host = f"phones.{'a' * 60}.example"
+
+    run(tmp_path, "--host", host, "--host", "::1")
+
+    assert hosts_of(load(tmp_path / "server.pem")) == [host, "::1"]
+
+
+def test_a_name_or_a_time_that_no_certificate_can_hold_is_refused(tmp_path):
+    with pytest.raises(DataError, match="64 at most"):
+        run(tmp_path, "--client", "a" * 65)
+    far = CliRunner().invoke(
+        certs, ["--out", str(tmp_path), "--days", "9999999"]
+    )
+
+    assert far.exit_code == 2 and "--days" in far.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_told_as_it_is(tmp_path):
+    output = run(tmp_path / "certs[bold]", "--host", "a.example")
+
+    assert str(tmp_path / "certs[bold]" / "server.pem") in output

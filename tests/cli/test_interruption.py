@@ -158,3 +158,13 @@ def test_a_step_that_hangs_is_left_at_the_second_time(monkeypatch, capsys):
             assert left.wait(10)
 
     assert "nothing was saved" in capsys.readouterr().err
+
+
+def test_the_saving_at_the_end_is_not_cut_off(phone, tmp_path, monkeypatch):
+    interrupt(monkeypatch, ClientModel, "save", 1)
+
+    result = commands.run(*phone[1], "--save", tmp_path / "kept.keras")
+
+    assert result.returncode == 0, result.stderr
+    kept = keras_split.load_model(tmp_path / "kept.keras")
+    assert int(kept.optimizer.iterations) == 4

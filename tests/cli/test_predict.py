@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 
 import keras
 import numpy as np
@@ -179,3 +180,38 @@ def test_a_file_that_is_there_stays_if_nothing_can_be_said(whole, tmp_path):
         "broken.png",
         "out.json",
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_a_name_that_is_no_utf_8_is_written_with_escapes(
+    whole, photos, tmp_path, form
+):
+    """As of photos out of an old archive."""
+    odd = os.fsencode(photos) + b"/caf\xe9.png"
+    (photos / "a" / "1.png").rename(os.fsdecode(odd))
+    output = tmp_path / f"out.{form}"
+    to = () if form == "table" else ("--output", output)
+
+    result = commands.python(
+        *("-m", "keras_split_cli", "predict", whole, photos),
+        *("--format", form, *to),
+    )
+
+    assert result.returncode == 0, result.stderr
+    said = output.read_text() if to else result.stdout
+    assert {"csv": "caf\\udce9", "json": "caf\\udce9"}.get(form, "caf?") in said
+
+
+def test_names_are_printed_where_the_terminal_has_no_such_letters(
+    whole, photos
+):
+    (photos / "a").rename(photos / "кошка")
+
+    result = commands.python(
+        *("-m", "keras_split_cli", "predict", whole, photos),
+        *("--format", "csv"),
+        PYTHONIOENCODING="latin-1",
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "\\u043a\\u043e\\u0448\\u043a\\u0430/1.png" in result.stdout

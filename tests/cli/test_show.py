@@ -8,6 +8,7 @@ import keras_split
 from keras_split.defenses import Chain
 from keras_split.defenses import Clip
 from keras_split.defenses import GradientNoise
+from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
 from keras_split_cli import show
 from tests import nets
@@ -84,3 +85,15 @@ def test_preprocessing_is_a_range_where_it_is_one(spec, said):
     value = dict(zip(("matrix", "offset"), spec, strict=True))
 
     assert said in show._text("preprocessing", value)
+
+
+def test_names_are_told_as_they_are(tmp_path):
+    """Rich takes what stands in brackets for styles."""
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    client.data_spec = DataSpec(("[red]fox", "[/cat]", "dog"))
+    client.save(tmp_path / "client.keras")
+
+    told = commands.run("show", tmp_path / "client.keras")
+
+    assert told.returncode == 0, told.stderr
+    assert "[red]fox, [/cat]" in told.stdout

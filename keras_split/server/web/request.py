@@ -78,11 +78,14 @@ class Request:
             HttpError: If it does not say.
         """
         given = self.headers.get("content-length", "")
-        if not given.isdecimal():
+        # Chunks beside a length would count, and may be any number.
+        chunks = "transfer-encoding" in self.headers
+        if chunks or not given.isdecimal():
             raise HttpError(
                 411,
                 "Expected the length of the message in Content-Length. "
-                "Received: none. Send the body whole, not in chunks.",
+                f"Received: {'chunks' if chunks else 'none'}. Send the body "
+                "whole, not in chunks.",
             )
         return int(given)
 

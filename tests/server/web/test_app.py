@@ -138,12 +138,33 @@ def test_a_deadline_of_the_client_ends_its_call(alice, web):
     assert refused == (504, "deadline_exceeded", None)
 
 
+def chunks(*pieces):
+    parts = [b"%x\r\n%b\r\n" % (len(each), each) for each in pieces]
+    return b"".join([*parts, b"0\r\n\r\n"])
+
+
 def test_a_body_without_a_length_is_refused(alice):
-    pieces = iter([b"a", b"b"])
+    status, _, _ = alice.ask(
+        *("POST", calls.EXCHANGE, iter([chunks(b"a", b"b")])),
+        content_type=calls.KIND,
+        transfer_encoding="chunked",
+    )
+
+    assert status == 411
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [(calls.EXCHANGE, calls.KIND), ("/join", "application/json")],
+)
+def test_a_length_beside_chunks_is_none(path, kind, alice):
+    """They count, so a stranger could send as many as fit the memory."""
+    body = chunks(*[b" " * 60_000] * 10, b"{}")
 
     status, _, _ = alice.ask(
-        *("POST", calls.EXCHANGE, pieces),
-        content_type=calls.KIND,
+        *("POST", path, body),
+        content_type=kind,
+        content_length=2,
         transfer_encoding="chunked",
     )
 

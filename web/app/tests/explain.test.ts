@@ -1,6 +1,11 @@
-import { RefusedError, StoreError, TransportError } from "keras-split-client";
+import {
+  DataError,
+  RefusedError,
+  StoreError,
+  TransportError,
+} from "keras-split-client";
 import { expect, test } from "vitest";
-import { explain } from "../src/train/explain";
+import { explain, isOfHalf } from "../src/train/explain";
 import { Problem } from "../src/train/problem";
 
 test("each kind of error says what happened and what to do", () => {
@@ -27,4 +32,17 @@ test("each kind of error says what happened and what to do", () => {
   expect(all[2]?.happened).toContain("open in another tab");
   expect(all[3]?.advice).toContain("Scan the code");
   expect(all[4]?.happened).toBe("The server says: too many");
+});
+
+test("a half can be given up where it is what the server refuses", () => {
+  expect(isOfHalf(new RefusedError("an old checkpoint", "order"))).toBe(true);
+  expect(isOfHalf(new DataError("another file"))).toBe(true);
+  for (const error of [
+    new RefusedError("too many", "busy"),
+    new RefusedError("no such token", "unauthenticated"),
+    new TransportError("Expected an answer. Received: unavailable."),
+    "thrown text",
+  ]) {
+    expect(isOfHalf(error)).toBe(false);
+  }
 });

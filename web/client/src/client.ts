@@ -16,7 +16,7 @@ import {
 } from "./gen/split_pb.js";
 import { PhoneHalf, type Score, type StepResult } from "./half.js";
 import { Journal } from "./journal.js";
-import { begin, resume } from "./resume.js";
+import { resume } from "./resume.js";
 import { Retry, type RetryOptions } from "./retry.js";
 import type { Runtime } from "./runtime/runtime.js";
 import { WorkerRuntime } from "./runtime/worker.js";
@@ -364,7 +364,7 @@ export class SplitClient {
 
   /** Opens another session where the last one was lost. */
   async #begin(): Promise<void> {
-    if (!this.session) await begin(this.half, this.conversation, this.journal);
+    if (!this.session) await this.conversation.begin();
   }
 
   /** Asks for a checkpoint when no more can be kept for the server. */

@@ -15,6 +15,8 @@ import { inputsOf, type Runtime } from "./runtime/runtime.js";
 import { momentOf, parse, type Session, serialize } from "./session.js";
 import {
   type CutTensor,
+  dtypeOf,
+  sameShape,
   scalar,
   type Tensor,
   type Tensors,
@@ -220,6 +222,25 @@ export class PhoneHalf {
       if (late || isLeftOut(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Whether a step that was begun, perhaps with another file, is of this. */
+  fits({ batch, features, count }: OpenStep): boolean {
+    const { signatures } = this.description;
+    const wanted = ["head_forward", "tail_step"].flatMap(
+      (name) => signatures[name]?.inputs ?? [],
+    );
+    const whole = wanted.every(({ name, dtype, shape }) => {
+      const given = batch[name];
+      if (!given) return true; // it comes of something else
+      return dtypeOf(given.data) === dtype && sameShape(given.shape, shape);
+    });
+    try {
+      if (whole) this.#padders.features.arrive(features, count);
+    } catch {
+      return false;
+    }
+    return whole;
   }
 
   /** Runs the tail, and makes the envelope with its gradients. */

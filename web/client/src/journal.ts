@@ -151,6 +151,28 @@ export class Journal {
     await this.#write(changes);
   }
 
+  /**
+   * The half goes on in another session, of which nothing is kept.
+   *
+   * Before it is used: a page that is killed then asks for that one again.
+   *
+   * @param keepOpen Whether the step that is not over goes on there, too.
+   */
+  async enter(
+    session: string,
+    nextStep: number,
+    keepOpen = false,
+  ): Promise<void> {
+    if (!this.#half) return;
+    const half = { ...this.#half, session, nextStep };
+    const changes = new Map<string, unknown>([[HALF, half]]);
+    this.#forget(changes, Number.POSITIVE_INFINITY);
+    if (this.#open && !keepOpen) changes.set(OPEN, undefined);
+    this.#half = half;
+    if (!keepOpen) this.#open = undefined;
+    await this.#write(changes);
+  }
+
   /** Forgets steps that the server will not lose any more. */
   async dropBefore(step: number): Promise<void> {
     const changes = new Map<string, unknown>();

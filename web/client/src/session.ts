@@ -186,6 +186,16 @@ export class Session {
     this.#forget();
   }
 
+  /**
+   * Has the next message open another session, of which nothing is kept.
+   *
+   * The server hears nothing of it, and ends this one when it was idle for
+   * long.
+   */
+  leave(): void {
+    this.#forget();
+  }
+
   // -- one message ---------------------------------------------------------
 
   async #insist<T>(attempt: () => Promise<T>): Promise<T> {
@@ -229,6 +239,7 @@ export class Session {
     const welcome = await this.#greet("", 0);
     this.name = welcome.session;
     this.nextStep = Number(welcome.nextStep);
+    await this.journal.enter(this.name, this.nextStep);
     this.#connected = true;
   }
 
@@ -263,6 +274,7 @@ export class Session {
       if (!isLost(error) || this.nextStep) throw error;
       welcome = await this.#greet("", 0); // nothing is lost
       this.name = welcome.session;
+      await this.journal.enter(this.name, 0, true);
     }
     const server = Number(welcome.nextStep);
     const known = this.journal.firstKept ?? this.nextStep;

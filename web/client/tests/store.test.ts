@@ -82,3 +82,13 @@ test("a folder that is a file is refused in our words", async () => {
     StoreError,
   );
 });
+
+test("a database that the browser has closed is told in our words", async () => {
+  const store = await IndexedDbStore.open(`n${names++}`);
+  await store.close(); // as a browser does that is to delete a page's data
+
+  const write = store.write({ put: new Map([["half", 1]]) });
+
+  await expect(write).rejects.toThrow(StoreError);
+  await expect(store.get("half")).rejects.toThrow(StoreError);
+});

@@ -31,7 +31,9 @@ export class Album {
     this.classes.value = names.length ? names : kept.slice(0, classes);
     const all = await this.store.examples();
     this.examples.value = new Map(
-      [...all].filter(([, { label }]) => this.classes.value[label]),
+      [...all]
+        .map(([key, example]) => [key, this.placed(example)] as const)
+        .filter(([, { label }]) => this.classes.value[label]),
     );
   }
 
@@ -84,12 +86,28 @@ export class Album {
     while (classes.at(-1) === "") classes.pop();
     await this.store.set("classes", classes);
     this.classes.value = classes;
+    const late = this.keysOf(label); // they came meanwhile
+    if (late.length) await this.remove(late);
   }
 
-  /** Adds photos to a class. */
-  async add(label: number, photos: readonly Pixels[]): Promise<void> {
-    const made = photos.map((pixels) => ({ label, pixels }));
+  /**
+   * Adds photos to a class.
+   *
+   * @param name Of the class, as whoever took them saw it.
+   * @throws Problem If it was taken away meanwhile.
+   */
+  async add(
+    label: number,
+    photos: readonly Pixels[],
+    name = this.classes.value[label],
+  ): Promise<void> {
+    if (!name || name !== this.classes.value[label]) throw gone();
+    const made = photos.map((pixels) => ({ label, name, pixels }));
     const keys = await this.store.addExamples(made);
+    if (name !== this.classes.value[label]) {
+      await this.store.deleteExamples(keys);
+      throw gone();
+    }
     const examples = new Map(this.examples.value);
     made.forEach((example, place) => {
       examples.set(keys[place] as number, example);
@@ -111,6 +129,19 @@ export class Album {
       .map(([key]) => key);
   }
 
+  /**
+   * A photo under the number that its class has now.
+   *
+   * Another model may number the classes otherwise. One whose class is not
+   * there has no number; it comes back with a class of that name.
+   */
+  private placed(example: Example): Example {
+    const { name } = example;
+    return name === undefined
+      ? example
+      : { ...example, label: this.classes.value.indexOf(name) };
+  }
+
   private check(name: string, label = -1): string {
     const trimmed = name.trim().slice(0, LONGEST);
     if (!trimmed) {
@@ -127,4 +158,11 @@ export class Album {
     }
     return trimmed;
   }
+}
+
+function gone(): Problem {
+  return new Problem(
+    "The class of these photos was taken away.",
+    "Add them to another one.",
+  );
 }

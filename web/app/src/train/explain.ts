@@ -22,9 +22,15 @@ const ADVICE: Record<string, string> = {
   "not-finite": "Take a smaller learning rate, then go on.",
   norm: "Take a smaller learning rate, then go on.",
   "learning-rate": "Take a learning rate between 0 and 1.",
+  order: "Start afresh, if the server has no newer checkpoint.",
   size: "Ask whoever runs the server to raise its limit on messages.",
   checkpoint: "Go on; ask whoever runs the server for room on its disk.",
 };
+
+/** Reasons for which a server does not go on with the half of a phone. */
+const HALVES: ReadonlySet<string> = new Set([
+  ...["codec", "order", "permission", "session", "shape"],
+]);
 
 const NOTHING_LOST =
   "Nothing is lost: photos and what was learned are on this phone. ";
@@ -92,6 +98,17 @@ export function explain(error: unknown): Explanation {
     };
   }
   return unexpected(error.message);
+}
+
+/**
+ * Whether the half on this phone is in the way, so that it can be given up.
+ *
+ * @param error As `explain` takes it.
+ */
+export function isOfHalf(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const reason = "reason" in error ? String(error.reason) : "";
+  return error.name === "DataError" || HALVES.has(reason);
 }
 
 function unexpected(message: string): Explanation {

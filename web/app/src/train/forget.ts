@@ -16,6 +16,20 @@ export async function forgetAll(
 ): Promise<void> {
   await phone.close();
   await store.clear();
+  await dropHalves(databases);
+}
+
+/** Deletes what this phone has learned; photos and names stay. */
+export async function forgetLearned(
+  store: PageStore,
+  databases: IDBFactory = indexedDB,
+): Promise<void> {
+  await store.forget("plan");
+  await store.clearPoints();
+  await dropHalves(databases);
+}
+
+async function dropHalves(databases: IDBFactory): Promise<void> {
   const all = await databases.databases();
   await Promise.all(
     all.map(({ name }) =>

@@ -7,6 +7,8 @@ import type { Plan } from "./training/plan";
 export interface Example {
   /** Number of its class. */
   readonly label: number;
+  /** Of its class; of photos that were kept by an older page there is none. */
+  readonly name?: string;
   readonly pixels: Pixels;
 }
 

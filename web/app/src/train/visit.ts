@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import { Album } from "./album";
+import { forgetLearned } from "./forget";
 import { join, takeInvitation } from "./join";
 import { Link } from "./link";
 import type { Description, Phone } from "./phone/types";
@@ -52,6 +53,22 @@ export class Visit {
     }
   }
 
+  /**
+   * Deletes what this phone has learned, and opens anew. Photos stay.
+   *
+   * For a half that its server does not go on with.
+   */
+  async startAfresh(): Promise<void> {
+    this.problem.value = null;
+    try {
+      if (this.store) await forgetLearned(this.store);
+    } catch (problem) {
+      this.problem.value = problem;
+      return;
+    }
+    await this.open();
+  }
+
   private async opened(invited: string | null): Promise<Ready> {
     this.doing.value = "Looking at what this phone kept …";
     this.store ??= await PageStore.open();
@@ -68,11 +85,17 @@ export class Visit {
     await forgetOther(store, description.contract.fingerprint);
     this.doing.value = "Loading this phone's half of the network …";
     const phone = await server.open(description, this.link);
-    const album = new Album(store, task);
-    await album.restore();
-    const run = new Run(store, phone, album);
-    await run.restore();
-    return { phone, description, album, run, store };
+    try {
+      const album = new Album(store, task);
+      await album.restore();
+      const run = new Run(store, phone, album);
+      await run.restore();
+      return { phone, description, album, run, store };
+    } catch (error) {
+      // Else it would keep its half from the next attempt.
+      await phone.close().catch(() => undefined);
+      throw error;
+    }
   }
 }
 

@@ -57,10 +57,7 @@ export class IndexedDbStore implements Store {
   }
 
   async write({ put = new Map(), remove = [] }: Changes): Promise<void> {
-    // Strict: the server may be on the next step before a battery is empty.
-    const transaction = this.database.transaction(TABLE, "readwrite", {
-      durability: "strict",
-    });
+    const transaction = this.#writing();
     const { done, store: table } = transaction;
     const requests: Promise<unknown>[] = [done];
     try {
@@ -72,6 +69,17 @@ export class IndexedDbStore implements Store {
       for (const request of requests) request.catch(() => {});
       abort(transaction);
       throw wrong(`to write ${[...put.keys()].join(", ")}`, error);
+    }
+  }
+
+  /** Strict: the server may be on the next step before a battery is empty. */
+  #writing() {
+    try {
+      return this.database.transaction(TABLE, "readwrite", {
+        durability: "strict",
+      });
+    } catch (error) {
+      throw wrong("to write", error); // the browser has closed it
     }
   }
 

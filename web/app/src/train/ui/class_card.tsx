@@ -38,7 +38,7 @@ export function ClassCard({ album, label, name, locked }: Props) {
     attempt(async () => {
       for (let taken = 0; taken < count; taken += 1) {
         const photo = video.current && takePhoto(video.current, input);
-        if (photo) await album.add(label, [photo]);
+        if (photo) await album.add(label, [photo], name);
         if (count > 1) await new Promise((go) => setTimeout(go, PAUSE_MS));
       }
       said.value = `${name}: ${counted(album.keysOf(label).length, "photo")}`;
@@ -49,7 +49,8 @@ export function ClassCard({ album, label, name, locked }: Props) {
       let broken: unknown = null;
       for (const file of files ?? []) {
         try {
-          await album.add(label, [await readPhoto(file, file.name, input)]);
+          const photo = await readPhoto(file, file.name, input);
+          await album.add(label, [photo], name);
         } catch (error) {
           broken = error;
         }

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { isOfHalf } from "../explain";
 import { pastedInvitation } from "../join";
 import type { Visit } from "../visit";
 import { ProblemNote } from "./problem_note";
@@ -15,6 +16,12 @@ export function Opening({ visit }: { readonly visit: Visit }) {
       </div>
     );
   }
+  const startAfresh = () => {
+    const sure = confirm(
+      "Delete what this phone has learned? Photos and names stay.",
+    );
+    if (sure) visit.startAfresh();
+  };
   const open = (event: SubmitEvent) => {
     event.preventDefault();
     visit.open(pastedInvitation(pasted.value) || null);
@@ -25,6 +32,11 @@ export function Opening({ visit }: { readonly visit: Visit }) {
         <button type="button" onClick={() => visit.open()}>
           Try again
         </button>
+        {isOfHalf(problem) && (
+          <button type="button" class="second" onClick={startAfresh}>
+            Start afresh
+          </button>
+        )}
       </ProblemNote>
       <form onSubmit={open}>
         <label for="invitation">Invitation (an address or its token)</label>

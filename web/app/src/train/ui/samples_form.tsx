@@ -39,10 +39,12 @@ export function SamplesForm({
       for (const kind of wanted) {
         const found = placeOf(album, kind);
         const label = found < 0 ? await album.addClass(kind) : found;
-        await album.add(label, await samplesToTrain(KINDS.indexOf(kind)));
+        const name = album.classes.value[label];
+        const images = await samplesToTrain(KINDS.indexOf(kind));
+        await album.add(label, images, name);
       }
-      const images = counted(TO_TRAIN * wanted.length, "image");
-      said.value = `Added ${images} of ${wanted.join(", ")}.`;
+      const added = counted(TO_TRAIN * wanted.length, "image");
+      said.value = `Added ${added} of ${wanted.join(", ")}.`;
     });
 
   return (
