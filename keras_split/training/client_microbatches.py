@@ -130,7 +130,7 @@ class MicrobatchedHalf(ClientHalf):
         values = values_of(model)
         size = tf.shape(next(t for t in head_inputs if t is not None))[0]
         moments = [
-            Moment(optimizer.iterations, part.first, size=size)
+            Moment(keras_private.steps_taken(optimizer), part.first, size=size)
             for part in parts
         ]
         rate = multipliers_of(model).of_body(optimizer)

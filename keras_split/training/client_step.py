@@ -31,6 +31,7 @@ from keras_split.training.host_calls import HostCalls
 from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.training.remote_body import RemoteBody
 from keras_split.training.state_scope import Updates
+from keras_split.utils import keras_private
 
 
 class Step(NamedTuple):
@@ -174,7 +175,7 @@ class ClientHalf:
                 middle of the graph.
         """
         optimizer, passes = model.optimizer, self._passes
-        moment = Moment(optimizer.iterations)
+        moment = Moment(keras_private.steps_taken(optimizer))
         values = values_of(model)
         head = passes.run_head(head_inputs, model, values, moment)
         forward = (body or self._exchanges).forward(
@@ -240,7 +241,8 @@ class ClientHalf:
         optimizer, passes = model.optimizer, self._passes
         values = values_of(model)
         head = passes.run_head(
-            head_inputs, model, values, Moment(optimizer.iterations)
+            *(head_inputs, model, values),
+            Moment(keras_private.steps_taken(optimizer)),
         )
         rate = multipliers_of(model).of_body(optimizer)
         weights = [tf.cast(w, tf.float32) for w in sample_weights]

@@ -280,6 +280,15 @@ def move_excluded(
     optimizer._exclude_from_weight_decay_cache = {}
 
 
+def steps_taken(optimizer: Any) -> Any:
+    """The variable that counts how often an optimizer was given gradients.
+
+    `Optimizer._iterations`, Keras 3.0 on; the public `iterations` is that
+    divided by `gradient_accumulation_steps`, and the same for several steps.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def rate_given(optimizer: Any) -> Any:
     """The learning rate as an optimizer was given it: a number, or a schedule.
 
