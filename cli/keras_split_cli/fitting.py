@@ -20,6 +20,7 @@ from keras_split.errors import BackendError
 from keras_split.federation.averaging import FederatedAveraging
 from keras_split.models.hijack_detector import HijackDetector
 from keras_split.models.resume import Resume
+from keras_split.models.uncounted import steps_of
 from keras_split.utils.counted import counted
 from keras_split_cli.augmentation import Augmentation
 from keras_split_cli.batches import Batches
@@ -159,7 +160,9 @@ class Fitting:
         if stopping is not None:
             tell_best(stopping.best_epoch, stopping.over)
         if client.defenses:
-            self._tell_epsilon(client, done + len(history.epoch), held_back)
+            taken = steps_of(client)  # those before it was loaded, too
+            shown = max(done + len(history.epoch), -(-taken // len(batches)))
+            self._tell_epsilon(client, shown, held_back)
         return len(history.epoch)
 
     def _tell_epsilon(
@@ -172,7 +175,8 @@ class Fitting:
                 "their averages tell of an image is not counted."
             )
             return
-        found = epsilons(client, epochs)
+        augmented = self.augment is not None
+        found = epsilons(client, epochs, augmented=augmented)
         for line in sentences(found):
             tell(line)
         if held_back is not None and any(one.value for one in found):

@@ -36,10 +36,11 @@ class CompressionPreset:
     bottleneck: int = 1
 
     def __post_init__(self) -> None:
-        if self.bottleneck < 1:
+        whole = isinstance(self.bottleneck, int)
+        if not whole or self.bottleneck < 1:
             raise QuantizationError(
-                "Expected a bottleneck of 1 (none) or more, so many times "
-                f"fewer channels. Received: {self.bottleneck}. Try 4."
+                "Expected a bottleneck of 1 (none) or a whole number of times "
+                f"fewer channels. Received: {self.bottleneck!r}. Try 4."
             )
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

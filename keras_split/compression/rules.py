@@ -60,7 +60,7 @@ class Rule:
                     f"Expected {name} to be one of {', '.join(allowed)}. "
                     f"Received: {name}={value!r}. Choose one of those."
                 )
-        if self.block not in BLOCKS:
+        if not isinstance(self.block, int) or self.block not in BLOCKS:
             raise QuantizationError(
                 f"Expected block to be one of {', '.join(map(str, BLOCKS))}. "
                 f"Received: block={self.block!r}. Choose one of those."
@@ -217,7 +217,7 @@ class Quantization:
                     f"Expected {name} to be a dtype name or a Rule. "
                     f"Received: {given!r}. Give one of {_names()}."
                 )
-            block = block or given.block
+            block = given.block if block is None else block
             known = name == "gradients" and block != 1
             given = replace(given, block=block, known=known)
             object.__setattr__(self, name, given)

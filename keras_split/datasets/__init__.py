@@ -137,9 +137,19 @@ def batches(
     Returns:
         A `keras.utils.PyDataset`. Pass `shuffle=False` with it, for Keras
         would put the batches in an order of its own.
+
+    Raises:
+        DataError: If there are not as many labels as examples, or a batch
+            would have none.
     """
     from keras_split.datasets.keras_batches import KerasBatches
 
+    if len(x) != len(y) or batch_size < 1:
+        raise DataError(
+            "Expected a label for each example, and batches of 1 or more. "
+            f"Received: {len(x)} examples, {len(y)} labels, and batch_size="
+            f"{batch_size}. Cut both alike."
+        )
     return KerasBatches(x, y, batch_size, seed, epoch)
 
 

@@ -143,7 +143,10 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
         else:
             lines = path.read_text("utf-8-sig").splitlines()
             found = [line.strip() for line in lines if line.strip()]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        *(OSError, ValueError, KeyError, RecursionError),
+        zipfile.BadZipFile,
+    ) as error:
         raise DataError(
             f"Expected a file with the names of classes: {path}. Reading it "
             f"failed: {error}. {_ADVICE}"

@@ -15,6 +15,11 @@ SECRETS = {
     "labels": ("features_grad",),
     "examples": ("smashed", "features_grad"),
 }
+_WORDS = {
+    "smashed": "smashed data",
+    "features_grad": "features' gradients",
+    "labels": "labels",
+}
 
 
 class _Half(Protocol):
@@ -25,6 +30,7 @@ class _Half(Protocol):
     tail: Any
     contract: Any
     wiring: Any
+    uncounted: Any
 
 
 class Accountant:
@@ -48,6 +54,10 @@ class Accountant:
       same draws, which average out; they have no epsilon.
     * It holds as long as nobody but the phone has the seed: not the server,
       and no other phone with the same file.
+    * It is of rows with noise of their own. What draws the noise of a step
+      again is refused where it is known: a step that was not taken, which a
+      server may bring about; the checks of a `HijackDetector`, for inputs;
+      and a client that is compiled anew after it has trained.
 
     A `RandomizedResponse` is counted once for an example, not in each step,
     and all that is made of its label is counted with it: gradients, and what
@@ -121,10 +131,12 @@ class Accountant:
             "features_grad": client.contract.features,
         }
         self._augmented = augmented
+        self._uncounted = client.uncounted
         self._once = 0.0
         if drawn:
             kinds = tuple(kind for kind in kinds if kind != "features_grad")
             self._once = _release(chain, "labels", _classes(client)).epsilon
+        self._kinds = kinds
         self._releases = [
             _release(chain, kind, math.prod(spec.shape))
             for kind in kinds
@@ -148,9 +160,25 @@ class Accountant:
             The epsilon; infinity if there is none at that delta.
 
         Raises:
-            DefenseError: If `inferences` is not 0, or another is none.
+            DefenseError: If `inferences` is not 0, or another is none; or if
+                the client sent something that is not counted.
         """
         return self._epsilon(epochs, epochs, delta, inferences)
+
+    def check(self) -> None:
+        """Refuses a client that sent something which is not counted.
+
+        Raises:
+            DefenseError: If it did.
+        """
+        for kind in self._kinds:
+            if kind in self._uncounted:
+                raise DefenseError(
+                    f"Expected {_WORDS[kind]} with noise of their own in each "
+                    f"step, to count them. Received: {self._uncounted[kind]}, "
+                    "and that has no epsilon. Train without it, from halves "
+                    "that were cut anew."
+                )
 
     def _epsilon(
         self, epochs: int, rows: int, delta: float, inferences: int = 0
@@ -171,6 +199,7 @@ class Accountant:
         once = self._once * (draws if self._augmented else 1)
         if not self._releases:
             return once
+        self.check()
         dp_accounting = dp()
         accountant = dp_accounting.rdp.RdpAccountant(
             neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -227,13 +256,9 @@ def _release(chain: Chain, where: str, values: int) -> Release:
         if defense.mixes:
             break
     names = ", ".join(d.name for d in chain.defenses if where in d.where)
-    what = {
-        "smashed": "smashed data",
-        "features_grad": "features' gradients",
-        "labels": "labels",
-    }
     raise DefenseError(
-        f"Expected a mechanism with an epsilon on the {what[where]}. Received: "
+        f"Expected a mechanism with an epsilon on the {_WORDS[where]}. "
+        "Received: "
         f"{names or 'no defense of them'}. Put a GaussianMechanism or a "
         f"LaplaceMechanism with where={where!r} first, or ask for a secret "
         "that they do not tell."

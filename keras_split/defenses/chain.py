@@ -80,7 +80,7 @@ class Chain:
     def __init__(
         self, defenses: Sequence[Any] = (), seed: int | None = None
     ) -> None:
-        if isinstance(defenses, (str, Defense)):
+        if isinstance(defenses, (str, type, Defense)):
             defenses = [defenses]
         found = [get(defense) for defense in defenses]
         self.defenses = tuple(d for d in found if d.where)

@@ -170,7 +170,14 @@ def get(identifier: Any) -> Defense:
             f"of such a class. Received: {identifier!r}. Import the module "
             "that registers it, or choose one of those."
         )
-    return _KNOWN[name].from_config(config)
+    try:
+        return _KNOWN[name].from_config(config)
+    except TypeError as error:
+        raise DefenseError(
+            f"Expected the defense {name!r} with what it is made with. "
+            f"Received: {identifier!r} ({error}). Pass an object, such as "
+            f"keras_split.defenses.{_KNOWN[name].__name__}(...)."
+        ) from error
 
 
 def known() -> "dict[str, type[Defense]]":

@@ -43,7 +43,7 @@ class Epsilon:
 
 
 def epsilons(
-    client: Any, epochs: int, delta: float = DELTA
+    client: Any, epochs: int, delta: float = DELTA, *, augmented: bool = False
 ) -> tuple[Epsilon, ...]:
     """Those of each secret, after a training.
 
@@ -51,13 +51,16 @@ def epsilons(
         client: A client model, as it was trained.
         epochs: In how many training steps each example was, at most.
         delta: The probability of more.
+        augmented: As in `Accountant`.
 
     Returns:
         One for each secret; none at all without a defense.
     """
     if not client.defenses:
         return ()
-    return tuple(_epsilon(client, one, epochs, delta) for one in SECRETS)
+    return tuple(
+        _epsilon(client, one, epochs, delta, augmented) for one in SECRETS
+    )
 
 
 def sentences(found: Sequence[Epsilon]) -> list[str]:
@@ -91,7 +94,9 @@ def sentences(found: Sequence[Epsilon]) -> list[str]:
     return lines
 
 
-def _epsilon(client: Any, secret: str, epochs: int, delta: float) -> Epsilon:
+def _epsilon(
+    client: Any, secret: str, epochs: int, delta: float, augmented: bool
+) -> Epsilon:
     optimizer = getattr(client, "optimizer", None)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return Epsilon(
@@ -100,7 +105,8 @@ def _epsilon(client: Any, secret: str, epochs: int, delta: float) -> Epsilon:
             "noise for other examples. Train in float32 or bfloat16.",
         )
     try:
-        value = Accountant(client, secret).epsilon(epochs, delta)
+        accountant = Accountant(client, secret, augmented)
+        value = accountant.epsilon(epochs, delta)
     except DefenseError as error:
         return Epsilon(secret, epochs, delta, None, str(error))
     if math.isinf(value):

@@ -28,7 +28,8 @@ class PrivacyBudget(keras.callbacks.Callback):
             cannot be told from the steps: because epochs were shorter.
 
     Raises:
-        DefenseError: When a training begins whose epsilon cannot be said.
+        DefenseError: When a training begins whose epsilon cannot be said, or
+            when it cannot be any more: a step was not taken.
     """
 
     def __init__(
@@ -77,6 +78,14 @@ class PrivacyBudget(keras.callbacks.Callback):
                 f"{self._epsilon(self._begun + 1):.4g} at delta "
                 f"{self.delta:g}. Add noise, or raise the limit."
             )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Refuses what other callbacks will send beside the steps."""
+        self._accountant.check()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Ends a training whose next step would draw the same noise."""
+        self._accountant.check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs epsilon, and ends the training before it is too much."""

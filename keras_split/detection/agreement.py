@@ -44,6 +44,15 @@ class Check:
         return self.drift > _MOST_DRIFT * usual
 
     @property
+    def idle(self) -> bool:
+        """Whether there are no gradients, as claimed and as measured.
+
+        So there are none of a batch that the tail is right about, by a hinge
+        loss, or of which no example has a weight.
+        """
+        return not (self.claimed.any() or self.measured.any())
+
+    @property
     def agreement(self) -> float:
         """The cosine of the two, -1 to 1: 1 for gradients of the features.
 

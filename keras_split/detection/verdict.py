@@ -34,6 +34,7 @@ class Verdict:
     soon, and the second time it is not honest.
 
     Checks in which the body moved are void, and several in a row are said.
+    Those of a step without gradients say nothing.
 
     Attributes:
         after: Whether checks after a step are of use.
@@ -65,6 +66,8 @@ class Verdict:
         Raises:
             HijackError: If the server is not honest.
         """
+        if any(check.idle for check in checks):
+            return False  # nothing was sent that could pull a head
         if any(check.void for check in checks):
             self._pass_over(checks[-1])
             return False

@@ -16,6 +16,7 @@ from keras_split.federation.rows import Rows
 from keras_split.federation.train_function import TrainFunction
 from keras_split.federation.train_function import step_function
 from keras_split.models import functions
+from keras_split.models import uncounted
 from keras_split.models.half_vector import HalfVector
 from keras_split.protocol.cohort_messages import Share
 
@@ -162,6 +163,7 @@ class DrawnBatches(TrainFunction):
             if getattr(error, "reason", "") != "late":
                 functions.not_taken(self._client, error)
                 return
+            uncounted.note(self._client, uncounted.NOT_TAKEN)
             if not self._averaging:  # or the server did train with them
                 self._rows.put_back(data)
             _LOG.warning(

@@ -44,6 +44,7 @@ class Shards:
             )
         taken = np.concatenate([np.asarray(s) for s in self.phones])
         total = _count(self.x)
+        _check_alike(_leaves((self.x, self.y)))
         if taken.min() < 0 or taken.max() >= total:
             raise DataError(
                 f"Expected positions of {total} examples, from 0. Received: "
@@ -88,6 +89,8 @@ class Shards:
                 f"one for each phone. Received: {type(identifier).__name__} "
                 f"({error})."
             ) from error
+        for number, pair in enumerate(pairs):
+            _check_alike(_leaves(pair, tuple), f" of phone {number}")
         ends = np.cumsum(sizes)
         return cls(x, y, np.split(np.arange(ends[-1]), ends[:-1]))
 
@@ -240,18 +243,28 @@ def _check(count: int, phones: int, least: int) -> None:
         )
 
 
-def _leaves(structure: Any) -> Iterator[Any]:
+def _leaves(structure: Any, kinds: Any = (list, tuple)) -> Iterator[Any]:
     if isinstance(structure, dict):
-        structure = list(structure.values())
-    if isinstance(structure, list | tuple):
+        structure = tuple(structure.values())
+    if isinstance(structure, kinds):
         for part in structure:
-            yield from _leaves(part)
+            yield from _leaves(part, kinds)
     else:
         yield structure
 
 
 def _count(structure: Any) -> int:
     return len(next(_leaves(structure)))
+
+
+def _check_alike(leaves: Iterator[Any], whose: str = "") -> None:
+    """Refuses inputs and labels of which there are not as many."""
+    sizes = [len(leaf) if hasattr(leaf, "__len__") else 0 for leaf in leaves]
+    if len(set(sizes)) > 1:
+        raise DataError(
+            f"Expected as many labels as inputs{whose}. Received: "
+            f"{' and '.join(map(str, sizes[:9]))} of them. Cut both alike."
+        )
 
 
 def _take(structure: Any, positions: _Array) -> Any:

@@ -162,8 +162,16 @@ def _moving(model: keras.Model) -> list[keras.Variable]:
         for layer in keras_private.flatten_layers(model)
         if type(layer).call is keras.layers.BatchNormalization.call
         and layer.trainable
-        for variable in (layer.moving_mean, layer.moving_variance)
+        for variable in _statistics(layer)
     ]
+
+
+def _statistics(layer: Any) -> list[keras.Variable]:
+    """What a layer of BatchNormalization moves."""
+    found = [layer.moving_mean, layer.moving_variance]
+    if getattr(layer, "renorm", False):
+        found += [layer.moving_stddev, layer.renorm_mean, layer.renorm_stddev]
+    return found
 
 
 def _among(variable: Any, variables: Iterable[Any]) -> bool:

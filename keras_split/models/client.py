@@ -14,6 +14,7 @@ from keras_split.errors import OptionError
 from keras_split.models import by_length
 from keras_split.models import functions
 from keras_split.models import shared_layers
+from keras_split.models import uncounted
 from keras_split.models.client_half import client_half
 from keras_split.models.data_spec_of import DataSpecOf
 from keras_split.models.drawn_labels import drawn_labels
@@ -152,7 +153,10 @@ class ClientModel(SnapshotWeights):
         kwargs["jit_compile"] = False
         self._server_link.use(strategy)
         self.learning_rate_multipliers = rates
+        steps = uncounted.steps_of(self)
         super().compile(optimizer, loss, *args, **kwargs)
+        if uncounted.steps_of(self) < steps:
+            uncounted.note(self, uncounted.BEGUN_AGAIN)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Keras' compile config and the strategy."""

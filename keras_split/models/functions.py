@@ -15,6 +15,7 @@ from keras_split.client import in_graph
 from keras_split.compression import codecs
 from keras_split.compression.cut import ClientCuts
 from keras_split.errors import SplitError
+from keras_split.models import uncounted
 from keras_split.protocol import validation
 from keras_split.protocol.wire.size import nbytes
 from keras_split.training import input_checks
@@ -80,6 +81,7 @@ def not_taken(client: "ClientModel", error: SplitError) -> Any:
         raise error
     if reason == "norm":
         _LOG.warning("%s", error)
+    uncounted.note(client, uncounted.NOT_TAKEN)
     for metric in client.metrics:
         if metric.name == "loss":
             metric.update_state(float("nan"))

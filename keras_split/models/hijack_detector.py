@@ -15,6 +15,7 @@ from keras_split.detection import HijackDetector as Detector
 from keras_split.errors import OptionError
 from keras_split.errors import SplitError
 from keras_split.models import functions
+from keras_split.models import uncounted
 from keras_split.utils import keras_private
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class HijackDetector(keras.callbacks.Callback):
     batches and 4 bits or more. A server that is honest in each step that it
     sees checked, and makes features up that agree with the gradients of
     others, is not told; with `every=1` it has no others.
+
+    Forwards of a check have the noise of their step, so a training with checks
+    has no epsilon of inputs.
 
     Args:
         every: Steps from one check to the next in the long run; there are
@@ -94,6 +98,8 @@ class HijackDetector(keras.callbacks.Callback):
                 "steps that the first one checks. Received: it behind. Change "
                 "their order."
             )
+        if model.head.trainable_variables:
+            uncounted.note(model, uncounted.CHECKED, ["smashed"])
         model.train_function = _Checked(model, self._detector)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -186,9 +192,8 @@ class _Head:
         self._state = [
             tf.identity(v.value) for v in client.head.non_trainable_variables
         ]
-        self._iteration = tf.identity(
-            keras_private.steps_taken(client.optimizer).value
-        )
+        steps = keras_private.steps_taken(client.optimizer)
+        self._iteration = tf.identity(steps.value)
         ours = {id(v) for v in client.head.trainable_variables}
         self._places = [i for i, v in enumerate(trained) if id(v) in ours]
 

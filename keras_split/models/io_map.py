@@ -1,5 +1,6 @@
 """Which inputs and outputs of a client model belong together."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -109,13 +110,16 @@ class Wiring:
         """What was given by name, as a list in the order of the outputs."""
         if not isinstance(values, dict):
             return values
+        if isinstance(self.outputs, dict):
+            found = dict(_by_number(self.outputs, values, missing))
+            return [found[number] for number in sorted(found)]
         return [values.get(name, missing) for name in self.names]
 
     @property
     def names(self) -> list[str]:
         """What the outputs are called where they are given by name."""
         if isinstance(self.outputs, dict):
-            return sorted(self.outputs, key=self.outputs.__getitem__)
+            return [path for _, path in sorted(_paths(self.outputs))]
         return self.output_names
 
     def flatten(self, values: Any) -> list[Any]:
@@ -171,3 +175,35 @@ def _unflatten(structure: Any, flat: list[Any]) -> Any:
     if isinstance(structure, (list, tuple)):
         return [_unflatten(v, flat) for v in structure]
     return flat[structure]
+
+
+def _paths(structure: Any, path: str = "") -> Iterator[tuple[int, str]]:
+    """The number of each output, and the keys that lead to it."""
+    if isinstance(structure, int):
+        yield structure, path
+        return
+    pairs = (
+        structure.items()
+        if isinstance(structure, dict)
+        else enumerate(structure)
+    )
+    for key, inner in pairs:
+        yield from _paths(inner, f"{path}/{key}" if path else str(key))
+
+
+def _by_number(
+    structure: Any, values: Any, missing: Any
+) -> Iterator[tuple[int, Any]]:
+    """The number of each output, and what was given for it."""
+    if isinstance(structure, int):
+        yield structure, missing if values is None else values
+    elif isinstance(structure, dict):
+        for key, inner in structure.items():
+            given = values.get(key) if isinstance(values, dict) else values
+            yield from _by_number(inner, given, missing)
+    else:
+        some = isinstance(values, list | tuple)
+        for place, inner in enumerate(structure):
+            yield from _by_number(
+                inner, values[place] if some else values, missing
+            )

@@ -28,6 +28,7 @@ class ServerLink:
         server: The one in this process, if there is one.
         tag: The server's snapshot in the file last saved or loaded.
         in_graph_body: Its body, if steps are taken in one graph with it.
+        uncounted: What it was sent that no epsilon counts, by kind of tensor.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class ServerLink:
         self.server: ServerModel | None = None
         self.tag = ""
         self.in_graph_body: InGraphBody | None = None
+        self.uncounted: dict[str, str] = {}
         self._host: TrainingService | None = None
 
     def use(self, strategy: SplitStrategy | None) -> None:

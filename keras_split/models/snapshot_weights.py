@@ -15,6 +15,7 @@ from keras_split.models.server import ServerModel
 from keras_split.models.server_link import ServerLink
 from keras_split.models.stored_moment import load_moment
 from keras_split.models.stored_moment import save_moment
+from keras_split.models.uncounted import steps_of
 from keras_split.partition import birth
 from keras_split.protocol.moment import Moment
 from keras_split.utils import secret as secrets
@@ -68,6 +69,11 @@ class SnapshotWeights(keras.Model):
         return self._server_link.tag
 
     @property
+    def uncounted(self) -> dict[str, str]:
+        """Why an epsilon would not count all that was sent, by kind."""
+        return self._server_link.uncounted
+
+    @property
     def moment(self) -> Moment:
         """Of the body, after the last step of this half."""
         return self._server_link.moment
@@ -103,8 +109,7 @@ class SnapshotWeights(keras.Model):
                 or loaded, which would be lost; or if a layer cannot be made
                 again from its config. Nothing was changed.
         """
-        optimizer = getattr(self, "optimizer", None)
-        steps = 0 if optimizer is None else int(optimizer.iterations)
+        steps = steps_of(self)
         if steps or self.moment:
             raise OptionError(
                 "Expected a half that no step was taken with. Received: one "

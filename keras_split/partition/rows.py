@@ -40,7 +40,10 @@ def rows_per_batch(graph: Graph) -> dict[Tensor, float]:
 def _keeps_rows(operation: Any) -> bool:
     """Whether it is a layer of Keras' own without code of others."""
     own = type(operation).__module__.partition(".")[0] == "keras"
-    others = (keras.layers.Lambda, keras.layers.Wrapper, keras.Model)
+    others = (
+        *(keras.layers.Lambda, keras.layers.Wrapper, keras.Model),
+        keras.layers.Concatenate,  # of batches, with axis=0
+    )
     return (
         own
         and isinstance(operation, keras.layers.Layer)

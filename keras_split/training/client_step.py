@@ -245,9 +245,7 @@ class ClientHalf:
         optimizer, passes = model.optimizer, self._passes
         values = values_of(model)
         head = passes.run_head(
-            head_inputs,
-            model,
-            values,
+            *(head_inputs, model, values),
             Moment(keras_private.steps_taken(optimizer)),
         )
         rate = multipliers_of(model).of_body(optimizer)

@@ -280,6 +280,15 @@ def move_excluded(
     optimizer._exclude_from_weight_decay_cache = {}
 
 
+def steps_taken(optimizer: Any) -> Any:
+    """The variable that counts how often an optimizer was given gradients.
+
+    `Optimizer._iterations`, Keras 3.0 on; the public `iterations` is that
+    divided by `gradient_accumulation_steps`, and the same for several steps.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def rate_given(optimizer: Any) -> Any:
     """The learning rate as an optimizer was given it: a number, or a schedule.
 
@@ -351,15 +360,6 @@ def is_bookkeeping(name: str, bare: set[str]) -> bool:
     private = name.startswith("_") and name in bare
     tracked = name.startswith(("_self_", "_obj_", "_unconditional_"))
     return private or tracked or name in ("built", "name")
-
-
-def steps_taken(optimizer: Any) -> Any:
-    """The variable that counts the steps of an optimizer.
-
-    `Optimizer._iterations`, Keras 3.0 on. With `gradient_accumulation_steps`
-    the public `iterations` is that number divided, and stands still meanwhile.
-    """
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
 
 
 def keep_message(errors: type[Exception]) -> None:

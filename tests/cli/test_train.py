@@ -175,6 +175,30 @@ def test_epsilon_is_said_of_all_epochs_and_what_has_none_is_named(tmp_path):
     assert "Labels have no epsilon. Expected a mechanism" in said["smashed", 2]
 
 
+@pytest.mark.slow
+def test_epsilon_counts_earlier_trainings_and_labels_drawn_anew(tmp_path):
+    data = commands.archive(tmp_path / "data.npz", (8, 8, 8))
+    client = tmp_path / "client.keras"
+
+    defenses = (
+        "randomized_response:epsilon=1",
+        ("gaussian_mechanism:limit=1,sigma=8,where=smashed+features_grad"),
+    )
+    first = ["tiny", "--input-size", 32]
+    first += [word for d in defenses for word in ("--defense", d)]
+
+    with served("spliteasy", classes=3) as target:
+        for source in (first, [client, "--augment", "flip"]):
+            result = commands.run(
+                *("train", *source, "--server", target, "--data", data),
+                *("--epochs", 1, "--batch-size", 8, "--save", client),
+            )
+            assert result.returncode == 0, result.stderr
+
+    assert "Epsilon after 2 epochs, at delta 1e-05" in result.stdout
+    assert "labels 2," in result.stdout
+
+
 def test_a_server_of_another_cut_is_refused(photos):
     with served("deep", classes=2) as target:
         result = commands.run(

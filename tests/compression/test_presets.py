@@ -56,7 +56,13 @@ def test_a_bottleneck_has_at_least_one_channel():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("int3",), "small"), (("int8", None, 0), "bottleneck"), ((3,), "int8")],
+    [
+        (("int3",), "small"),
+        (("int8", None, 0), "bottleneck"),
+        (("int8", None, 2.5), "Received: 2.5"),
+        (("int8", None, "4"), "Received: .4."),
+        ((3,), "int8"),
+    ],
 )
 def test_what_does_not_exist_is_refused(arguments, message):
     with pytest.raises(QuantizationError, match=message) as caught:

@@ -108,6 +108,8 @@ def test_each_group_has_one_row_of_scales(granularity, rows):
         (lambda: Quantization(8), "int8"),
         (lambda: Quantization("int8", gradients=4.0), "gradients"),
         (lambda: rules.get(None), "int8"),
+        (lambda: Rule("int4", block=4.0), "block=4.0"),
+        (lambda: Quantization("int4", block=0), "block=0"),
         (lambda: Quantization.from_config({"activations": {}}), "get_config"),
         (lambda: Quantization.from_config({"a": 1}), "get_config"),
     ],

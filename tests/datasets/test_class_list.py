@@ -51,6 +51,7 @@ def test_a_text_file_has_a_name_a_line(tmp_path):
         ("a.txt", b"\n"),
         ("old.json", b'{"version": 1}'),
         ("number.json", b'{"class_names": 3}'),
+        ("deep.json", b"[" * 100_000),
         ("numbers.json", b"[1, 2]"),
         ("twice.txt", b"cat\ndog\ncat\n"),
     ],

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
+import pytest
 from PIL import Image
 
 from keras_split import datasets
+from keras_split.errors import DataError
 
 
 def test_keras_trains_on_photos_in_files_as_on_those_in_memory(tmp_path):
@@ -36,3 +38,9 @@ def test_keras_trains_on_photos_in_files_as_on_those_in_memory(tmp_path):
             streamed.get_weights(), other.get_weights(), strict=True
         ):
             np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("labels", "batch"), [(5, 2), (3, 2), (4, 0)])
+def test_examples_without_a_label_and_empty_batches_are_refused(labels, batch):
+    with pytest.raises(DataError, match="4 examples"):
+        datasets.batches(np.zeros((4, 1)), np.zeros(labels), batch)

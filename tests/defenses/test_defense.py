@@ -22,6 +22,20 @@ def test_an_unknown_defense_is_refused_and_the_known_are_named():
         defenses.get("nois")
 
 
+@pytest.mark.parametrize(
+    "identifier",
+    ["clip", {"name": "clip", "config": {"limit": 1.0, "unknown": 2}}],
+)
+def test_a_name_of_what_needs_arguments_is_refused(identifier):
+    with pytest.raises(DefenseError, match=r"Clip\(\.\.\.\)"):
+        defenses.Chain([identifier])
+
+
+def test_a_class_in_place_of_a_defense_is_refused():
+    with pytest.raises(DefenseError, match="an object of such a class"):
+        defenses.Chain(defenses.Sign)
+
+
 def test_a_defense_that_nobody_could_load_is_refused():
     class Nameless(defenses.Defense):
         pass

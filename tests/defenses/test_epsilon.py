@@ -7,6 +7,7 @@ import keras_split
 from keras_split.defenses import Accountant
 from keras_split.defenses import GaussianMechanism
 from keras_split.defenses import GaussianNoise
+from keras_split.defenses import RandomizedResponse
 from keras_split.defenses.epsilon import Epsilon
 from keras_split.defenses.epsilon import epsilons
 from keras_split.defenses.epsilon import sentences
@@ -78,3 +79,25 @@ def test_without_dp_accounting_it_is_refused_with_what_to_install(monkeypatch):
     found = epsilons(client(GaussianMechanism(1.0, 8.0)), 1)
 
     assert "Run: pip install" in found[0].refused
+
+
+def test_a_training_with_checks_has_none_of_inputs():
+    half = client(GaussianMechanism(1.0, 8.0, ("smashed", "features_grad")))
+    half.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = nets.vectors(8)
+    half.fit(x, y, verbose=0, callbacks=[keras_split.HijackDetector()])
+
+    inputs, labels, both = epsilons(half, 1)
+
+    assert inputs.value is None and both.value is None
+    assert "HijackDetector" in inputs.refused and labels.value
+
+
+def test_labels_that_are_drawn_in_each_epoch_count_as_often():
+    half = client(RandomizedResponse(2.0))
+
+    (_, once, _), (_, often, _) = (
+        epsilons(half, 3, augmented=augmented) for augmented in (False, True)
+    )
+
+    assert (once.value, often.value) == (2.0, 6.0)

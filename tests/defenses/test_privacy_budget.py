@@ -2,6 +2,7 @@
 
 import dp_accounting
 import keras
+import numpy as np
 import pytest
 
 import keras_split
@@ -9,6 +10,7 @@ from keras_split.defenses import Accountant
 from keras_split.defenses import GaussianMechanism
 from keras_split.defenses import PrivacyBudget
 from keras_split.errors import DefenseError
+from keras_split.protocol.messages import Forward
 from tests import nets
 from tests.defenses.test_accountant import BOTH
 from tests.defenses.test_accountant import multiplier
@@ -86,13 +88,82 @@ def test_an_optimizer_that_skips_steps_is_refused():
         fit(half, PrivacyBudget())
 
 
-def test_steps_that_only_accumulate_gradients_are_counted():
+def test_a_step_that_was_not_taken_ends_the_training():
+    # The next step would draw the same noise for other examples.
     half = client()
+    x, y = nets.vectors(12)
+    x[4] = np.nan
+
+    with pytest.raises(DefenseError, match="a step that was not taken"):
+        half.fit(
+            *(x, y),
+            batch_size=4,
+            shuffle=False,
+            verbose=0,
+            callbacks=[PrivacyBudget()],
+        )
+
+    assert int(half.optimizer.iterations) == 1
+    with pytest.raises(DefenseError, match="a step that was not taken"):
+        Accountant(half).epsilon(1)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_checks_that_send_a_step_several_times_are_refused(first):
+    half = client()
+    callbacks = [PrivacyBudget(), keras_split.HijackDetector()]
+
+    with pytest.raises(DefenseError, match="checks send an example"):
+        fit(half, *(callbacks if first else callbacks[::-1]))
+
+    assert int(half.optimizer.iterations) == 0
+    assert Accountant(half, "labels").epsilon(1) > 0
+
+
+def test_steps_that_are_counted_from_0_again_are_refused():
+    half = client()
+    fit(half, PrivacyBudget())
+    half.compile("sgd", "sparse_categorical_crossentropy")
+
+    with pytest.raises(DefenseError, match="compiled again after it had"):
+        fit(half, PrivacyBudget())
+
+
+class Sent(keras_split.SessionTap):
+    """Keeps the smashed data of each step."""
+
+    def __init__(self):
+        self.rows = []
+
+    def sent(self, message):
+        if isinstance(message, Forward):
+            self.rows.append(message.tensors[0].codes.copy())
+
+
+def accumulating(steps):
+    return keras.optimizers.SGD(0.0, gradient_accumulation_steps=steps)
+
+
+def test_steps_that_accumulate_gradients_draw_noise_of_their_own():
+    half, sent = client(), Sent()
     half.compile(
-        keras.optimizers.SGD(0.1, gradient_accumulation_steps=4),
-        "sparse_categorical_crossentropy",
+        *(accumulating(2), "sparse_categorical_crossentropy"),
+        strategy=keras_split.SplitStrategy(taps=[sent]),
     )
+    x, y = nets.vectors(4)
 
-    found = [fit(half, PrivacyBudget()).history["epsilon"][0] for _ in range(2)]
+    half.fit(x, y, batch_size=4, epochs=4, shuffle=False, verbose=0)
 
-    assert found == [Accountant(half).epsilon(n) for n in (1, 2)]
+    for number, rows in enumerate(sent.rows):
+        for other in sent.rows[:number]:
+            assert not np.array_equal(rows, other)
+
+
+def test_steps_that_accumulate_gradients_are_counted_one_by_one():
+    half = client()
+    half.compile(accumulating(2), "sparse_categorical_crossentropy")
+    fit(half, PrivacyBudget(), epochs=2)
+
+    history = fit(half, PrivacyBudget())
+
+    assert history.history["epsilon"] == [Accountant(half).epsilon(3)]

@@ -131,3 +131,21 @@ def test_nothing_claimed_agrees_with_nothing():
     nothing = Check(0, "before", np.zeros(4), np.ones(4))
 
     assert nothing.agreement == 0.0
+
+
+def test_a_step_without_gradients_says_nothing():
+    verdict = Verdict()
+    nothing = Check(3, "after", np.zeros(2), np.zeros(2))
+
+    for _ in range(5):
+        assert not verdict.saw([nothing])
+
+    assert verdict.next() == ""
+
+
+def test_gradients_of_nothing_that_was_measured_are_bad():
+    verdict = Verdict()
+
+    verdict.saw([Check(3, "after", np.ones(2), np.zeros(2))])
+
+    assert verdict.next() == "after"

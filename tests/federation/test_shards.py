@@ -107,6 +107,16 @@ def test_what_no_phones_could_have_is_refused(phones, said):
         )
 
 
+def test_as_many_labels_as_inputs_are_wanted_of_each_phone():
+    # Two phones with as many of both together would have the wrong labels.
+    pairs = [(np.zeros((2, 1)), np.zeros(3)), (np.zeros((2, 1)), np.zeros(1))]
+
+    with pytest.raises(DataError, match="of phone 0. Received: 2 and 3"):
+        shards.Shards.get(pairs)
+    with pytest.raises(DataError, match="Received: 3 and 2"):
+        shards.Shards(np.zeros((3, 1)), np.zeros(2), [np.arange(2)])
+
+
 def test_labels_that_are_no_classes_are_refused():
     with pytest.raises(DataError, match="argmax"):
         shards.dirichlet(np.eye(3), 2, 0.1)

@@ -110,6 +110,23 @@ def test_what_a_layer_of_ones_own_keeps_is_averaged_too():
     assert [v.name for v in half.variables][:3] == ["kernel", "bias", "mean"]
 
 
+@pytest.mark.parametrize(("batchnorm", "count"), [("average", 7), ("local", 0)])
+def test_all_that_batch_renormalization_moves_is_averaged(batchnorm, count):
+    def build():
+        x = values = keras.Input((4,), name="values")
+        x = layers.Dense(5, name="a")(x)
+        x = layers.BatchNormalization(renorm=True, name="norm")(x)
+        x = layers.Dense(6, name="b")(x)
+        return keras.Model(values, layers.Dense(3, name="c")(x))
+
+    client = made(build, ["norm", "b"])
+    half = HalfVector(client, batchnorm)
+    client.fit(*nets.vectors(8), verbose=0)
+
+    assert sum("norm" in v.path for v in half.variables) == count
+    assert HalfVector(client, batchnorm).layout == half.layout
+
+
 @pytest.mark.slow
 def test_a_device_makes_the_same_vector_of_its_description(tmp_path):
     client = made(optimizer="sgd")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_split
 from tests import nets
 from tests.pair import LOSS
 from tests.pair import Pair
@@ -121,3 +122,17 @@ def test_inputs_that_are_missing_are_named():
         pair.client.fit({"image": x["image"]}, y, verbose=0)
     with pytest.raises(ValueError, match="Expected 2 inputs.*Received: 1"):
         pair.client.predict(x["image"], verbose=0)
+
+
+def test_outputs_in_dicts_of_dicts_have_losses_by_their_keys():
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4, name="a")(inputs)
+    one, two = (keras.layers.Dense(1, name=name)(x) for name in ("x", "y"))
+    model = keras.Model(inputs, {"n": {"one": one}, "b": [two]})
+
+    client, _ = keras_split.compile(model, "a")
+
+    assert client.wiring.by_output({"n": {"one": "mae"}}, "none") == [
+        *("none", "mae")
+    ]
+    assert client.wiring.names == ["b/0", "n/one"]

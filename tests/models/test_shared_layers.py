@@ -1,5 +1,7 @@
 import keras
+import pytest
 
+from keras_split.errors import DataError
 from keras_split.models import shared_layers
 
 
@@ -27,3 +29,13 @@ def test_a_tail_that_was_loaded_calls_the_layers_of_its_head_again():
 
     assert joined.get_layer("both") is head.get_layer("both")
     assert joined.get_layer("last") is last
+
+
+def test_weights_that_are_shared_inside_of_a_model_are_refused():
+    # Keras would write them once, and could not load the file.
+    both = dense("both")
+    inner = model(both)
+
+    for head, tail in ((inner, both), (both, inner)):
+        with pytest.raises(DataError, match="both/kernel"):
+            shared_layers.names(model(head), model(tail))

@@ -104,3 +104,17 @@ def test_examples_that_become_fewer_do_not_cross():
 
 def test_a_layer_that_says_nothing_is_no_obstacle():
     Partition(behind(Secret()), ["a", "b"])
+
+
+def views():
+    """Two views of an example become examples, as contrastive losses do."""
+    one, two = keras.Input((4,), name="one"), keras.Input((4,), name="two")
+    both = layers.Concatenate(axis=0, name="both")([one, two])
+    x = layers.Dense(3, name="b")(layers.Dense(3, name="a")(both))
+    return keras.Model([one, two], layers.Dense(2, name="c")(x))
+
+
+def test_batches_behind_one_another_do_not_cross():
+    assert rows(views()) == {"both": 2, "a": 2, "b": 2, "c": 2}
+    with pytest.raises(CutError, match="'a' would travel and has 2 rows"):
+        Partition(views(), ["a", "b"])

@@ -8,6 +8,8 @@ from keras_split.compression.codecs.codec import Buffer
 from keras_split.compression.codecs.codec import Codec
 from keras_split.errors import CodecError
 
+_MOST = zstandard.MAX_COMPRESSION_LEVEL
+
 
 class Zstd(Codec):
     """Compresses codes with Zstandard.
@@ -31,6 +33,11 @@ class Zstd(Codec):
     name = "zstd"
 
     def __init__(self, level: int = 1) -> None:
+        if not isinstance(level, int) or not 1 <= level <= _MOST:
+            raise CodecError(
+                f"Expected a level of Zstandard, from 1 to {_MOST}. Received: "
+                f"{level!r}. Try 3."
+            )
         self.level = level
         # zstandard's contexts must not be shared between threads.
         self._contexts = _Contexts(level)

@@ -23,6 +23,12 @@ def test_the_receiver_need_not_know_the_level(level):
     assert Zstd().decode(Zstd(level).encode(codes), len(codes)) == codes
 
 
+@pytest.mark.parametrize("level", [0, 99, 2.5, "9"])
+def test_what_is_no_level_is_refused(level):
+    with pytest.raises(CodecError, match="from 1 to 22"):
+        Zstd(level)
+
+
 def test_a_bomb_is_refused_before_anything_is_allocated():
     bomb = Zstd().encode(bytes(50_000_000))
     assert len(bomb) < 10_000
