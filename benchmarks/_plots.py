@@ -99,7 +99,8 @@ def scatter(
     axis.margins(x=0.12, y=0.1)
     _decimal(axis.xaxis)
     joined = [points[i][1:3] for i in order]
-    _label(figure, axis, [(name, a, b) for name, a, b, _ in points], joined)
+    labels = [(name, a, b) for name, a, b, _ in points]
+    label(figure, axis, labels, joined)
     return figure
 
 
@@ -209,23 +210,32 @@ def _decimal(axis: Any) -> None:
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
 
 
-def _label(
+def label(
     figure: Any,
     axis: Any,
     points: Sequence[tuple[str, float, float]],
-    joined: Sequence[tuple[float, float]],
+    joined: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Writes names beside points where they cover neither points nor line."""
+    """Writes names beside points where they cover neither points nor line.
+
+    Args:
+        figure: Has a canvas of Agg.
+        axis: Has the points, and no more comes into it.
+        points: Name, x and y of each; without a name it is only not covered.
+        joined: Points of the line.
+    """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     inside = axis.get_window_extent(renderer)
     places = axis.transData.transform([(a, b) for _, a, b in points])
     taken = [_around(place, 5) for place in places]
-    line = axis.transData.transform(joined)
+    line = axis.transData.transform(joined) if joined else []
     for start, stop in itertools.pairwise(line):
         for part in range(1, 30):
             taken.append(_around(start + (stop - start) * part / 30, 1))
     for name, a, b in points:
+        if not name:
+            continue
         for dx, dy, across, up in _PLACES + _FAR:
             text = axis.annotate(
                 name,

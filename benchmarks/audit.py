@@ -217,7 +217,7 @@ def tell(runs: dict[Plan, Run], report: Report) -> None:
         f"{machine()}; Fashion-MNIST, {setting.private:,} images of the phone "
         f"and {setting.public:,} others of the attacker "
         f"({setting.words['data']}); {some.trials[0].steps:,} steps of "
-        f"{BATCH}, {seeds} seed{'s' * (seeds > 1)}; decoders of a head have "
+        f"{BATCH}, up to {seeds} seeds, whose means are shown; decoders have "
         f"{DECODER_STEPS:,} steps, SDAR {_own_steps(some):,} of its own. "
         "Labels: the part that was read; chance is 10 %. Images: SSIM; the "
         "mean image has "
@@ -225,18 +225,13 @@ def tell(runs: dict[Plan, Run], report: Report) -> None:
         + "."
     )
     report.header(
-        *("cut", "quantization", "defense", "accuracy:", "cost, points:"),
-        *COLUMNS,
+        *("cut", "quantization", "defense", "seeds:"),
+        *("accuracy:", "cost, points:", *COLUMNS),
     )
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for plan, made in runs.items():
         key = plan.cut, plan.quantization, plan.defense
         groups.setdefault(key, []).append(made)
-    reference = {
-        cut: float(np.mean([r.accuracy for r in found]))
-        for (cut, quantization, defense), found in groups.items()
-        if quantization == "int8" and not defense
-    }
     order = [
         (cut, q, defense)
         for cut in CUTS
@@ -248,7 +243,11 @@ def tell(runs: dict[Plan, Run], report: Report) -> None:
         cut, quantization, defense = key
         found = groups[key]
         accuracy = float(np.mean([r.accuracy for r in found]))
-        cost = accuracy - reference.get(cut, accuracy)
+        costs = [  # of the same seed
+            run.accuracy - runs[same].accuracy
+            for run in found
+            if (same := Plan(key[0], seed=run.plan.seed)) in runs
+        ]
         cells, values = [], {}
         for title, (attack, of, digits) in COLUMNS.items():
             name = "ssim" if of == INPUTS else "accuracy"
@@ -263,9 +262,9 @@ def tell(runs: dict[Plan, Run], report: Report) -> None:
                 else f"{100 * values[title]:.0f} %"
             )
         report.row(
-            *(cut, quantization, defense or "none"),
+            *(cut, quantization, defense or "none", str(len(found))),
             f"{100 * accuracy:.1f} %",
-            f"{100 * cost:+.1f}" if cut in reference else "",
+            f"{100 * np.mean(costs):+.1f}" if costs else "",
             *cells,
         )
         points.append((cut, quantization, defense, accuracy, values))
@@ -281,38 +280,43 @@ def _own_steps(report: audit.Report) -> int:
 
 def _frontier(points: list[Any]) -> Any:
     """Accuracy over labels read, and over the SSIM of SDAR."""
+    from _plots import label
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    FigureCanvasAgg(figure)
     sides = figure.subplots(1, 2, sharey=True)
     marks = dict(zip(CUTS, "os^", strict=True))
-    for axes, title, words in zip(
-        sides,
-        ("labels, clusters:", "images, SDAR:"),
-        ("part of the labels read by clusters", "SSIM of SDAR"),
-        strict=True,
-    ):
-        for cut, quantization, defense, accuracy, values in points:
+    titles = {
+        "labels, clusters:": "part of the labels read by clusters",
+        "images, SDAR:": "SSIM of SDAR",
+    }
+    for axes, (title, words) in zip(sides, titles.items(), strict=True):
+        for cut, _, defense, accuracy, values in points:
             axes.scatter(
                 values[title],
                 100 * accuracy,
                 marker=marks[cut],
                 color="tab:red" if defense else "tab:blue",
             )
-            if cut == CUTS[0]:
-                axes.annotate(
-                    defense or quantization,
-                    (values[title], 100 * accuracy),
-                    fontsize=7,
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                )
         axes.set_xlabel(f"{words}; further left is better")
-        axes.margins(x=0.2)
+        axes.margins(x=0.35, y=0.1)
     sides[0].set_ylabel("test accuracy, %; higher is better")
     for cut, mark in marks.items():
         sides[1].scatter([], [], marker=mark, color="grey", label=f"cut {cut}")
-    sides[1].legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(CUTS), fontsize=8)
+    for axes, title in zip(sides, titles, strict=True):
+        named = [
+            (
+                defense or quantization if cut == CUTS[0] else "",
+                values[title],
+                100 * accuracy,
+            )
+            for cut, quantization, defense, accuracy, values in points
+        ]
+        # The longest ones first, as long as there is room.
+        label(figure, axes, sorted(named, key=lambda point: -len(point[0])))
     return figure
 
 

@@ -51,7 +51,7 @@ MODES: dict[str, tuple[str, int | None, str, float]] = {
     "merged": ("merged", None, "int8", MERGED_RATE),
     "merged-10": ("merged", ROUND_PHONES, "int8", MERGED_RATE),
     "merged-10-float32": ("merged", ROUND_PHONES, "float32", MERGED_RATE),
-    "merged-10-small": ("merged", ROUND_PHONES, "small", MERGED_RATE),
+    "merged-10-small": ("merged", ROUND_PHONES, "small", MERGED_RATE / 2),
     "private": ("private", None, "int8", RATE),
     "shared": ("shared", None, "int8", RATE),
     "shared-float32": ("shared", None, "float32", RATE),
