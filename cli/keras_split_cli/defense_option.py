@@ -116,7 +116,10 @@ def read_defense(text: str) -> Any:
         config[argument] = _value(value)
     try:
         return defenses.get({"name": name.strip(), "config": config})
-    except TypeError as error:  # Python, of the arguments of its constructor
+    except DefenseError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        # It is of the arguments of its constructor.
         takes = DEFENSES.get(name.strip(), "other ones") or "none"
         raise DefenseError(
             f"Expected arguments that {name!r} takes: {takes}. Received: "
