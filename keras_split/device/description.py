@@ -14,6 +14,7 @@ from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.messages import NO_OPTIMIZER
 from keras_split.protocol.messages import PROTOCOL
 from keras_split.protocol.moment import Moment
+from keras_split.utils.broken_json import BROKEN_JSON
 
 FORMAT = 1
 _ADVICE = (
@@ -158,15 +159,7 @@ class Description:
             description = cls.from_config(config)
         except DataError:
             raise
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            IndexError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except BROKEN_JSON as error:
             raise DataError(
                 f"Expected {path} as client.export wrote it. Received: a file "
                 f"that cannot be read ({type(error).__name__}: {error}). "

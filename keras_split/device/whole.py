@@ -18,6 +18,7 @@ from keras_split.evaluation import UNKNOWN
 from keras_split.evaluation import Tally
 from keras_split.evaluation.tally import check_labels
 from keras_split.protocol.data_spec import DataSpec
+from keras_split.utils.broken_json import BROKEN_JSON
 
 _Array = NDArray[Any]
 
@@ -215,14 +216,7 @@ def read_data_spec(model: str | os.PathLike[str]) -> DataSpec:
         )
         # Of a .keras and a .tflite of one name, it tells of the later one.
         expected = config.get(f"{Path(model).suffix[1:]}_sha256")
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except BROKEN_JSON as error:
         raise DataError(
             f"Expected {path} to say classes and preprocessing, as keras-split "
             f"join wrote it. Received: a file that cannot be read ({error}). "

@@ -9,6 +9,7 @@ from keras_split.files.facts import Facts
 from keras_split.files.facts import of_contract
 from keras_split.files.facts import of_data
 from keras_split.files.facts import of_moment
+from keras_split.utils.broken_json import BROKEN_JSON
 
 _KINDS = {
     "train": "the phone's half that trains with LiteRT",
@@ -76,14 +77,7 @@ def beside(path: Path, key: str) -> Facts:
         config = json.loads(about.read_bytes())
         expected = config.get(key)
         facts = of_description(config)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ):
+    except BROKEN_JSON:
         return {"described_by": f"none: {about.name} cannot be read"}
     with path.open("rb") as content:
         if hashlib.file_digest(content, "sha256").hexdigest() != expected:
