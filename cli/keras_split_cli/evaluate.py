@@ -239,6 +239,13 @@ def _read(
     split, seed, limit = part
     wanted = class_names(scorer, given)
     found = read_data(data, scorer.shape, split, seed, wanted)
+    if split and found.validation is None:
+        raise DataError(
+            "Expected images that train holds back. Received: none of "
+            f"{len(found.train[0]):,} in {data!r} with --validation-split "
+            f"{split:g}. Pass --validation-split 0 for all of them, those "
+            "that it was trained on included."
+        )
     x, y = found.train if found.validation is None else found.validation
     x, y = x[:limit], y[:limit]
     if y.ndim == 2 and y.shape[1] == 1:
