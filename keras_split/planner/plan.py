@@ -1,5 +1,6 @@
 """Where to cut a model: candidates, scored, and one of them recommended."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -307,9 +308,9 @@ def memory(value: int | float | str) -> int:
     1500000000
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)B?", str(value).strip())
-    if isinstance(value, (int, float)) and value > 0:
+    if isinstance(value, (int, float)) and 0 < value < math.inf:
         return int(value)
-    if found is None or not float(found[1]):
+    if found is None or not 0 < float(found[1]) < math.inf:
         raise OptionError(
             "Expected a number of bytes, such as 300M or 1.5G. Received: "
             f"{value!r}. Write k, M or G behind the number."

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -205,7 +206,7 @@ def test_memory_is_written_short(value, number):
     assert memory(value) == number
 
 
-@pytest.mark.parametrize("value", ["", "M", "0", "-3M", -3, "3T"])
+@pytest.mark.parametrize("value", ["", "M", "0", "-3M", -3, "3T", math.inf])
 def test_what_is_no_memory_is_refused(value):
     with pytest.raises(OptionError, match="300M"):
         memory(value)
