@@ -1,6 +1,7 @@
 """What a client model knows of its server."""
 
 import json
+import math
 from typing import Any
 
 import keras
@@ -65,7 +66,9 @@ class ServerLink:
     def host(self) -> TrainingService | None:
         """The server in this process, if there is one."""
         if self._host is None and self.server is not None:
-            self._host = self.server.host()
+            # Nobody else could need the place of one that is silent: its
+            # client is here, and may sit in a notebook.
+            self._host = self.server.host(idle_timeout_s=math.inf)
         return self._host
 
     def in_process(self) -> InProcessTransport | None:
