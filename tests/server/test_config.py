@@ -115,6 +115,17 @@ def test_numbers_of_numpy_paths_and_infinity_are_taken(tmp_path):
     assert config.gradient_limits.max_batch == 8
 
 
+def test_there_is_a_call_for_each_phone_that_is_awaited():
+    cohort = CohortConfig("shared", phones=9)
+
+    with pytest.raises(OptionError, match="phones=9 and max_streams=8"):
+        ServerConfig(cohort=cohort, max_streams=8)
+
+    assert ServerConfig(cohort=cohort, max_streams=9).cohort == cohort
+    personal = CohortConfig("personal", phones=9)
+    assert ServerConfig(cohort=personal, max_streams=8).cohort == personal
+
+
 def test_other_machines_are_told_of_no_port_without_tls(caplog):
     with pytest.raises(TransportError, match="Expected TLS to listen on 0.0"):
         ServerConfig(address="0.0.0.0").read_certificates()
