@@ -70,7 +70,7 @@ def simulate(
     to itself (slots of its optimizer, seeds), which is in a file.
 
     A round is comparable between modes: in each as many examples are trained
-    on, on average, as the phones that take part have.
+    on, on average, as the phones that take part have in `epochs`.
 
     Args:
         model: Compiled with optimizer, loss and metrics; stays as it is.
@@ -89,8 +89,8 @@ def simulate(
             of a step of `centralized`; by default `batch`.
         phones_per_step: At most so many phones give to a merged step; None
             for all.
-        epochs: Over its examples that a phone trains in a round. Not for
-            `merged` and `centralized`.
+        epochs: Over its examples that a phone trains in a round; a round of
+            `merged` and `centralized` has as many examples.
         validation_data: `(x, y)`, scored after each round; None for the
             examples of all phones.
         validation_freq: Rounds from one scoring to the next; the last one is
@@ -211,7 +211,7 @@ def _runner(
     if mode in ("merged", "centralized"):
         if mode == "merged":
             _tell_of_batchnorm(pair)
-        examples = sum(shards.examples)
+        examples = sum(shards.examples) * given["epochs"]
         if participation is not None:
             examples = examples * participation // len(shards)
         return SimulatedSteps(

@@ -351,3 +351,17 @@ def test_bytes_of_merged_steps_are_those_of_all_whoever_takes_part():
 
     assert settings == [True, True]  # three phones average under masks
     assert sent[0] == sent[1]
+
+
+@pytest.mark.parametrize("mode", ["merged", "centralized", "shared", "fedavg"])
+def test_a_round_has_as_many_examples_in_every_mode(mode, monkeypatch):
+    seen, step = [], Pair.step
+
+    def spy(self, x, y):
+        seen.append(len(y))
+        return step(self, x, y)
+
+    monkeypatch.setattr(Pair, "step", spy)
+    simulate(compiled(), CUT, uneven(), mode=mode, rounds=1, batch=20, epochs=2)
+
+    assert sum(seen) == 2 * 60
