@@ -4,6 +4,7 @@ import pytest
 import keras_split
 from keras_split.errors import OptionError
 from keras_split.errors import TransportError
+from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
 from keras_split.server.guards import GradientLimits
 from keras_split.server.limits import StreamLimits
