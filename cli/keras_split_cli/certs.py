@@ -354,15 +354,21 @@ def _write(root: Path, files: dict[str, bytes], force: bool) -> None:
         )
     root.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
+    drafts: list[tuple[Path, Path]] = []
     try:
         for name, content in files.items():
             public = name.endswith(".pem") and not name.endswith("-key.pem")
             mode = 0o644 if public else 0o600
-            (root / name).unlink(missing_ok=True)  # its mode would stay
+            path = root / name
+            if os.path.lexists(path):  # it stays until all are written
+                path = root / f"{name}.{secrets.token_hex(4)}.partial"
+                drafts.append((path, root / name))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with open(os.open(root / name, flags, mode), "wb") as file:
-                written.append(root / name)
+            with open(os.open(path, flags, mode), "wb") as file:
+                written.append(path)
                 file.write(content)
+        for draft, path in drafts:
+            os.replace(draft, path)
     except OSError:
         for path in written:
             path.unlink(missing_ok=True)

@@ -254,6 +254,18 @@ def read_data(
     return Data(folder.train, held_back, folder.class_names)
 
 
+def first(pair: Pair, count: int | None) -> Pair:
+    """So many images and their labels; None for all of them.
+
+    Those that are read from the disk for each batch stay there.
+    """
+    x, y = pair
+    if isinstance(x, datasets.Photos):
+        photos: Any = x.only(np.arange(len(x))[:count])
+        return photos, y[:count]
+    return x[:count], y[:count]
+
+
 def _built_in(name: str, names: tuple[str, ...]) -> Data:
     train, validation = datasets.load(name)
     theirs = datasets.class_names(name)

@@ -24,6 +24,7 @@ from keras_split_cli.data import SAMPLES
 from keras_split_cli.data import Data
 from keras_split_cli.data import Pair
 from keras_split_cli.data import data_options
+from keras_split_cli.data import first
 from keras_split_cli.device_fitting import DeviceFitting
 from keras_split_cli.device_fitting import Stopping
 from keras_split_cli.device_probe import probe
@@ -291,11 +292,9 @@ def _read(
     form = _form(client)
     if form is not None and found.class_names:
         client.class_names = names_of_all(data, found, form.classes)
-    x, y = found.train
-    found = found._replace(train=(x[:images], y[:images]))
+    found = found._replace(train=first(found.train, images))
     if found.validation is not None:
-        x, y = found.validation
-        found = found._replace(validation=(x[:images], y[:images]))
+        found = found._replace(validation=first(found.validation, images))
     return found
 
 

@@ -20,6 +20,7 @@ from keras_split_cli.connection import server_option
 from keras_split_cli.console import progress
 from keras_split_cli.console import tell
 from keras_split_cli.data import data_options
+from keras_split_cli.data import first
 from keras_split_cli.data import read_data
 from keras_split_cli.imports import import_option
 from keras_split_cli.scorers import Scorer
@@ -239,8 +240,14 @@ def _read(
     split, seed, limit = part
     wanted = class_names(scorer, given)
     found = read_data(data, scorer.shape, split, seed, wanted)
-    x, y = found.train if found.validation is None else found.validation
-    x, y = x[:limit], y[:limit]
+    if split and found.validation is None:
+        raise DataError(
+            "Expected images that train holds back. Received: none of "
+            f"{len(found.train[0]):,} in {data!r} with --validation-split "
+            f"{split:g}. Pass --validation-split 0 for all of them, those "
+            "that it was trained on included."
+        )
+    x, y = first(found.validation or found.train, limit)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     names, classes = found.class_names, scorer.classes

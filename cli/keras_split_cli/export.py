@@ -53,6 +53,7 @@ _ONLY = {
     "train": ("optimizer", "learning_rate"),
     "infer": ("precision", "calibration", "server"),
 }
+_ONLY_INT8 = ("calibration", "server")
 
 
 _SECTIONS = {
@@ -179,7 +180,7 @@ def export(
     keras-split export halves/client.keras --device-state state.npz \\
         --mode infer -o app/
     """  # noqa: D301 (\b is click's, for lines as they are)
-    _check_options(mode)
+    _check_options(mode, precision)
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder. Received: {output!r}, a file.")
@@ -227,8 +228,8 @@ def export(
         )
 
 
-def _check_options(mode: str) -> None:
-    """Refuses what the other mode alone would look at."""
+def _check_options(mode: str, precision: str) -> None:
+    """Refuses what another mode or precision alone would look at."""
     context = click.get_current_context()
     for other, names in _ONLY.items():
         for name in names:
@@ -240,6 +241,14 @@ def _check_options(mode: str) -> None:
                     f"--mode {mode}. Leave {option} out, or pass --mode "
                     f"{other}."
                 )
+    for name in _ONLY_INT8:
+        given = context.get_parameter_source(name)
+        if precision != "int8" and given is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"Expected --{name} with --precision int8 alone. Received: "
+                f"--precision {precision}. Leave --{name} out, or pass "
+                "--precision int8."
+            )
 
 
 def _halves(

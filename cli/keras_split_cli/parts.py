@@ -56,7 +56,8 @@ def part_options(function: _F) -> _F:
                 expose_value=False,
                 metavar="I/N",
                 help="Train on one of N parts of the images alone: phone 1 "
-                "has 1/3, phone 2 has 2/3. No image is in two of them.",
+                "has 1/3, phone 2 has 2/3. No image is in two of them, if all "
+                "have the same --seed and --validation-split.",
             ),
             click.option(
                 _ONLY,
@@ -90,7 +91,7 @@ def part_of(data: Data) -> Data:
         rows = rows[np.isin(numbers_of(y, _ONLY), wanted)]
     if part is not None:
         number, count = part
-        # The same order for every phone, whatever its seed.
+        # A seed of its own; that of --seed has put the images in order.
         order = np.random.default_rng(0).permutation(len(rows))
         rows = rows[np.sort(order[number - 1 :: count])]
     if len(rows) == len(x):

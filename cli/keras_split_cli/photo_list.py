@@ -104,7 +104,12 @@ def _archive(path: Path) -> Iterator[Photo]:
             f"{', '.join(sorted(arrays)) or 'none'}. {advice}"
         )
     images = arrays[name]
-    for row in range(len(images) if images.ndim else 0):
+    if not images.ndim or not len(images):
+        raise DataError(
+            f"Expected images in the array {name} of {path}. Received: shape "
+            f"{images.shape}. {advice}"
+        )
+    for row in range(len(images)):
         yield Photo(f"{path}[{row}]", _taken(images, row))
 
 

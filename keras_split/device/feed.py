@@ -72,6 +72,12 @@ def examples(x: Any, description: Description) -> Iterator[Any]:
     if not arrays or any(not a.ndim for a in arrays):
         yield x  # Batch says what is wrong with it
         return
+    lengths = {len(array) for array in arrays}
+    if len(lengths) > 1:  # each of their batches might fit
+        raise DataError(
+            "Expected the same number of examples in all inputs. Received: "
+            f"{sorted(lengths)}. Look at the first axis of each array."
+        )
     size = description.batch_size
     for start in range(0, len(arrays[0]), size):
         rows = slice(start, start + size)

@@ -14,6 +14,7 @@ from keras_split.federation.drawn_batches import DrawnBatches
 from keras_split.federation.own_batches import OwnBatches
 from keras_split.federation.train_function import TrainFunction
 from keras_split.models import functions
+from keras_split.models import uncounted
 from keras_split.models.half_vector import HalfVector
 from keras_split.protocol.cohort import EPOCH
 from keras_split.protocol.cohort import AveragingTerms
@@ -127,6 +128,8 @@ class FederatedAveraging(keras.callbacks.Callback):
         # Where gradients are averaged, the server does not have the half; so
         # this one is not to be replaced by an older one of the server's.
         self._half = half if gradients else None
+        if half.size:
+            uncounted.note(model, uncounted.AVERAGED)
         steps = self.params.get("steps")
         self.cohort = cohort = CohortClient(
             model.strategy.session,

@@ -188,9 +188,8 @@ def _outputs(
 
 def output_names(client: Any) -> list[str]:
     """Names of the outputs, in the order of the tail's outputs."""
-    outputs = client.wiring.outputs
-    if isinstance(outputs, dict):
-        return sorted(outputs, key=outputs.__getitem__)
+    if isinstance(client.wiring.outputs, dict):
+        return list(client.wiring.names)
     count = len(client.tail.outputs)
     if len(client.wiring.output_names) == count:
         names: list[str] = []

@@ -211,20 +211,25 @@ def _losses(client: PhoneHalf, given: Any) -> list[OutputLoss]:
     return [
         OutputLoss(name, loss, 1.0 if weight is None else float(weight))
         for name, loss, weight in zip(
-            names, _each(names, given), _each(names, weights), strict=True
+            names, _each(client, given), _each(client, weights), strict=True
         )
     ]
 
 
-def _each(names: list[str], given: Any) -> list[Any]:
+def _each(client: PhoneHalf, given: Any) -> list[Any]:
     """What was given for each output: one for all, by name or in order."""
+    names, wiring = output_names(client), client.wiring
     if isinstance(given, dict):
-        unknown = [str(name) for name in given if name not in names]
+        by_key = isinstance(wiring.outputs, dict)  # perhaps dicts of dicts
+        known = list(wiring.outputs) if by_key else names
+        unknown = [str(name) for name in given if name not in known]
         if unknown:
             raise ExportError(
-                f"Expected names of outputs: {', '.join(names)}. Received: "
+                f"Expected names of outputs: {', '.join(known)}. Received: "
                 f"{', '.join(unknown)}. Name each output as the model does."
             )
+        if by_key:
+            return list(wiring.by_output(given))
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)) and len(given) == len(names):
         return list(given)

@@ -10,9 +10,8 @@ import keras
 from keras_split.compression import codecs
 from keras_split.compression.quantize import simulate
 from keras_split.errors import OptionError
+from keras_split.models import stored_config
 from keras_split.models.segment_config import serialized
-from keras_split.models.stored_moment import load_moment
-from keras_split.models.stored_moment import save_moment
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.data_digest import DataDigest
 from keras_split.protocol.moment import Moment
@@ -283,11 +282,12 @@ class ServerModel(keras.Model):
 
     def save_own_variables(self, store: Any) -> None:
         """Puts the moment into the file, where it has weights alone, too."""
-        save_moment(store, self.timeline.get_config())
+        timeline = self.timeline.get_config()
+        stored_config.save(store, stored_config.MOMENT, timeline)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads what `save_own_variables` wrote."""
-        config = load_moment(store)
+        config = stored_config.load(store, stored_config.MOMENT)
         self.timeline = (
             self.timeline.lost()
             if config is None

@@ -1,14 +1,19 @@
 """What a client model knows of its server."""
 
+import gc
 import json
 import math
 from typing import Any
+from weakref import ReferenceType
+from weakref import WeakKeyDictionary
+from weakref import ref
 
 import keras
 
 from keras_split.client import in_graph
 from keras_split.client.strategy import SplitStrategy
 from keras_split.compression import codecs
+from keras_split.errors import OptionError
 from keras_split.errors import ProtocolError
 from keras_split.models.server import ServerModel
 from keras_split.protocol.moment import Moment
@@ -17,6 +22,11 @@ from keras_split.server.service import TrainingService
 from keras_split.training import optimizer_description
 from keras_split.training.in_graph import InGraphBody
 from keras_split.utils import keras_private
+
+# Which client has a strategy, whose session is that client's alone.
+_TAKEN: "WeakKeyDictionary[SplitStrategy, ReferenceType[ServerLink]]" = (
+    WeakKeyDictionary()
+)
 
 
 class ServerLink:
@@ -41,12 +51,19 @@ class ServerLink:
         self._host: TrainingService | None = None
 
     def use(self, strategy: SplitStrategy | None) -> None:
-        """Takes a new strategy; the session of the old one ends."""
+        """Takes a new strategy; the session of the old one ends.
+
+        Raises:
+            OptionError: If another client has it.
+        """
+        if strategy is not None:
+            _check_free(strategy, self)
         self.strategy.close()
         if strategy is not None:
             moment = self.moment
             self.strategy = strategy
             self.moment = moment
+            _TAKEN[strategy] = ref(self)
 
     @property
     def moment(self) -> Moment:
@@ -129,6 +146,24 @@ class ServerLink:
                 of_length=session.body.half.of_length,
             )
         return True
+
+
+def _check_free(strategy: SplitStrategy, link: ServerLink) -> None:
+    def free() -> bool:
+        taken = _TAKEN.get(strategy)
+        other = None if taken is None else taken()
+        return other in (None, link) or other.strategy is not strategy
+
+    if free():
+        return
+    gc.collect()  # a client that nobody knows any more may still be there
+    if not free():
+        raise OptionError(
+            "Expected a strategy of this client's own, for a strategy has one "
+            "session, with the server of one client. Received: one that "
+            "another client was compiled with. Make another SplitStrategy, or "
+            "compile the other client with one first."
+        )
 
 
 def describe_loss(client: Any) -> str:

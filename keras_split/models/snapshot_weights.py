@@ -11,10 +11,9 @@ from keras_split.client import snapshots
 from keras_split.client.strategy import SplitStrategy
 from keras_split.errors import DataError
 from keras_split.errors import OptionError
+from keras_split.models import stored_config
 from keras_split.models.server import ServerModel
 from keras_split.models.server_link import ServerLink
-from keras_split.models.stored_moment import load_moment
-from keras_split.models.stored_moment import save_moment
 from keras_split.models.uncounted import steps_of
 from keras_split.partition import birth
 from keras_split.protocol.moment import Moment
@@ -177,8 +176,14 @@ class SnapshotWeights(keras.Model):
             self.moment = moment
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the moment and the tag of a server snapshot into the file."""
-        save_moment(store, self.moment.get_config())
+        """Puts the moment and the tag of a server snapshot into the file.
+
+        And what was sent that no epsilon counts, if anything was.
+        """
+        moment = self.moment.get_config()
+        stored_config.save(store, stored_config.MOMENT, moment)
+        if self.uncounted:
+            stored_config.save(store, stored_config.UNCOUNTED, self.uncounted)
         if self.strategy.connected:
             tag = self._server_link.tag = snapshots.take(self.strategy.session)
             if tag:
@@ -186,7 +191,12 @@ class SnapshotWeights(keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         """Reads what `save_own_variables` wrote."""
-        self.moment = Moment.get(load_moment(store))
+        self.moment = Moment.get(
+            stored_config.load(store, stored_config.MOMENT)
+        )
+        sent = stored_config.load(store, stored_config.UNCOUNTED) or {}
+        for kind, why in sent.items():
+            self.uncounted.setdefault(kind, str(why))
         if "snapshot" in store.keys():
             self._server_link.tag = bytes(np.array(store["snapshot"])).decode()
 

@@ -19,9 +19,14 @@ BEGUN_AGAIN = (
     "drew the noise of the first ones again"
 )
 
+AVERAGED = (
+    "a training with other phones, whose averages tell of its examples beside "
+    "the steps"
+)
+
 
 def note(client: Any, why: str, kinds: Sequence[str] = SENT) -> None:
-    """Notes that draws of some tensors were used for more than one row.
+    """Notes that what was sent of some tensors does not tell all.
 
     Args:
         client: A `keras_split.ClientModel`.

@@ -13,6 +13,10 @@ from keras_split.partition.graph import Call
 from keras_split.partition.graph import Graph
 from keras_split.partition.graph import Tensor
 
+# Where a config names layers: its own, and in one of a nested model those that
+# its calls go to.
+_NAMING = ("name", "input_layers", "output_layers", "inbound_nodes")
+
 
 def fingerprint(
     graph: Graph,
@@ -94,19 +98,28 @@ def _collect_names(value: Any, names: dict[str, str]) -> None:
             _collect_names(item, names)
 
 
-def _canonical(value: Any, names: Mapping[str, str] | None = None) -> Any:
-    """Plain values that are equal for two builds of one architecture."""
+def _canonical(
+    value: Any, names: Mapping[str, str] | None = None, named: bool = False
+) -> Any:
+    """Plain values that are equal for two builds of one architecture.
+
+    Args:
+        value: Of a config.
+        names: What stands for names.
+        named: Whether strings here are names: a layer that is called `relu`
+            may have an activation of that word.
+    """
     names = names or {}
     if isinstance(value, dict):
         return {
-            str(key): _canonical(item, names)
+            str(key): _canonical(item, names, named or key in _NAMING)
             for key, item in value.items()
             if key not in ("registered_name", "build_config")
         }
     if isinstance(value, (list, tuple)):
-        return [_canonical(item, names) for item in value]
+        return [_canonical(item, names, named) for item in value]
     if isinstance(value, str):
-        return names.get(value, value)
+        return names.get(value, value) if named else value
     if isinstance(value, (int, float, bool)) or value is None:
         return value
     if isinstance(value, slice):

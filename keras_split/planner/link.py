@@ -51,7 +51,7 @@ class Link:
         """
         if isinstance(text, Link):
             return text
-        found = _LINK.fullmatch(text.strip())
+        found = _LINK.fullmatch(str(text).strip())
         if found is None or not float(found[1]) or found[3] == "0":
             raise OptionError(
                 "Expected a link as rate and round trip, such as 20M/30ms, or "

@@ -1,10 +1,13 @@
 """Where to cut a model: candidates, scored, and one of them recommended."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from numbers import Integral
+from numbers import Real
 from typing import Any
 
 from keras_split.compression import presets
@@ -19,6 +22,7 @@ from keras_split.planner.profile import Profile
 from keras_split.planner.scored import Scored
 from keras_split.planner.scored import Setting
 from keras_split.planner.scored import score
+from keras_split.protocol.messages import MAX_MICROBATCHES
 
 GOALS = ("time", "bytes", "phone", "leakage")
 DEFAULT_LINK = "20M/30ms"
@@ -207,7 +211,9 @@ def plan(
         presets.get(names[0]),
         _positive("batch_size", batch_size),
         1,
-        microbatches and _positive("microbatches", microbatches),
+        None
+        if microbatches is None
+        else _positive("microbatches", microbatches, MAX_MICROBATCHES),
     )
     known = setting.phone is not None and setting.server is not None
     goal = optimize or ("time" if known else "bytes")
@@ -307,8 +313,10 @@ def memory(value: int | float | str) -> int:
     1500000000
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)B?", str(value).strip())
-    if isinstance(value, (int, float)) and value > 0:
-        return int(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if 1 <= value < math.inf:
+            return int(value)
+        found = None
     if found is None or not float(found[1]):
         raise OptionError(
             "Expected a number of bytes, such as 300M or 1.5G. Received: "
@@ -339,12 +347,14 @@ def _codings(quantization: Any, max_loss: float) -> list[Any]:
     return [quantization]
 
 
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _positive(name: str, value: Any, most: int | None = None) -> int:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < 1 or (most is not None and value > most):
+        wanted = "1 or more" if most is None else f"1 to {most}"
         raise OptionError(
-            f"Expected {name} to be 1 or more. Received: {value!r}. Try 1."
+            f"Expected {name} to be {wanted}. Received: {value!r}. Try 1."
         )
-    return value
+    return int(value)
 
 
 def _key(goal: str, cut: Scored) -> tuple[float, ...]:

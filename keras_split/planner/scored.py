@@ -120,7 +120,8 @@ def score(candidate: Candidate, depth: float, setting: Setting) -> Scored:
     batch, link = setting.batch, setting.link
     moved = _coded(candidate, setting, batch)
     wanted = setting.microbatches or 1
-    wanted = 1 if candidate.labels_on_server else wanted
+    if candidate.labels_on_server or wanted > batch:
+        wanted = 1  # a batch of fewer examples travels whole
     passes = _passes(candidate, setting, batch)
     seconds = None
     if passes is not None and setting.server is not None:

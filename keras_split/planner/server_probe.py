@@ -22,7 +22,7 @@ from keras_split.planner.work import Work
 from keras_split.planner.work import crossing
 from keras_split.planner.work import work_of
 
-_FEWEST = 3
+_FEWEST = 2
 # Every body runs in each round, so that a busy moment does not fall on one.
 _ROUNDS = 2
 # Each body runs with so many examples, for batches say what calls cost.
@@ -63,8 +63,8 @@ def probe_server(
 
     A body's step is timed from smashed data to features, and from their
     gradients to those of the smashed data and the update, each after a short
-    wait as for a network. Building the bodies takes about as long as running
-    them does, and is not in `seconds`.
+    wait as for a network. Building and tracing the bodies takes some 20
+    seconds, which are not in `seconds`.
 
     Args:
         name: Of the profile.
@@ -90,6 +90,8 @@ def probe_server(
         ready += make_bodies(*bodies.build(probe), BATCHES)
         if progress is not None:
             progress((number + 1) / len(probes) / 2)
+    for body in ready:
+        body.step()  # the first one takes as long as twenty
     share = seconds / (len(ready) * _ROUNDS)
     found: list[list[tuple[float, float]]] = [[] for _ in ready]
     for number in range(_ROUNDS * len(ready)):
@@ -118,10 +120,8 @@ def times(body: Body, seconds: float) -> tuple[float, float]:
 
     Args:
         body: What takes steps.
-        seconds: For how long, about; 3 steps at least.
+        seconds: For how long, about; 2 steps at least.
     """
-    body.step()  # traces the graphs
-    body.step()
     found: list[tuple[float, float]] = []
     began = time.perf_counter()
     while len(found) < _FEWEST or time.perf_counter() - began < seconds:
@@ -145,6 +145,7 @@ def make_bodies(
     from keras_split.compression.rules import Quantization
     from keras_split.partition import Partition
     from keras_split.partition.graph import Graph
+    from keras_split.training import any_batch
     from keras_split.training.server_step import ServerHalf
 
     partition = Partition(model, cut)
@@ -154,6 +155,7 @@ def make_bodies(
     optimizer = half.adopt(keras.optimizers.SGD(_LEARNING_RATE, momentum=0.9))
     shapes = [s.shape for s in (*contract.smashed, *contract.features)]
     work = work_of(Graph(body).calls) + crossing(shapes)
+    any_batch.trace(half, optimizer)
     return [Body(work, n, _step(half, optimizer, n)) for n in batches]
 
 

@@ -107,6 +107,24 @@ def test_files_that_are_there_are_not_written_over(tmp_path):
     assert (tmp_path / "ca-key.pem").read_bytes() != before
 
 
+def test_a_full_disk_leaves_what_was_to_be_written_over(tmp_path, monkeypatch):
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    opened = os.open
+
+    def full(path, *arguments, **options):
+        if "server.pem" in str(path):
+            raise OSError(28, "No space left on device")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("os.open", full)
+    with pytest.raises(OSError, match="No space"):
+        run(tmp_path, "--force", "--client", "alice")
+
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_it_says_how_to_use_them(tmp_path):
     output = run(
         tmp_path, "--host", "h", "--client", "alice", "--token", "alice"

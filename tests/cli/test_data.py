@@ -12,6 +12,7 @@ from keras_split.datasets import folder
 from keras_split.errors import DataError
 from keras_split_cli.data import check_classes
 from keras_split_cli.data import data_options
+from keras_split_cli.data import first
 from keras_split_cli.data import read_data
 
 FASHION = datasets.class_names("fashion_mnist")
@@ -52,6 +53,19 @@ def test_a_folder_gives_pairs_and_the_names_of_its_classes(photos):
 
 def test_nothing_held_back_is_no_validation(photos):
     assert read_data(str(photos), (4, 4, 1), 0.0, 0).validation is None
+
+
+def test_the_first_of_streamed_images_stay_in_their_files(photos):
+    files = sorted(photos.glob("*/*.png"))
+    x = datasets.Photos(files, (4, 4, 1))
+
+    few, y = first((x, np.arange(12)), 5)
+
+    assert isinstance(few, datasets.Photos)
+    assert np.asarray(few)[:, 0, 0, 0].tolist() == [10] * 4 + [20]
+    assert y.tolist() == [0, 1, 2, 3, 4]
+    assert first((np.arange(3), y[:3]), 2)[0].tolist() == [0, 1]
+    assert len(first((x, y), None)[0]) == 12
 
 
 def test_images_are_counted_as_one_says_it(photos, capsys):

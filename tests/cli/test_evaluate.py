@@ -175,6 +175,19 @@ def test_part_of_a_folder_is_what_train_holds_back(whole, files):
     assert "4 images: " in result.stdout, result.stderr
 
 
+def test_images_that_were_trained_on_do_not_stand_for_none_held_back(
+    whole, files
+):
+    result = commands.run(
+        *("evaluate", whole / "whole.tflite", "--data", files.photos),
+        *("--validation-split", 0.01),
+    )
+
+    assert result.returncode == 1
+    assert "images that train holds back. Received: none of 12" in result.stderr
+    assert "Pass --validation-split 0" in result.stderr
+
+
 def call_wrong(files, address, *arguments):
     return commands.run("evaluate", *arguments, "--data", files.photos)
 

@@ -103,6 +103,19 @@ def test_an_option_of_the_other_mode_is_a_wrong_call(
     assert not (tmp_path / "halves").exists()
 
 
+@pytest.mark.parametrize("option", ["--calibration", "--server"])
+def test_what_int8_alone_looks_at_is_a_wrong_call(saved, tmp_path, option):
+    result = call(
+        *(saved, "-o", tmp_path / "halves", "--mode", "infer"),
+        *("--precision", "dynamic", option, "127.0.0.1:1"),
+    )
+
+    assert result.exit_code == 2
+    message = " ".join(result.output.split())
+    assert f"Expected {option} with --precision int8 alone" in message
+    assert not (tmp_path / "halves").exists()
+
+
 def test_the_modes_take_their_own_options(saved, tmp_path):
     result = call(
         *(saved, "-o", tmp_path / "halves"),

@@ -120,12 +120,14 @@ def test_names_are_the_models_or_given(photos, capsys, monkeypatch):
         ("absent.npz", "There is no such file"),
         ("empty", "Received: none"),
         ("wrong.npz", "an array x"),
+        ("none.npz", "Received: shape (0, 4, 4)"),
         ("broken.npz", "cannot be read"),
     ],
 )
 def test_what_has_no_images_is_an_error_before_the_model(tmp_path, name, text):
     (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "wrong.npz", images=np.zeros(3))
+    np.savez(tmp_path / "none.npz", x=np.zeros((0, 4, 4)))
     (tmp_path / "broken.npz").write_bytes(b"x")
 
     result = commands.run("predict", "absent.keras", tmp_path / name)

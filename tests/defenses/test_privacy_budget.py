@@ -88,7 +88,7 @@ def test_an_optimizer_that_skips_steps_is_refused():
         fit(half, PrivacyBudget())
 
 
-def test_a_step_that_was_not_taken_ends_the_training():
+def test_a_step_that_was_not_taken_ends_the_training(tmp_path):
     # The next step would draw the same noise for other examples.
     half = client()
     x, y = nets.vectors(12)
@@ -104,8 +104,10 @@ def test_a_step_that_was_not_taken_ends_the_training():
         )
 
     assert int(half.optimizer.iterations) == 1
-    with pytest.raises(DefenseError, match="a step that was not taken"):
-        Accountant(half).epsilon(1)
+    half.save(tmp_path / "half.keras")
+    for each in (half, keras.saving.load_model(tmp_path / "half.keras")):
+        with pytest.raises(DefenseError, match="a step that was not taken"):
+            Accountant(each).epsilon(1)
 
 
 @pytest.mark.parametrize("first", [True, False])

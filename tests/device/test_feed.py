@@ -51,6 +51,15 @@ def test_arrays_become_batches():
     assert found[1]["b"].tolist() == [6, 8]
 
 
+def test_examples_that_an_input_lacks_are_not_left_out_in_silence():
+    x = np.arange(6)
+    about = description(("a", "b"), 2)
+
+    for given in ({"a": x[:4], "b": x}, [x[:4], x]):
+        with pytest.raises(DataError, match=r"Received: \[4, 6\]"):
+            list(feed.examples(given, about))
+
+
 def test_of_batches_labels_are_passed_over():
     assert list(feed.examples([("x", "y"), "z"], description())) == ["x", "z"]
 

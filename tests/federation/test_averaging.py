@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_split
+from keras_split.errors import DefenseError
 from keras_split.errors import OptionError
 from keras_split.errors import RefusedError
 from keras_split.server.cohorts.config import CohortConfig
@@ -60,6 +61,31 @@ def test_one_phone_in_rounds_trains_as_it_does_alone(serve, mode):
         nets.largest_difference(values(client, server), alone.get_weights())
         < 1e-6
     )
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_averaged_has_no_epsilon(serve, first):
+    mechanism = keras_split.defenses.GaussianMechanism(
+        1.0, 4.0, ("smashed", "features_grad")
+    )
+    client, server = keras_split.compile(
+        nets.built(nets.dense), ["a", "b"], defenses=[mechanism]
+    )
+    strategy = serve(server, cohort=CohortConfig(mode="private", phones=1))
+    client.compile("sgd", LOSS, strategy=strategy)
+    callbacks = [
+        keras_split.defenses.PrivacyBudget(),
+        keras_split.FederatedAveraging(),
+    ]
+
+    with pytest.raises(DefenseError, match="other phones, whose averages"):
+        client.fit(
+            *nets.vectors(),
+            verbose=0,
+            callbacks=callbacks if first else callbacks[::-1],
+        )
+
+    assert int(client.optimizer.iterations) == 0
 
 
 def test_steps_of_a_phone_in_rounds_are_checked(serve):

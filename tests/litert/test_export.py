@@ -138,6 +138,31 @@ def test_outputs_by_name_keep_their_losses(tmp_path):
     assert [row["half"] for row in about["inputs"]] == ["head", "tail"]
 
 
+def test_outputs_in_dicts_of_dicts_keep_their_losses(tmp_path):
+    inputs = keras.Input((4,))
+    x = layers.Dense(3, name="b")(layers.Dense(4, name="a")(inputs))
+    one, two, three = (layers.Dense(n, name=f"d{n}")(x) for n in (1, 2, 3))
+    model = keras.Model(inputs, {"n": {"one": one, "two": two}, "k": three})
+    client, _ = keras_split.compile(model, ["a", "b"])
+    client.compile(
+        "sgd",
+        {"n": {"one": "mae", "two": "mse"}, "k": LOSS},
+        loss_weights={"k": 2.0},
+    )
+
+    about = client.export(tmp_path / "client.tflite", batch_size=2)
+
+    rows = {
+        row["name"]: (row["shape"], row["loss"], row["loss_weight"])
+        for row in about["outputs"]
+    }
+    assert rows == {
+        "n/one": ([1], "mean_absolute_error", 1.0),
+        "n/two": ([2], "mean_squared_error", 1.0),
+        "k": ([3], LOSS, 2.0),
+    }
+
+
 REFUSED = {
     "noise": lambda: with_layer(layers.GaussianNoise(0.1, name="noise")),
     "lstm": lambda: with_layer(layers.LSTM(3, name="lstm"), (6, 2)),

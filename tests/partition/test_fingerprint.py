@@ -105,3 +105,16 @@ def test_a_constant_in_the_graph_counts():
 
     assert one == fingerprint(lambda: shifted([1, 2, 3]), ("a", "b"))
     assert one != fingerprint(lambda: shifted([1, 2, 4]), ("a", "b"))
+
+
+def test_a_word_that_is_a_name_too_counts():
+    def named(activation):
+        x = image = keras.Input((4,))
+        x = layers.Dense(4, activation, name=activation)(x)
+        return keras.Model(image, layers.Dense(2)(layers.Dense(3)(x)))
+
+    cut = ("Dense#1", "Dense#2")
+    one = fingerprint(lambda: named("relu"), cut)
+
+    assert one != fingerprint(lambda: named("tanh"), cut)
+    assert one == fingerprint(lambda: named("relu"), cut)

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import keras_split
@@ -197,6 +198,14 @@ def test_a_slow_link_wants_more_parts():
     assert parts.best.seconds < whole.best.seconds
 
 
+def test_a_batch_of_fewer_examples_than_parts_travels_whole():
+    parts = planned(batch_size=np.int64(2), microbatches=4)
+
+    assert parts.best.microbatches == 1
+    whole = planned(batch_size=2, microbatches=1)
+    assert parts.best.seconds == whole.best.seconds
+
+
 @pytest.mark.parametrize(
     ("value", "number"),
     [("300M", 300_000_000), ("1.5G", 1_500_000_000), ("20kB", 20_000), (7, 7)],
@@ -205,7 +214,10 @@ def test_memory_is_written_short(value, number):
     assert memory(value) == number
 
 
-@pytest.mark.parametrize("value", ["", "M", "0", "-3M", -3, "3T"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "M", "0", "-3M", -3, "3T", 0.5, True, float("inf"), float("nan")],
+)
 def test_what_is_no_memory_is_refused(value):
     with pytest.raises(OptionError, match="300M"):
         memory(value)
@@ -216,9 +228,13 @@ def test_what_is_no_memory_is_refused(value):
     [
         ({"optimize": "speed"}, OptionError, "time, bytes, phone"),
         ({"link": "fast"}, OptionError, "20M/30ms"),
+        ({"link": None}, OptionError, "20M/30ms"),
         ({"phone": "nowhere.json"}, DataError, "nowhere.json"),
         ({"batch_size": 0}, OptionError, "batch_size"),
+        ({"batch_size": 2.0}, OptionError, "batch_size"),
         ({"microbatches": "2"}, OptionError, "microbatches"),
+        ({"microbatches": 0}, OptionError, "1 to 64"),
+        ({"microbatches": 65}, OptionError, "1 to 64"),
         ({"min_depth": 2}, OptionError, "min_depth"),
     ],
 )

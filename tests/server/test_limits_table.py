@@ -29,6 +29,7 @@ from keras_split.server.cohorts import members
 from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
 from keras_split.server.grpc import gate
+from keras_split.server.grpc import pace
 from keras_split.server.grpc import server as grpc_server
 from keras_split.server.observe import logs
 from keras_split.server.observe import metrics
@@ -70,6 +71,10 @@ ROWS = {
     "calls of health, reflection and status at a time": Row(
         (grpc_server._GUESTS,),
         "grpc/test_gate.py::test_those_who_say_nothing_keep_no_probe_away",
+    ),
+    "such calls of one connection": Row(
+        (pace.AT_ONCE, pace.PER_S, pace.PAUSE_S, pace.MOST),
+        "grpc/test_pace.py::test_who_asks_without_a_pause_waits",
     ),
     "watches of health at a time": Row(
         (grpc_server._WATCHES, grpc_server._WATCHES_OF_A_HOST),

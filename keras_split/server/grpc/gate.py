@@ -9,6 +9,7 @@ import grpc
 
 from keras_split.errors import RefusedError
 from keras_split.server.flood import Tracebacks
+from keras_split.server.grpc.pace import Pace
 from keras_split.server.grpc.refusals import refusing
 from keras_split.server.guests import Guests
 from keras_split.server.watchdog import Watch
@@ -22,8 +23,9 @@ class Gate(grpc.aio.ServerInterceptor):
     """Keeps health, reflection and status from crowding out training.
 
     Their calls have a few places of their own, and must soon say, in a few
-    words, what they want. What goes on for long after that, a watch, has
-    other places, so that those who ask and go are always answered.
+    words, what they want; one connection not too often. What goes on for long
+    after that, a watch, has other places, so that those who ask and go are
+    always answered.
 
     Args:
         guests: Places for calls.
@@ -49,6 +51,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._watchdog = watchdog
         self._tracebacks = tracebacks
         self._others = others
+        self._pace = Pace()
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The method's handler, guarded."""
@@ -62,6 +65,7 @@ class Gate(grpc.aio.ServerInterceptor):
         # for each request that it cannot read.
         async def serve(requests: Any, context: Any) -> None:
             async with refusing(context, self._tracebacks) as end:
+                await self._pace.keep(context.peer())
                 await guarded(handler, requests, context, end)
 
         return grpc.stream_stream_rpc_method_handler(
