@@ -277,8 +277,7 @@ class ClientModel(SnapshotWeights):
         self.train_function: Any = functions.plain(
             getattr(self, "train_function", None)
         )
-        if self.train_function is None:
-            self._server_link.refresh()
+        self._server_link.refresh(anew=self.train_function is None)
         self.connect()
         changed = self._server_link.bind(self._joins)
         if self.train_function is None or force or changed:
