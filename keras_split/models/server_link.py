@@ -39,6 +39,8 @@ class ServerLink:
         tag: The server's snapshot in the file last saved or loaded.
         in_graph_body: Its body, if steps are taken in one graph with it.
         uncounted: What it was sent that no epsilon counts, by kind of tensor.
+        trained_before: Whether its client was when it was made of a config, or
+            a device with its seed.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class ServerLink:
         self.tag = ""
         self.in_graph_body: InGraphBody | None = None
         self.uncounted: dict[str, str] = {}
+        self.trained_before = False
         self._host: TrainingService | None = None
         self._compiled: tuple[Any, bool] = None, False  # when it was made
 
