@@ -130,6 +130,11 @@ class ServerModel(keras.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
+    # No property: Keras looks at all of a model's when it saves one.
+    def own_optimizer(self) -> Any:
+        """What updates the body for every client; None for their own."""
+        return self.optimizer if self.compiled else None
+
     @property
     def half(self) -> ServerHalf:
         """Runs the body for sessions."""
@@ -184,9 +189,10 @@ class ServerModel(keras.Model):
     ) -> TrainingService:
         """What answers the messages of clients; see `TrainingService`."""
         config = ServerConfig.get(config, **options)
-        optimizer, own = None, self.compiled and self.optimizer is not None
-        if own and not config.inference_only:
-            optimizer = self.half.adopt(self.optimizer, self.own_learning_rate)
+        optimizer, own = None, self.own_optimizer()
+        if own is not None and not config.inference_only:
+            self.half.refresh()
+            optimizer = self.half.adopt(own, self.own_learning_rate)
         return TrainingService(self.half, optimizer, config, events=events)
 
     def endpoint(
