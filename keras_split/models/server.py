@@ -130,11 +130,6 @@ class ServerModel(keras.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    # No property: Keras looks at all of a model's when it saves one.
-    def own_optimizer(self) -> Any:
-        """What updates the body for every client; None for their own."""
-        return self.optimizer if self.compiled else None
-
     @property
     def half(self) -> ServerHalf:
         """Runs the body for sessions."""
@@ -189,7 +184,7 @@ class ServerModel(keras.Model):
     ) -> TrainingService:
         """What answers the messages of clients; see `TrainingService`."""
         config = ServerConfig.get(config, **options)
-        optimizer, own = None, self.own_optimizer()
+        optimizer, own = None, self.optimizer if self.compiled else None
         if own is not None and not config.inference_only:
             self.half.refresh()
             optimizer = self.half.adopt(own, self.own_learning_rate)

@@ -93,12 +93,12 @@ class ServerLink:
         server, last = self.server, self._host
         if server is None:
             return last
-        frozen = server.own_optimizer() is not None and server.half.stale
+        frozen = _own_optimizer(server) is not None and server.half.stale
         if last is None or self._recompiled or frozen:
             # Nobody else could need the place of one that is silent: its
             # client is here, and may sit in a notebook.
             self._host = server.host(idle_timeout_s=math.inf)
-            self._compiled = server.own_optimizer(), server.own_learning_rate
+            self._compiled = _own_optimizer(server), server.own_learning_rate
             if last is not None:
                 kept = last.shared_body.snapshots
                 self._host.shared_body.snapshots = kept
@@ -111,7 +111,7 @@ class ServerLink:
         if server is None:
             return False
         own, own_rate = self._compiled
-        same = own is server.own_optimizer()
+        same = own is _own_optimizer(server)
         return not same or own_rate != server.own_learning_rate
 
     def in_process(self) -> InProcessTransport | None:
@@ -176,6 +176,11 @@ class ServerLink:
                 of_length=session.body.half.of_length,
             )
         return True
+
+
+def _own_optimizer(server: ServerModel) -> Any:
+    """What updates the body for every client; None for their own."""
+    return server.optimizer if server.compiled else None
 
 
 def _check_free(strategy: SplitStrategy, link: ServerLink) -> None:
