@@ -179,6 +179,12 @@ def take_cohort(options: dict[str, Any]) -> CohortConfig | None:
             f"many are here. Received: --cohort {mode} alone. Add --phones 3, "
             "say."
         )
+    if "batch" in said and mode != "merged":
+        raise click.UsageError(
+            "Expected --batch with --cohort merged, whose steps have examples "
+            f"of all phones. Received: --cohort {mode}, where each phone has "
+            "batches of its own. Leave --batch out."
+        )
     if "aggregation_bits" in said:
         said["aggregation_bits"] = int(said["aggregation_bits"])
     return CohortConfig(

@@ -185,6 +185,12 @@ def simulate(preset: str, modes: tuple[str, ...], **given: Any) -> None:
             f"Expected --participation of at most {phones}, the phones that "
             f"there are. Received: {given['participation']}."
         )
+    if given["phones_per_step"] is not None and "merged" not in modes:
+        raise OptionError(
+            "Expected --phones-per-step with --mode merged, whose steps are of "
+            f"several phones. Received: {', '.join(modes)}. Say "
+            "--participation for phones of a round."
+        )
     engine = _engine(given, modes)
     output_file.check(given["plot"], (".png",), "--plot")
     output_file.check(given["json_file"], (".json",), "--json")

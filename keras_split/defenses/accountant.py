@@ -57,8 +57,9 @@ class Accountant:
     * It is of rows with noise of their own. What draws the noise of a step
       again is refused where it is known: a step that was not taken, which a
       server may bring about; the checks of a `HijackDetector`, for inputs;
-      and a client that is compiled anew after it has trained. So is a
-      training with other phones: halves that are averaged carry more.
+      a client that is compiled anew after it has trained, also one from a
+      file; and one `Chain` in two clients. So is a training with other
+      phones: halves that are averaged carry more.
 
     A `RandomizedResponse` is counted once for an example, not in each step,
     and all that is made of its label is counted with it: gradients, and what

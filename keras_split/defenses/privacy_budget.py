@@ -49,6 +49,7 @@ class PrivacyBudget(keras.callbacks.Callback):
         self.earlier = earlier
         self.augmented = augmented
         self._begun = 0
+        self._client: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Refuses a training whose epsilon cannot be said."""
@@ -68,9 +69,13 @@ class PrivacyBudget(keras.callbacks.Callback):
             )
         self._accountant = Accountant(client, self.secret, self.augmented)
         taken = int(keras_private.steps_taken(client.optimizer))
+        begun = self._begun
         self._begun = math.ceil(taken / self.params["steps"])
         if self.earlier is not None:
-            self._begun = self.earlier
+            # What it has counted itself is not in what it was told.
+            before = begun if self._client is client else 0
+            self._begun = max(self.earlier, before)
+        self._client = client
         if self._is_spent():
             raise DefenseError(
                 f"Expected a limit that one more epoch does not exceed. "
@@ -82,6 +87,7 @@ class PrivacyBudget(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Refuses what other callbacks will send beside the steps."""
         self._accountant.check()
+        self._begun += 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Ends a training whose next step would draw the same noise."""
@@ -89,7 +95,6 @@ class PrivacyBudget(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs epsilon, and ends the training before it is too much."""
-        self._begun += 1
         if logs is not None:
             logs["epsilon"] = self._epsilon(self._begun)
         if self._is_spent():

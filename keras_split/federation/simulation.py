@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
+from numbers import Integral
+from numbers import Real
 from typing import Any
 
 import keras
@@ -68,7 +70,7 @@ def simulate(
     to itself (slots of its optimizer, seeds), which is in a file.
 
     A round is comparable between modes: in each as many examples are trained
-    on, on average, as the phones that take part have.
+    on, on average, as the phones that take part have in `epochs`.
 
     Args:
         model: Compiled with optimizer, loss and metrics; stays as it is.
@@ -87,8 +89,8 @@ def simulate(
             of a step of `centralized`; by default `batch`.
         phones_per_step: At most so many phones give to a merged step; None
             for all.
-        epochs: Over its examples that a phone trains in a round. Not for
-            `merged` and `centralized`.
+        epochs: Over its examples that a phone trains in a round; a round of
+            `merged` and `centralized` has as many examples.
         validation_data: `(x, y)`, scored after each round; None for the
             examples of all phones.
         validation_freq: Rounds from one scoring to the next; the last one is
@@ -155,11 +157,9 @@ def simulate(
     coding = presets.get(compile_options.get("quantization", "int8"))
     given["quantization"] = coding.quantization.get_config()
     contract = pair.client.contract
-    secure = (
-        not plain_aggregation
-        and mean.plain
-        and (count or len(shards)) >= _FEWEST_SECURE
-    )
+    # In merged steps all phones average, whoever was drawn.
+    at_once = len(shards) if mode == "merged" else count or len(shards)
+    secure = not plain_aggregation and mean.plain and at_once >= _FEWEST_SECURE
     given["secure"] = secure and mode not in ("relay", "personal")
     traffic = Traffic(
         pair.client._half.cuts, codecs.get(contract.codec), secure
@@ -211,7 +211,7 @@ def _runner(
     if mode in ("merged", "centralized"):
         if mode == "merged":
             _tell_of_batchnorm(pair)
-        examples = sum(shards.examples)
+        examples = sum(shards.examples) * given["epochs"]
         if participation is not None:
             examples = examples * participation // len(shards)
         return SimulatedSteps(
@@ -272,9 +272,12 @@ def _participants(participation: Any, phones: int) -> int | None:
     if participation is None:
         return None
     given = participation
-    if isinstance(participation, float) and 0 < participation < 1:
-        participation = max(1, round(participation * phones))
-    if participation != int(participation) or not 1 <= participation <= phones:
+    is_number = isinstance(participation, Real)
+    if is_number and 0 < participation < 1:
+        participation = max(1, round(float(participation) * phones))
+    if isinstance(participation, bool) or participation not in range(
+        1, phones + 1
+    ):
         raise OptionError(
             f"Expected participation to be 1 to {phones} phones, or a share "
             f"above 0 and below 1. Received: {given!r}."
@@ -290,9 +293,14 @@ def _check(given: dict[str, Any], rounds: int, optimizer: Any) -> None:
             f"{mode!r}."
         )
     for key, value in (("rounds", rounds), *given.items()):
-        if key in _COUNTS and value < 1:
+        if key in _COUNTS or (key == "phones_per_step" and value is not None):
+            _check_count(key, value, 1)
+    _check_count("seed", given["seed"], 0)
+    for phone in given["poison"]:
+        if phone not in range(given["phones"]):
             raise OptionError(
-                f"Expected {key} to be 1 or more. Received: {value}."
+                "Expected poison by the number of a phone, 0 to "
+                f"{given['phones'] - 1}. Received: {phone!r}, which is none."
             )
     averages = mode in ("private", "shared", "fedavg")
     for option, used in (
@@ -320,6 +328,15 @@ def _check(given: dict[str, Any], rounds: int, optimizer: Any) -> None:
         raise OptionError(
             "Expected phones_per_step with mode='merged'. Received: mode="
             f"{mode!r}. Say participation for phones of a round."
+        )
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and value >= least):
+        raise OptionError(
+            f"Expected {name} to be a whole number of {least} or more. "
+            f"Received: {value!r}."
         )
 
 

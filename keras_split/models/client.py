@@ -89,6 +89,7 @@ class ClientModel(SnapshotWeights):
         self.learning_rate_multipliers = RateMultipliers()
         self._server_link = ServerLink()
         self.moment = Moment.get(moment)
+        self._server_link.trained_before = bool(self.moment)
         self.data_spec = data_spec
         self._half = client_half(self)
         self.built = True
@@ -277,9 +278,9 @@ class ClientModel(SnapshotWeights):
         self.train_function: Any = functions.plain(
             getattr(self, "train_function", None)
         )
-        if self.train_function is None:
-            self._server_link.refresh()
+        self._server_link.refresh(anew=self.train_function is None)
         self.connect()
+        uncounted.begin(self)
         changed = self._server_link.bind(self._joins)
         if self.train_function is None or force or changed:
             # Variables made inside a graph are lost if its first run fails.

@@ -77,6 +77,7 @@ class HijackDetector(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Looks whether steps can be checked, and takes their place."""
+        self._detector.checks = []
         model: Any = self.model
         if model.contract.buckets:
             raise OptionError(

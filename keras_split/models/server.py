@@ -184,9 +184,10 @@ class ServerModel(keras.Model):
     ) -> TrainingService:
         """What answers the messages of clients; see `TrainingService`."""
         config = ServerConfig.get(config, **options)
-        optimizer, own = None, self.compiled and self.optimizer is not None
-        if own and not config.inference_only:
-            optimizer = self.half.adopt(self.optimizer, self.own_learning_rate)
+        optimizer, own = None, self.optimizer if self.compiled else None
+        if own is not None and not config.inference_only:
+            self.half.refresh()
+            optimizer = self.half.adopt(own, self.own_learning_rate)
         return TrainingService(self.half, optimizer, config, events=events)
 
     def endpoint(

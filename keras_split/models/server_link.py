@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 from typing import Any
 from weakref import ReferenceType
 from weakref import WeakKeyDictionary
@@ -39,6 +40,8 @@ class ServerLink:
         tag: The server's snapshot in the file last saved or loaded.
         in_graph_body: Its body, if steps are taken in one graph with it.
         uncounted: What it was sent that no epsilon counts, by kind of tensor.
+        trained_before: Whether its client was when it was made of a config, or
+            a device with its seed.
     """
 
     def __init__(self) -> None:
@@ -47,7 +50,9 @@ class ServerLink:
         self.tag = ""
         self.in_graph_body: InGraphBody | None = None
         self.uncounted: dict[str, str] = {}
+        self.trained_before = False
         self._host: TrainingService | None = None
+        self._compiled: tuple[Any, bool] = None, False  # when it was made
 
     def use(self, strategy: SplitStrategy | None) -> None:
         """Takes a new strategy; the session of the old one ends.
@@ -80,10 +85,34 @@ class ServerLink:
         return known or self.strategy.connected
 
     def host(self) -> TrainingService | None:
-        """The server in this process, if there is one."""
-        if self._host is None and self.server is not None:
-            self._host = self.server.host()
+        """The server in this process, if there is one.
+
+        Another one if the server was compiled since, or layers were frozen
+        of which its optimizer knows; what the last one keeps stays.
+        """
+        server, last = self.server, self._host
+        if server is None:
+            return last
+        frozen = _own_optimizer(server) is not None and server.half.stale
+        if last is None or self._recompiled or frozen:
+            # Nobody else could need the place of one that is silent: its
+            # client is here, and may sit in a notebook.
+            self._host = server.host(idle_timeout_s=math.inf)
+            self._compiled = _own_optimizer(server), server.own_learning_rate
+            if last is not None:
+                kept = last.shared_body.snapshots
+                self._host.shared_body.snapshots = kept
         return self._host
+
+    @property
+    def _recompiled(self) -> bool:
+        """Whether the server was compiled since its host was made."""
+        server = self.server
+        if server is None:
+            return False
+        own, own_rate = self._compiled
+        same = own is _own_optimizer(server)
+        return not same or own_rate != server.own_learning_rate
 
     def in_process(self) -> InProcessTransport | None:
         """A transport to the server in this process, if there is one."""
@@ -93,16 +122,20 @@ class ServerLink:
         codec = codecs.get(self.server.contract.codec)
         return InProcessTransport(host, codec)
 
-    def refresh(self) -> None:
-        """Ends a session that is older than what is frozen in its body.
+    def refresh(self, *, anew: bool) -> None:
+        """Ends a session that is older than what its server was compiled with.
 
-        As in Keras, that is looked at when a training begins; `evaluate` may
-        have opened the session before.
+        Or than what is frozen in its body, where its client was compiled
+        anew. As in Keras, that is looked at when a training begins;
+        `evaluate` may have opened the session before.
+
+        Args:
+            anew: Whether the client was compiled since its last training.
         """
         strategy = self.strategy
         if self.server is None or not (strategy.local and strategy.connected):
             return
-        if self.server.half.stale:
+        if self._recompiled or (anew and self.server.half.stale):
             strategy.close()
 
     def describe(self, client: keras.Model) -> str:
@@ -143,6 +176,11 @@ class ServerLink:
                 of_length=session.body.half.of_length,
             )
         return True
+
+
+def _own_optimizer(server: ServerModel) -> Any:
+    """What updates the body for every client; None for their own."""
+    return server.optimizer if server.compiled else None
 
 
 def _check_free(strategy: SplitStrategy, link: ServerLink) -> None:

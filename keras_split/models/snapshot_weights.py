@@ -144,6 +144,8 @@ class SnapshotWeights(keras.Model):
         state = DeviceState(path)
         left = state.put(self)
         self.moment = state.moment
+        # The device drew from the same seed, by the number of its steps.
+        self._server_link.trained_before = bool(state.step)
         self._server_link.tag = state.tag
         return left
 

@@ -258,6 +258,13 @@ class ServerConfig:
                 f"phones={cohort.phones} and max_sessions="
                 f"{self.max_sessions}. Raise --max-sessions."
             )
+        streams = self.stream_limits.max_streams
+        if mode != "personal" and cohort.phones > streams:
+            raise OptionError(
+                "Expected a call for each phone that is awaited. Received: "
+                f"phones={cohort.phones} and max_streams={streams}. Raise "
+                "max_streams, or leave it out."
+            )
         if mode == "merged" and cohort.batch > self.max_batch:
             raise OptionError(
                 f"Expected merged steps of {self.max_batch:,} examples or "

@@ -32,10 +32,26 @@ class FairLock:
                 self._waiting.setdefault(key, deque()).append(turn)
             self._taken = True
         if turn is not None:
-            turn.wait()
+            try:
+                turn.wait()
+            except BaseException:  # Ctrl-C, where a client is in this process
+                self._give_up(key, turn)
+                raise
         try:
             yield time.perf_counter() - began
         finally:
+            self._pass_on()
+
+    def _give_up(self, key: str, turn: threading.Event) -> None:
+        """Nobody waits for a turn any more, which may have come meanwhile."""
+        with self._lock:
+            turns = self._waiting.get(key, deque())
+            waits = turn in turns
+            if waits:
+                turns.remove(turn)
+                if not turns:
+                    del self._waiting[key]
+        if not waits:
             self._pass_on()
 
     def _pass_on(self) -> None:

@@ -1,6 +1,7 @@
 """One client's run with one server, seen from the server."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from keras_split.protocol.moment import Moment
 from keras_split.server import steps
 from keras_split.server.accounts import Account
 from keras_split.server.body import Body
+from keras_split.server.flood import Flood
 from keras_split.server.kept_rows import KeptRows
 from keras_split.server.session_state import SessionState
 from keras_split.server.session_state import not_open
@@ -39,6 +41,9 @@ from keras_split.server.steps import StepMessage
 
 if TYPE_CHECKING:
     from keras_split.training.body_optimizer import BodyOptimizer
+
+_LOG = logging.getLogger("keras_split.server")
+_WORDS = Flood()
 
 
 class Session:
@@ -268,8 +273,7 @@ class Session:
             self.body.guard.features(features)
             return Features(-1, features, penalty)
         if isinstance(message, Snapshot):
-            tag = self.body.snapshot(self.optimizer, self, held=message.held)
-            return SnapshotTaken(tag)
+            return SnapshotTaken(_kept(self, message))
         if isinstance(message, Restore):
             slots_of = self.optimizer if message.optimizer else None
             self.body.restore(message.tag, slots_of)
@@ -356,6 +360,22 @@ class Session:
             self._step.abandon()
             self.account.in_vain(self._step.compute_s)
         self._step = None
+
+
+def _kept(session: Session, message: Snapshot) -> str:
+    """The tag of a copy of the body as it is now."""
+    try:
+        return session.body.snapshot(
+            session.optimizer, session, held=message.held
+        )
+    except OSError as error:
+        if _WORDS.take(session.client):
+            _LOG.error("a snapshot was not written: %s", error)
+        raise ProtocolError(
+            "Expected to keep a snapshot of the body. Received: an error of "
+            "the server's disk; its log says which. Free some space there.",
+            "snapshot",
+        ) from error
 
 
 def _check_slots(

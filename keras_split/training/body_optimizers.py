@@ -15,6 +15,7 @@ from keras_split.training.body_optimizer import BodyOptimizer
 from keras_split.training.body_optimizer import SharedStep
 from keras_split.training.body_optimizer import WithLoss
 from keras_split.training.microbatch_graph import MicrobatchGraph
+from keras_split.training.optimizer_check import check_knows
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.optimizer_copy import optimizer_copy
 from keras_split.training.optimizer_description import own_name
@@ -45,10 +46,12 @@ class BodyOptimizers:
         # Those of clients in this process, which no config tells all of, and
         # the variables that they may know.
         self._known: dict[str, tuple[keras.optimizers.Optimizer, Any]] = {}
+        # The server's own, for all who serve the body: slots have one place.
+        self._adopted: BodyOptimizer | None = None
 
     def forget(self) -> None:
         """Forgets compiled graphs."""
-        self._steps = {}
+        self._steps, self._adopted = {}, None
 
     def know(self, optimizer: keras.optimizers.Optimizer) -> str:
         """Takes the optimizer of a client in this process as it is.
@@ -126,13 +129,12 @@ class BodyOptimizers:
         """The server's own optimizer; see `ServerHalf.adopt`.
 
         Raises:
-            OptionError: If it has several learning rates, or averages weights.
+            OptionError: If it has several learning rates, or averages
+                weights, or was built for others than these.
         """
         if not isinstance(optimizer, BodyOptimizer):
             check_optimizer(optimizer)
-            return BodyOptimizer(
-                self._share(optimizer), True, own_learning_rate
-            )
+            return self._servers(optimizer, own_learning_rate)
         graph = optimizer.graph
         moved = graph.body.variables, self._body.variables
         copied = optimizer_copy(graph.optimizer, moved=moved)
@@ -150,8 +152,27 @@ class BodyOptimizers:
         """
         if not loss:
             return own
-        step = self._step((_OWN, loss), lambda: own.graph.optimizer)
+        optimizer = own.graph.optimizer
+        # A server that is compiled again has another.
+        key = f"{_OWN} {id(optimizer)}", loss
+        step = self._step(key, lambda: optimizer)
         return WithLoss(own, step)
+
+    def _servers(
+        self, optimizer: keras.optimizers.Optimizer, own_learning_rate: bool
+    ) -> BodyOptimizer:
+        """The server's own, made once."""
+        made = self._adopted
+        if (
+            made is None
+            or made.graph.optimizer is not optimizer
+            or made.own_learning_rate != own_learning_rate
+        ):
+            check_knows(optimizer, self._body.trainable_variables)
+            shared = self._share(optimizer)
+            made = BodyOptimizer(shared, True, own_learning_rate)
+            self._adopted = made
+        return made
 
     def _asked(self, config: str, loss: str) -> SharedStep:
         """The graph of what a client asks for."""

@@ -1,10 +1,12 @@
 """Which optimizers can update a model in parts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_split.errors import OptionError
+from keras_split.utils import keras_private
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -29,4 +31,25 @@ def check_optimizer(optimizer: Any) -> None:
             "Keras puts averages in the place of weights, of which the phone "
             f"has only its own. Received: {type(inner).__name__}("
             "use_ema=True). Leave it out."
+        )
+
+
+def check_knows(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Refuses an optimizer that was built for other variables.
+
+    Args:
+        optimizer: Of a server's own, built or not.
+        variables: Of the body, that are trained.
+
+    Raises:
+        OptionError: If it does not know one.
+    """
+    strange = keras_private.unknown_to(optimizer, variables)
+    if strange:
+        raise OptionError(
+            "Expected an optimizer that was built for all weights that the "
+            "body trains. Received: one that does not know "
+            f"{strange[0].path!r}: its layer was frozen then, or it is the "
+            "optimizer of another model. Compile the server with a new one: "
+            "server.compile(optimizer)."
         )

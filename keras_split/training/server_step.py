@@ -410,7 +410,8 @@ class ServerHalf:
             own_learning_rate: Whether it keeps its own, whatever clients say.
 
         Raises:
-            OptionError: If it has several learning rates, or averages weights.
+            OptionError: If it has several learning rates, or averages
+                weights, or was built for others than those of the body.
         """
         with self.lock:
             return self.optimizers.adopt(optimizer, own_learning_rate)

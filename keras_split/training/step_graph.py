@@ -127,7 +127,8 @@ class StepGraph:
         )
         self.goes_back = self._gradients.needed
         self.gradient_dtypes = [tf.float32, *self._gradients.dtypes]
-        optimizer.build(self._trained)
+        if not optimizer.built:  # a LossScaleOptimizer would begin anew
+            optimizer.build(self._trained)
         # A known batch size is worth 3 % of the step, so each gets a trace.
         self.run = tf.function(
             self._trace, reduce_retracing=True, autograph=False

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
+from numbers import Real
 from typing import Any
 from typing import NamedTuple
 
 from keras_split.compression import codecs
+from keras_split.errors import OptionError
 from keras_split.errors import TransportError
 from keras_split.protocol.contract import Contract
 from keras_split.protocol.credentials import Credentials
@@ -38,6 +40,16 @@ class Route:
     connect_timeout_s: float = 10.0
     reply_timeout_s: float = 600.0
 
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout_s", "reply_timeout_s"):
+            value = getattr(self, name)
+            is_time = isinstance(value, Real) and not isinstance(value, bool)
+            if not (is_time and value > 0):
+                raise OptionError(
+                    f"Expected {name} to be seconds, a number above 0. "
+                    f"Received: {value!r}. float('inf') waits for ever."
+                )
+
     @classmethod
     def to(
         cls,
@@ -52,6 +64,7 @@ class Route:
         Raises:
             ValueError: If the address is none, its scheme is not known, or
                 there is a transport as well.
+            OptionError: If a time is none.
         """
         if address is not None and transport is not None:
             raise ValueError(

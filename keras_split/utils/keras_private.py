@@ -280,6 +280,17 @@ def move_excluded(
     optimizer._exclude_from_weight_decay_cache = {}
 
 
+def unknown_to(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
+    """Those variables that an optimizer was not built for; none before that.
+
+    `Optimizer._trainable_variables_indices`, Keras 3.0 on.
+    """
+    known = optimizer._trainable_variables_indices
+    if not optimizer.built:
+        return []
+    return [v for v in variables if optimizer._var_key(v) not in known]
+
+
 def steps_taken(optimizer: Any) -> Any:
     """The variable that counts how often an optimizer was given gradients.
 

@@ -68,6 +68,10 @@ def test_each_option_has_its_field():
         (["--phones", "3"], "Add --cohort merged"),
         (["--plain-aggregation"], "--plain-aggregation alone"),
         (["--cohort", "merged"], "Add --phones 3"),
+        (
+            ["--cohort", "shared", "--phones", "3", "--batch", "64"],
+            "Leave --batch out",
+        ),
     ],
 )
 def test_options_that_say_nothing_alone_are_refused(arguments, text):

@@ -25,6 +25,16 @@ def test_more_phones_of_a_round_than_there_are_are_refused():
     assert "at most 3" in done.stderr
 
 
+def test_phones_of_a_step_that_no_mode_merges_are_refused():
+    done = run(
+        *("simulate", "mobilenet_v2", "--mode", "shared"),
+        *("--phones-per-step", "4"),
+    )
+
+    assert done.returncode == 1
+    assert "--mode merged" in done.stderr.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 import keras_split
 from keras_split.defenses import Accountant
+from keras_split.defenses import Chain
 from keras_split.defenses import GaussianMechanism
 from keras_split.defenses import PrivacyBudget
 from keras_split.errors import DefenseError
@@ -77,6 +78,16 @@ def test_what_was_sent_in_shorter_epochs_can_be_said():
     assert history.history["epsilon"] == [expected]
 
 
+def test_a_budget_goes_on_from_what_it_has_counted():
+    budget, half = PrivacyBudget(earlier=7), client()
+    fit(half, budget)
+    again = fit(half, budget)
+    other = fit(client(), budget)
+
+    epsilons = [one.history["epsilon"][-1] for one in (again, other)]
+    assert epsilons == [Accountant(half).epsilon(n) for n in (9, 8)]
+
+
 def test_an_optimizer_that_skips_steps_is_refused():
     half = client()
     half.compile(
@@ -129,6 +140,61 @@ def test_steps_that_are_counted_from_0_again_are_refused():
 
     with pytest.raises(DefenseError, match="compiled again after it had"):
         fit(half, PrivacyBudget())
+
+
+def served(half, server):
+    """Trains a half with a server that is elsewhere."""
+    with server.serve(port=0) as running:
+        half.compile(
+            *("sgd", "sparse_categorical_crossentropy"),
+            strategy=keras_split.SplitStrategy(f"grpc://{running.target}"),
+        )
+        try:
+            return fit(half, PrivacyBudget())
+        finally:
+            half.close()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_loaded_half_that_begins_with_step_0_again_is_refused(
+    tmp_path, compiled
+):
+    half, server = keras_split.compile(
+        nets.dense(), ["a", "b"], defenses=[GaussianMechanism(1.0, 4.0, BOTH)]
+    )
+    served(half, server)
+    half.save(tmp_path / "half.keras")
+    again = keras.saving.load_model(tmp_path / "half.keras", compile=compiled)
+
+    with pytest.raises(DefenseError, match="compiled again after it had"):
+        served(again, server)
+
+
+def test_a_loaded_half_that_goes_on_has_an_epsilon(tmp_path):
+    half = client()
+    fit(half, PrivacyBudget())
+    half.save(tmp_path / "half.keras")
+    again = keras.saving.load_model(tmp_path / "half.keras")
+    again._server_link.server = half.local_server()
+
+    history = fit(again, PrivacyBudget())
+
+    assert history.history["epsilon"] == [Accountant(half).epsilon(2)]
+
+
+def test_one_chain_in_two_clients_is_refused():
+    chain = Chain([GaussianMechanism(1.0, 4.0, BOTH)])
+    halves = []
+    for _ in range(2):
+        half, _ = keras_split.compile(nets.dense(), ["a", "b"], defenses=chain)
+        half.compile("sgd", "sparse_categorical_crossentropy")
+        halves.append(half)
+    fit(halves[0], PrivacyBudget())
+
+    with pytest.raises(DefenseError, match="one Chain in two clients"):
+        fit(halves[1], PrivacyBudget())
+    with pytest.raises(DefenseError, match="one Chain in two clients"):
+        Accountant(halves[0]).epsilon(1)
 
 
 class Sent(keras_split.SessionTap):

@@ -267,6 +267,13 @@ def test_a_result_survives_json():
         ({"batchnorm": "local"}, "batchnorm"),
         ({"rounds": 0}, "rounds"),
         ({"validation_freq": 0}, "validation_freq"),
+        ({"batch": 8.5}, "batch to be a whole number"),
+        ({"phones_per_step": 0}, "phones_per_step to be a whole number"),
+        ({"seed": -1}, "seed"),
+        ({"participation": float("nan")}, "1 to 3 phones"),
+        ({"participation": "all"}, "1 to 3 phones"),
+        ({"mode": "shared", "poison": {3: -1.0}}, "0 to 2. Received: 3,"),
+        ({"mode": "shared", "poison": {"0": -1.0}}, "0 to 2. Received: '0'"),
     ],
 )
 def test_what_does_nothing_in_a_mode_is_refused(options, said):
@@ -328,3 +335,33 @@ def test_a_model_is_scored_as_evaluate_does_and_as_often_as_was_said():
     assert made.best == max(one.accuracy for one in made.scored)
     for scores, expected in found.values():
         assert scores == pytest.approx(expected, abs=1e-6)
+
+
+def test_bytes_of_merged_steps_are_those_of_all_whoever_takes_part():
+    settings, sent = [], []
+    for participation in (None, 1):  # how many steps a round has: one
+        made = simulate(
+            *(compiled("sgd"), CUT, uneven()),
+            rounds=1,
+            batch=60,
+            participation=participation,
+        )
+        settings.append(made.settings["secure"])
+        sent.append(made.rounds[0].uplink_bytes)
+
+    assert settings == [True, True]  # three phones average under masks
+    assert sent[0] == sent[1]
+
+
+@pytest.mark.parametrize("mode", ["merged", "centralized", "shared", "fedavg"])
+def test_a_round_has_as_many_examples_in_every_mode(mode, monkeypatch):
+    seen, step = [], Pair.step
+
+    def spy(self, x, y):
+        seen.append(len(y))
+        return step(self, x, y)
+
+    monkeypatch.setattr(Pair, "step", spy)
+    simulate(compiled(), CUT, uneven(), mode=mode, rounds=1, batch=20, epochs=2)
+
+    assert sum(seen) == 2 * 60

@@ -136,3 +136,14 @@ def check_refused(client, path, says):
         client.load_device_state(path)
 
     assert nets.largest_difference(before, nets.values_of(client)) == 0
+
+
+def test_steps_that_draw_the_noise_of_a_device_again_have_no_epsilon(phone):
+    model = nets.built(small)
+    model.compile("sgd", "mse")
+    client, _ = keras_split.compile(model, CUT, defenses=["gaussian_noise"])
+    client.load_device_state(phone / "state.npz")
+
+    client.train_on_batch(np.zeros((2, 4)), np.zeros((2, 3)))
+
+    assert "the noise of the first ones again" in client.uncounted["smashed"]

@@ -323,3 +323,13 @@ def test_gradients_of_nothing_accuse_nobody():
     )
 
     assert not any(check.claimed.any() for check in checker.checks)
+
+
+def test_the_checks_are_those_of_the_last_training():
+    checker = detector(1)
+
+    for count in (32, 16):
+        client, _ = dense()
+        fit(client, checker, count)
+
+        assert [check.step for check in checker.checks] == [*range(count // 8)]

@@ -178,3 +178,81 @@ def test_an_own_learning_rate_is_that_of_an_optimizer():
 
     with pytest.raises(OptionError, match="own_learning_rate"):
         server.compile(own_learning_rate=True)
+
+
+def trained_by(client, server):
+    """Whether the body moved in a step."""
+    before = [np.array(v) for v in server.body.trainable_variables]
+    client.train_on_batch(*links.batch(8))
+    return not links.same(before, server.body.trainable_variables)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_server_may_be_compiled_when_it_has_trained(near, tmp_path):
+    client, server = links.halves()
+    strategy = SplitStrategy(taps=() if near else [SessionTap()])
+    links.compile(client)
+    client.compile("sgd", client.loss, strategy=strategy)
+    assert trained_by(client, server)
+    client.save_weights(tmp_path / "half.weights.h5")
+
+    server.compile(keras.optimizers.SGD(0.0), own_learning_rate=True)
+
+    assert not trained_by(client, server)
+    # What it kept of the body is still there.
+    client.load_weights(tmp_path / "half.weights.h5")
+
+
+def test_a_server_of_labels_may_be_compiled_again():
+    client, server = links.halves(cut=("first",))
+    server.compile("sgd")
+    links.compile(client)
+    assert trained_by(client, server)
+
+    server.compile(keras.optimizers.SGD(0.0), own_learning_rate=True)
+
+    assert not trained_by(client, server)
+
+
+def test_all_who_serve_a_body_have_the_slots_of_its_optimizer():
+    _, server = links.halves()
+    server.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    hosts = [server.host(), server.host()]
+    names = [h.handle(links.hello(server.contract)).session for h in hosts]
+
+    for step in range(2):
+        for host, name in zip(hosts, names, strict=True):
+            links.take_step(host.handle, name, server.contract, step)
+
+    assert int(server.optimizer.iterations) == 4
+
+
+def test_an_optimizer_of_the_server_leaves_what_was_frozen_meanwhile():
+    client, server = links.halves()
+    server.compile("sgd")
+    links.compile(client)
+    assert trained_by(client, server)
+    layer = server.body.get_layer("middle")
+    before = layer.get_weights()
+
+    layer.trainable = False
+    links.compile(client)
+
+    assert trained_by(client, server)
+    assert links.same(before, layer.get_weights())
+
+
+def test_an_optimizer_of_the_server_is_not_of_fewer_weights():
+    client, server = links.halves()
+    server.body.get_layer("middle").trainable = False
+    server.compile("sgd")
+    links.compile(client)
+    client.train_on_batch(*links.batch(8))
+    server.body.get_layer("middle").trainable = True
+    links.compile(client)
+
+    with pytest.raises(OptionError, match="Compile the server with a new one"):
+        client.train_on_batch(*links.batch(8))
+
+    server.compile("sgd")
+    assert trained_by(client, server)

@@ -1,7 +1,9 @@
 """What is kept of a body, and what of that may come back."""
 
+import errno
 import json
 import logging
+import os
 
 import keras
 import numpy as np
@@ -17,6 +19,8 @@ from keras_split.protocol.messages import LabeledStep
 from keras_split.protocol.messages import Microbatch
 from keras_split.protocol.messages import Refusal
 from keras_split.protocol.messages import Restore
+from keras_split.protocol.messages import Snapshot
+from keras_split.protocol.messages import SnapshotTaken
 from keras_split.protocol.messages import Welcome
 from keras_split.server.callbacks import Caller
 from keras_split.server.service import TrainingService
@@ -301,6 +305,25 @@ def test_a_snapshot_that_is_not_finite_does_not_come_back(server, tmp_path):
 
     assert refusal.reason == "snapshot" and "finite numbers" in refusal.text
     assert links.same(server.half.weights(), values)
+
+
+def test_a_snapshot_for_which_there_is_no_room_is_refused(
+    server, tmp_path, monkeypatch, caplog
+):
+    host = server.host(snapshots=tmp_path)
+    session = enter(host, server)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    refusal = host.handle(Snapshot(session), ANN)
+
+    assert refusal.reason == "snapshot" and "Free some space" in refusal.text
+    assert "No space left" in caplog.text
+    assert "Traceback" not in caplog.text
+    monkeypatch.undo()
+    assert isinstance(host.handle(Snapshot(session), ANN), SnapshotTaken)
 
 
 def test_a_body_is_not_copied_for_a_config_that_is_refused(server, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import keras_split
 from keras_split.errors import OptionError
 from keras_split.errors import TransportError
+from keras_split.server.cohorts.config import CohortConfig
 from keras_split.server.config import ServerConfig
 from keras_split.server.guards import GradientLimits
 from keras_split.server.limits import StreamLimits
@@ -113,6 +114,17 @@ def test_numbers_of_numpy_paths_and_infinity_are_taken(tmp_path):
     )
 
     assert config.gradient_limits.max_batch == 8
+
+
+def test_there_is_a_call_for_each_phone_that_is_awaited():
+    cohort = CohortConfig("shared", phones=9)
+
+    with pytest.raises(OptionError, match="phones=9 and max_streams=8"):
+        ServerConfig(cohort=cohort, max_streams=8)
+
+    assert ServerConfig(cohort=cohort, max_streams=9).cohort == cohort
+    personal = CohortConfig("personal", phones=9)
+    assert ServerConfig(cohort=personal, max_streams=8).cohort == personal
 
 
 def test_other_machines_are_told_of_no_port_without_tls(caplog):

@@ -1,5 +1,9 @@
 import threading
+from types import SimpleNamespace
 
+import pytest
+
+from keras_split.server import fair_lock
 from keras_split.server.fair_lock import FairLock
 
 
@@ -50,6 +54,33 @@ def test_a_turn_that_fails_is_passed_on():
 
     with turns.take("a") as waited_s:
         assert waited_s >= 0
+
+
+@pytest.mark.parametrize("came", [False, True])
+def test_a_turn_that_somebody_waits_for_no_more_is_passed_on(monkeypatch, came):
+    turns = FairLock()
+    first = turns.take("a")
+    first.__enter__()
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            if came:  # in the same moment
+                first.__exit__(None, None, None)
+            raise KeyboardInterrupt
+
+    events = SimpleNamespace(Event=Interrupted)
+    monkeypatch.setattr(fair_lock, "threading", events)
+    with pytest.raises(KeyboardInterrupt), turns.take("b"):
+        pass
+    monkeypatch.undo()
+    if not came:
+        first.__exit__(None, None, None)
+
+    def take():
+        with turns.take("c"):
+            pass
+
+    run([take])
 
 
 def start(function, *values):

@@ -1,15 +1,20 @@
+import time
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
 import keras_split
 from keras_split.client.strategy import SplitStrategy
+from keras_split.client.tap import SessionTap
 from keras_split.compression import codecs
 from keras_split.compression.rules import Quantization
 from keras_split.compression.rules import Rule
 from keras_split.errors import RefusedError
 from keras_split.protocol.messages import Goodbye
 from keras_split.protocol.messages import Snapshot
+from keras_split.server import sessions
 from keras_split.server.in_process import InProcessTransport
 from tests import links
 
@@ -68,6 +73,26 @@ def test_a_message_without_tensors_is_counted_as_its_envelope(
 
     assert 0 < transport.uplink_bytes - before[0] < 50
     assert 0 < transport.downlink_bytes - before[1] < 20
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_client_of_this_process_may_be_silent_for_hours(monkeypatch, joint):
+    client, _ = links.halves()
+    links.compile(client, keras.optimizers.SGD(0.1, momentum=0.9))
+    if not joint:
+        client.strategy.session.taps.append(SessionTap())
+    x, y = links.batch()
+    client.fit(x, y, verbose=0)
+    name = client.strategy.session.connection.session
+    now = time.monotonic
+    later = SimpleNamespace(monotonic=lambda: now() + 7200)
+    monkeypatch.setattr(sessions, "time", later)
+
+    client.fit(x, y, verbose=0)
+
+    assert client.strategy.next_step == 2
+    assert client.strategy.session.connection.session == name
+    client.close()
 
 
 class Called(SplitStrategy):

@@ -232,3 +232,22 @@ def test_a_float16_overflow_reaches_the_phone_as_zeros():
 
     assert all(not part.any() for part in links.parts(out))
     assert links.same(half.body.trainable_variables, kernels)
+
+
+def test_all_graphs_of_an_optimizer_have_one_loss_scale():
+    keras.config.set_dtype_policy("mixed_float16")
+    _, server = links.halves("float16")
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    config = json.dumps(keras.saving.serialize_keras_object(scaled))
+    half, contract = server.half, server.contract
+    one, other = half.optimizer(config), half.optimizer(config)
+    smashed, grad = links.smashed(contract), links.features_grad(contract)
+    before = [variable.shape for variable in one.weights()]
+
+    for trains, optimizer in ((True, one), (False, other), (True, one)):
+        *_, step = half.forward(smashed, optimizer, smashed_grad=trains)
+        half.backward(
+            *(step, smashed, grad, optimizer, RATE), smashed_grad=trains
+        )
+
+    assert [variable.shape for variable in one.weights()] == before

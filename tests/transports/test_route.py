@@ -7,6 +7,7 @@ import pytest
 import keras_split
 from keras_split import transports
 from keras_split.device import Client
+from keras_split.errors import OptionError
 from keras_split.errors import TransportError
 from keras_split.protocol.credentials import Credentials
 from keras_split.protocol.messages import Done
@@ -167,3 +168,13 @@ def test_bytes_of_a_transport_that_is_used_again_are_counted_once():
         strategy.close()
 
     assert strategy.uplink_bytes == transport.uplink_bytes == 40
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), None, "30", True])
+def test_a_time_that_is_none_is_refused_before_anything_is_opened(value):
+    for name in ("connect_timeout_s", "reply_timeout_s"):
+        with pytest.raises(OptionError, match=f"Expected {name} to be seconds"):
+            keras_split.SplitStrategy("grpc://127.0.0.1:1", **{name: value})
+
+    forever = float("inf")
+    assert Route.to(reply_timeout_s=forever).reply_timeout_s == forever

@@ -178,6 +178,19 @@ def test_the_steps_of_an_optimizer_are_counted_one_by_one():
     )
 
 
+def test_an_optimizer_tells_which_variables_it_was_built_for():
+    optimizer = keras.optimizers.SGD(0.1)
+    name = "_trainable_variables_indices"
+    assert hasattr(optimizer, name), gone(name)
+    one, other = keras.Variable([1.0]), keras.Variable([1.0])
+    before = keras_private.unknown_to(optimizer, [one, other])
+
+    optimizer.build([one])
+
+    found = keras_private.unknown_to(optimizer, [one, other])
+    assert before == [] and len(found) == 1 and found[0] is other
+
+
 def test_outputs_struct_has_the_outputs_as_they_were_given():
     whole = model()
     assert hasattr(whole, "_outputs_struct"), gone("_outputs_struct")

@@ -137,6 +137,8 @@ class Cohort:
         if not isinstance(message, _TRAINS):
             return None
         member = self.members.of(session.name)
+        if member is not None and not self._is_of_it(member):
+            member = None
         if member is None and isinstance(message, PutHalf):
             raise _unasked()
         if member is None:
@@ -164,7 +166,7 @@ class Cohort:
     def came(self, session: str) -> None:
         """The client of a session is back, unless it trains no more."""
         member = self.members.of(session)
-        if member is None or member.stopped:
+        if member is None or member.stopped or not self._is_of_it(member):
             return
         if not member.present:
             member.present = member.awaited = True
@@ -331,6 +333,19 @@ class Cohort:
         """A phone that is told its number finds it after a restart, too."""
         with self._bodies.turn():
             self._bodies.write_cohort()
+
+    def _is_of_it(self, member: Member) -> bool:
+        """Whether a member has said what the others have.
+
+        One that was the first, and was lost before it gave its half, may have
+        said something else; it is none of the others until it enrolls again.
+        """
+        said = member.enrolled
+        with self._lock:
+            return self.terms is None or (
+                (said.terms, said.size, said.layout)
+                == (self.terms, self.size, self.layout)
+            )
 
     def _check_alike(self, message: Enroll) -> None:
         """Refuses who averages otherwise, or another half."""

@@ -151,10 +151,18 @@ class CohortConfig:
                 "Expected trim to be a share of phones from 0 to below 0.5, "
                 f"which are left out at either end. Received: {self.trim!r}."
             )
-        if self.clip_update_norm == 0:
+        for name in ("clip_update_norm", "clip_gradients"):
+            if getattr(self, name) == 0:
+                raise OptionError(
+                    f"Expected {name} to be a number above 0, or None. "
+                    "Received: 0, with which nothing would be learned."
+                )
+        if self.trim != type(self).trim and self.mean != "trimmed-mean":
             raise OptionError(
-                "Expected clip_update_norm to be a number above 0, or None. "
-                "Received: 0, with which nothing would be learned."
+                "Expected mean='trimmed-mean' (--mean trimmed-mean) with trim, "
+                f"which is of no other mean. Received: trim={self.trim:g} and "
+                f"mean={self.mean!r}, which leaves nobody out. Say both, or "
+                "none."
             )
         few = self.round_phones
         if self.secure and few is not None and few < FEWEST_SECURE:

@@ -136,7 +136,8 @@ class Rounds:
 
     def came(self, member: Member) -> None:
         """A member enrolled, or came back."""
-        self._optimizer.prepare(member.enrolled)
+        if self._half.version >= 0:  # until then others may say otherwise
+            self._optimizer.prepare(member.enrolled)
         with self._lock:
             there = {other.number for other in self._members.awaited}
             self._draws.came(member.number, there)

@@ -84,13 +84,18 @@ class StepAverages:
             versions: Of the halves of those that have asked for another.
             again: Whether it was open on a server that was killed.
         """
-        said = next(iter(self._members)).enrolled  # all say the same
+        numbers = {number for number, _ in drawn.counts}
+        # Of who is in it, all say the same; of those who left before anybody
+        # had a half, some may have said something else.
+        here = (m.enrolled for m in self._members if m.number in numbers)
+        said = next(here, None)
         # Who has the average of a lost step cannot give to it once more.
         known = again and any(version > drawn.step for version in versions)
-        if said.terms.what == "gradients" and not known:
-            members = [member for member, _ in drawn.counts]
-            size = said.averaged or said.size
-            self.open(drawn.step, members, size, again=again)
+        if said is None or said.terms.what != "gradients" or known:
+            return
+        members = [member for member, _ in drawn.counts]
+        size = said.averaged or said.size
+        self.open(drawn.step, members, size, again=again)
 
     def open(
         self,

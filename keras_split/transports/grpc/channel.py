@@ -35,6 +35,7 @@ _REASONS = {
     grpc.StatusCode.PERMISSION_DENIED: "permission",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
 }
+LONGEST_S = 1e9  # a queue waits no longer, and not for infinity
 _TOO_LONG = "message larger than max"  # gRPC's own RESOURCE_EXHAUSTED
 _ADVICE = {
     "unauthenticated": "Ask the server's owner for a token, and give the file "
@@ -81,7 +82,7 @@ def open_channel(
     states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
     put = states.put
     channel.subscribe(put, try_to_connect=True)
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + min(timeout_s, LONGEST_S)
     try:
         while True:
             left = max(deadline - time.monotonic(), 0)

@@ -21,6 +21,7 @@ from keras_split.protocol.messages import Message
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
+from keras_split.transports.grpc.channel import LONGEST_S
 from keras_split.transports.grpc.channel import metadata
 from keras_split.transports.grpc.channel import open_channel
 from keras_split.transports.grpc.channel import refusal
@@ -203,7 +204,7 @@ class Stream:
         metadata: tuple[tuple[str, str], ...],
         timeout_s: float = 600.0,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s = min(timeout_s, LONGEST_S)
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         sender: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()

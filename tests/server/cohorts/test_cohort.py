@@ -6,6 +6,7 @@ import pytest
 from keras_split.errors import DataError
 from keras_split.errors import ProtocolError
 from keras_split.protocol.cohort import AveragingTerms
+from keras_split.protocol.cohort_messages import BeginRound
 from keras_split.protocol.cohort_messages import Enrolled
 from keras_split.protocol.cohort_messages import Later
 from keras_split.protocol.cohort_messages import Leave
@@ -317,3 +318,24 @@ def test_a_first_phone_that_stays_and_is_silent_is_not_waited_for(monkeypatch):
     assert again == Enrolled(1, 0, give_half=True)
     assert reason(cohort.answer, half("a"), phone("a")) == "late"
     assert cohort.answer(half("b"), phone("b")) == Done()
+
+
+def test_who_said_otherwise_before_there_was_a_half_is_none_of_the_others(
+    alarm,
+):
+    cohort = fakes.cohort(return_deadline_s=30)
+    cohort.answer(enroll("a", AveragingTerms(every=3)), phone("a"))
+    cohort.left("a")  # it is asked for its half, and its connection is cut
+    alarm.sleep(31)
+    fakes.begun(cohort, "b")
+
+    cohort.came("a")  # it is back in its session
+
+    assert cohort.mode.here == [1]
+    assert reason(cohort.answer, half("a"), phone("a")) == "late"
+    assert reason(cohort.answer, BeginRound("a", 0), phone("a")) == "cohort"
+    again = enroll("a", AveragingTerms(every=3))
+    assert reason(cohort.answer, again, phone("a")) == "cohort"
+    reply = cohort.answer(enroll("a"), phone("a"))
+    assert (reply.member, reply.version) == (0, 0)
+    assert cohort.mode.here == [1, 0]

@@ -466,3 +466,19 @@ def test_no_more_train_in_a_round_than_can_be_added_up(monkeypatch):
     waiting = [server.begin(name) for name in names]
 
     assert sum(reply.done() for reply in waiting) == 3
+
+
+def test_the_optimizer_is_that_of_those_who_have_a_half():
+    server = Server()
+    server.half.version = -1
+    odd = AveragingTerms(optimizer='{"class_name": "SGD", "config": {}}')
+    server.enroll("a", terms=odd)  # the first, which is lost before it gives
+    server.leave("a")
+    server.half.put(0, np.zeros(SIZE))
+    server.enroll("b", "c")
+
+    round = server.begun("b", "c")
+    replies = [server.give(name, round, 1.0) for name in "bc"]
+
+    for reply in replies:
+        assert result(reply).tensors[0].codes.tolist() == [[1.0] * SIZE]

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from keras_split.protocol import vectors
+from keras_split.protocol.cohort import AveragingTerms
 from keras_split.protocol.cohort_messages import Contribution
 from keras_split.protocol.messages import Refusal
 from keras_split.server import CohortConfig
+from keras_split.server.cohorts.drawn import Drawn
 from keras_split.server.cohorts.members import Member
 from keras_split.server.cohorts.members import Members
 from keras_split.server.cohorts.step_averages import StepAverages
@@ -78,3 +80,19 @@ def test_nothing_is_kept_of_steps_in_which_nothing_is_averaged():
         averages.give_up(step, 1)
 
     assert not averages._without
+
+
+def test_what_is_averaged_is_what_those_in_the_step_have_agreed_on():
+    members = Members()
+    weights = AveragingTerms(every=1)  # of one that left before it gave a half
+    members.enroll("a", enroll("a", weights, size=9))
+    members.end("a")
+    gradients = AveragingTerms(every=1, what="gradients")
+    members.enroll("b", enroll("b", gradients, averaged=2))
+    averages = StepAverages(CohortConfig(phones=2), members)
+
+    averages.begin(Drawn(0, 0, 0, ((1, 4),)))
+
+    tensors = vectors.to_tensors(np.ones(2, np.float32))
+    future = averages.give(Contribution("s", 0, "value", 4.0, tensors), 1)
+    assert future.result(WAIT_S).members == (1,)

@@ -161,6 +161,21 @@ def test_a_reply_that_does_not_come_is_waited_for_only_so_long(start):
     )
 
 
+def test_a_server_may_be_waited_for_without_end(start):
+    server = start(lambda message: Done())
+    for_ever = float("inf")
+
+    transport = GrpcTransport(
+        server.target,
+        codecs.get("raw"),
+        connect_timeout_s=for_ever,
+        reply_timeout_s=for_ever,
+    )
+
+    assert transport.exchange(Goodbye("s")) == Done()
+    transport.close()
+
+
 def test_a_server_that_stops_in_mid_exchange_is_noticed_at_once(start):
     asked = threading.Event()
     gone = threading.Event()
