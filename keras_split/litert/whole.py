@@ -22,6 +22,7 @@ from keras_split.litert.description import FORMAT
 from keras_split.litert.export import write
 from keras_split.litert.precision import check_precision
 from keras_split.litert.precision import reduce_precision
+from keras_split.litert.scopes import valid_scopes
 from keras_split.partition.pairing import in_order
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
@@ -89,7 +90,8 @@ def export_whole(
         packed = keras.tree.pack_sequence_as(
             keras_private.inputs_struct(model), [given[n] for n in inputs]
         )
-        with scope, silent.watched(scope, [v for v, _ in values]):
+        watched = silent.watched(scope, [v for v, _ in values])
+        with scope, watched, valid_scopes(model):
             made = keras.tree.flatten(model(packed, training=False))
         silent.check_rows(model, made, batch_size)
         return dict(zip(outputs, made, strict=True))

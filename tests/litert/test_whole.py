@@ -111,6 +111,21 @@ def test_inputs_with_names_that_no_signature_has_are_told_by_both(tmp_path):
     np.testing.assert_allclose(made, [range(len(own))], atol=0.05)
 
 
+def test_layers_and_models_may_have_any_name(tmp_path):
+    x = values = keras.Input((4,))
+    x = layers.Dense(4, name="a layer")(x)
+    x = layers.Dense(3, name="größe")(layers.ReLU(name="a_layer")(x))
+    model = keras.Model(values, x, name="_mein Modell")
+
+    about = export_whole(model, tmp_path / "whole.tflite")
+
+    (read,), (made,) = about["inputs"], about["outputs"]
+    x = np.ones((1, 4), "float32")
+    found = predict(tmp_path / "whole.tflite", **{read["name"]: x})
+    np.testing.assert_allclose(found[made["name"]], model(x), atol=1e-6)
+    assert made["keras_name"] == "größe"
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
