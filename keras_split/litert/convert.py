@@ -15,6 +15,7 @@ from keras_split.errors import ExportError
 from keras_split.litert import lowering
 from keras_split.litert.contents import operations
 from keras_split.litert.lowering.depthwise import MOST_CHANNELS
+from keras_split.litert.scopes import scope_name
 from keras_split.litert.special_values import repaired
 from keras_split.utils.quiet import quietly
 
@@ -225,9 +226,12 @@ def _refusal(
 
 def _layer(name: str, layers: Mapping[str, str]) -> str:
     """The layer in an operation's name, such as `head_1/conv1_1/Conv2D`."""
+    owners = {scope_name(layer): layer for layer in layers}
+    owners |= {layer: layer for layer in layers}
     for scope in reversed(name.split("/")[:-1]):
         # TensorFlow makes scopes unique with a number, gradients get a word.
         for known in (scope, re.sub(r"(_\d+)?(_grad)?$", "", scope)):
-            if known in layers:
-                return f"{known!r} ({layers[known]})"
+            if known in owners:
+                layer = owners[known]
+                return f"{layer!r} ({layers[layer]})"
     return repr(name)

@@ -1,8 +1,10 @@
 """Writes a whole model as a LiteRT file that infers by itself."""
 
 import hashlib
+import keyword
 import os
 import re
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from keras_split.litert.description import FORMAT
 from keras_split.litert.export import write
 from keras_split.litert.precision import check_precision
 from keras_split.litert.precision import reduce_precision
+from keras_split.litert.scopes import valid_scopes
 from keras_split.partition.pairing import in_order
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
@@ -45,7 +48,9 @@ def export_whole(
     It needs LiteRT and nothing else: one signature, `"serving_default"`, and
     operations that LiteRT has built in. Inputs and predictions are as in
     Keras at each precision. The .json beside it says what an app must know:
-    inputs, outputs, names of the classes, and what is done to images.
+    inputs, outputs, names of the classes, and what is done to images. An input
+    or output whose name a signature cannot have, such as `in` or `größe`, has
+    another there, and its own beside it as `keras_name`.
 
     Args:
         model: A functional model, such as `keras_split.join` returns.
@@ -85,7 +90,8 @@ def export_whole(
         packed = keras.tree.pack_sequence_as(
             keras_private.inputs_struct(model), [given[n] for n in inputs]
         )
-        with scope, silent.watched(scope, [v for v, _ in values]):
+        watched = silent.watched(scope, [v for v, _ in values])
+        with scope, watched, valid_scopes(model):
             made = keras.tree.flatten(model(packed, training=False))
         silent.check_rows(model, made, batch_size)
         return dict(zip(outputs, made, strict=True))
@@ -132,36 +138,67 @@ def describe_whole(
     """What an app must know of a model beside its file, as plain values."""
     spec = (data_spec or DataSpec()).get_config()
     names = spec.pop("class_names")
+    own = [tensor.name for tensor in model.inputs]
     inputs, outputs = _names(model)
     return {
         "format": FORMAT,
         "keras_split": __version__,
         "mode": "whole",
         "moment": moment.get_config() if moment else None,
-        "inputs": _rows(inputs, model.inputs),
-        "outputs": _rows(outputs, model.outputs),
+        "inputs": _rows(inputs, own, model.inputs),
+        "outputs": _rows(outputs, model.output_names, model.outputs),
         "class_names": names,
         "preprocess": spec if spec["matrix"] else None,
     }
 
 
-def _rows(names: Sequence[str], tensors: Sequence[Any]) -> list[dict[str, Any]]:
+def _rows(
+    names: Sequence[str], own: Sequence[str], tensors: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What is said of each input or output.
+
+    Args:
+        names: In the signature.
+        own: In Keras, which is told where it is another.
+        tensors: The inputs or outputs themselves.
+    """
     return [
-        {"name": n, "shape": list(t.shape[1:]), "dtype": str(t.dtype)}
-        for n, t in zip(names, tensors, strict=True)
+        {
+            "name": n,
+            **({} if n == o else {"keras_name": o}),
+            "shape": list(t.shape[1:]),
+            "dtype": str(t.dtype),
+        }
+        for n, o, t in zip(names, own, tensors, strict=True)
     ]
 
 
 def _names(model: keras.Model) -> tuple[list[str], list[str]]:
     """Names of inputs and outputs, as a signature may have them."""
-    made: list[list[str]] = []
-    for given in ([t.name for t in model.inputs], model.output_names):
-        names: list[str] = []
-        for name in given:
-            name = re.sub(r"\W", "_", name)
-            names.append(f"{name}_{len(names)}" if name in names else name)
-        made.append(names)
-    return made[0], made[1]
+    inputs: list[str] = []
+    for tensor in model.inputs:
+        name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
+        # They become arguments in Python and, in small letters, nodes.
+        reserved = keyword.iskeyword(name) or name == "self"
+        if reserved or not name[:1].isalpha():
+            name = f"x_{name}"
+        inputs.append(_unlike(name, inputs, str.lower))
+    outputs: list[str] = []
+    for name in model.output_names:
+        name = re.sub(r"\W", "_", name, flags=re.ASCII)
+        outputs.append(_unlike(name, outputs))
+    return inputs, outputs
+
+
+def _unlike(
+    name: str, others: Sequence[str], fold: Callable[[str], str] = str
+) -> str:
+    """The name, with a number where another is the same once folded."""
+    taken = {fold(other) for other in others}
+    found, number = name, len(others)
+    while fold(found) in taken:
+        found, number = f"{name}_{number}", number + 1
+    return found
 
 
 def _examples(model: keras.Model, data: Any) -> list[_Array]:

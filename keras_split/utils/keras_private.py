@@ -7,6 +7,7 @@ it. Tried with Keras 3.15, TensorFlow 2.21 and tfmot 0.8.1.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -178,6 +179,15 @@ def overridden(
     finally:
         for layer, name in swapped:
             object.__delattr__(layer, name)
+
+
+def scoped(layer: Any, name: str) -> tuple[Any, str, Callable[..., Any]]:
+    """For `overridden`: a layer that is called in a scope of another name.
+
+    `Layer._open_name_scope`, Keras 3.0 on, opens one of the layer's name.
+    """
+    opened = functools.partial(keras.name_scope, name, caller=layer)
+    return layer, "_open_name_scope", opened
 
 
 def wait_for(operation: Any, others: Sequence[Any]) -> None:

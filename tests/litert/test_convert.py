@@ -43,3 +43,13 @@ def test_what_is_near_it_is_computed(function):
     run = Interpreter(model_content=converted(function)).get_signature_runner()
 
     np.testing.assert_allclose(run(x=x)["y"], function(x), 1e-6)
+
+
+def test_a_layer_is_named_as_it_is_called_whatever_its_scope_is():
+    def mixed(x):
+        with tf.name_scope("m_x_1"):
+            return keras.ops.concatenate(keras.ops.unstack(x, axis=1), 0)
+
+    signature = (lambda x: {"y": mixed(x)}, {"x": SPEC})
+    with pytest.raises(ExportError, match=r"in 'mïx 1' \(Mix\)"):
+        convert(tf.Module(), {"f": signature}, {"mïx 1": "Mix"})

@@ -56,6 +56,27 @@ def with_layer(layer, shape=(8, 8, 2)):
     return keras.Model(image, layers.Dense(3, activation="softmax")(x))
 
 
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_layers_may_have_any_name(tmp_path, mode):
+    x = values = keras.Input((4,), name="größe")
+    x = layers.Dense(5, name="erste größe")(x)
+    x = layers.Dense(6, name="b")(layers.Dropout(0.1, name="(drop)")(x))
+    last = [layers.Dense(3, activation="softmax", name="1 out")]
+    x = keras.Sequential([keras.Input((6,)), *last], name="_ende ü")(x)
+    cut, path = ["erste größe", "b"], tmp_path / "client.tflite"
+    client = client_of(keras.Model(values, x), cut, quantization="float32")
+
+    about = client.export(path, mode=mode, batch_size=2)
+
+    assert about["inputs"][0]["name"] == "größe"
+    x = np.ones((2, 4), "float32")
+    run = Interpreter(model_path=str(path)).get_signature_runner("head_infer")
+    np.testing.assert_allclose(
+        run(x_0=x)["smashed_0_codes"], client.head([x]), atol=1e-6
+    )
+    assert client.head.layers[-1].name == "erste größe"
+
+
 def test_both_files_are_written_and_agree(client, exported):
     path, about = exported
 

@@ -88,6 +88,44 @@ def test_several_inputs_and_outputs_go_by_name(tmp_path):
         np.testing.assert_allclose(made[name], value, atol=1e-6)
 
 
+def test_inputs_with_names_that_no_signature_has_are_told_by_both(tmp_path):
+    own = ["a_b_2", "a b", "a_b", "in", "class", "1x", "self", "größe"]
+    own += ["grüße", "_x", "X", "x", "x_in"]
+    inputs = [keras.Input((1,), name=name) for name in own]
+    model = keras.Model(inputs, layers.Concatenate(name="out")(inputs))
+
+    about = export_whole(
+        model,
+        tmp_path / "whole.tflite",
+        precision="int8",
+        calibration=[np.full((1, 1), n, "float32") for n in range(len(own))],
+    )
+
+    rows = about["inputs"]
+    assert [row.get("keras_name", row["name"]) for row in rows] == own
+    assert rows[0] == {"name": "a_b_2", "shape": [1], "dtype": "float32"}
+    given = {
+        row["name"]: np.full((1, 1), n, "float32") for n, row in enumerate(rows)
+    }
+    made = predict(tmp_path / "whole.tflite", **given)["out"]
+    np.testing.assert_allclose(made, [range(len(own))], atol=0.05)
+
+
+def test_layers_and_models_may_have_any_name(tmp_path):
+    x = values = keras.Input((4,))
+    x = layers.Dense(4, name="a layer")(x)
+    x = layers.Dense(3, name="größe")(layers.ReLU(name="a_layer")(x))
+    model = keras.Model(values, x, name="_mein Modell")
+
+    about = export_whole(model, tmp_path / "whole.tflite")
+
+    (read,), (made,) = about["inputs"], about["outputs"]
+    x = np.ones((1, 4), "float32")
+    found = predict(tmp_path / "whole.tflite", **{read["name"]: x})
+    np.testing.assert_allclose(found[made["name"]], model(x), atol=1e-6)
+    assert made["keras_name"] == "größe"
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

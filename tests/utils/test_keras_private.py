@@ -282,6 +282,18 @@ def test_an_operation_waits_for_one_that_was_made_later():
         assert first.op.control_inputs == [later.op]
 
 
+def test_a_layer_is_called_in_a_scope_of_another_name():
+    assert hasattr(keras.Layer, "_open_name_scope"), gone("_open_name_scope")
+    relu = keras.layers.ReLU(name="a layer")
+
+    with tf.Graph().as_default():
+        with keras_private.overridden([keras_private.scoped(relu, "named")]):
+            made = relu(tf.zeros((1, 3)))
+
+    assert made.op.name.startswith("named")
+    assert "_open_name_scope" not in vars(relu)
+
+
 def test_the_schema_of_a_tflite_is_there():
     schema = keras_private.tflite_schema()
 
