@@ -62,6 +62,7 @@ class Output:
             cannot train.
         loss: Name of the loss, such as `"mean_squared_error"`.
         accuracy: Whether the file counts right answers.
+        from_logits: Whether the loss takes predictions for logits.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Output:
     label: Tensor | None
     loss: str
     accuracy: bool
+    from_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ def _output(item: dict[str, Any]) -> Output:
         ),
         loss=str(item.get("loss") or ""),
         accuracy=bool(item.get("accuracy", False)),
+        from_logits=bool(item.get("from_logits", False)),
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from keras_split.device.client import Client
 from keras_split.errors import DataError
+from keras_split.evaluation import LOGITS
 from keras_split.evaluation import PROBABILITY
 from keras_split.evaluation import UNKNOWN
 from keras_split.evaluation import Tally
@@ -51,13 +52,13 @@ class DeviceScorer:
         (output,) = about.outputs
         height, width, channels = about.inputs[0].shape
         self.shape = (height, width, channels)
-        self.meaning = UNKNOWN
+        self.meaning = LOGITS if output.from_logits else UNKNOWN
         numbers = output.shape[0] if len(output.shape) == 1 else 1
         self.classes = numbers if numbers > 1 else None
         self.data_spec = about.data_spec
         two = output.accuracy or len(self.data_spec.class_names) == 2
         if numbers == 1 and len(output.shape) == 1 and two:
-            self.classes, self.meaning = 2, PROBABILITY
+            self.classes, self.meaning = 2, self.meaning or PROBABILITY
         self.client = client
         self._output = output
 

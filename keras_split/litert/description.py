@@ -181,6 +181,7 @@ def _outputs(
                     "dtype": loss.label_dtype,
                 },
                 "accuracy": loss.accuracy,
+                **({"from_logits": True} if loss.from_logits else {}),
             }
         rows.append(row)
     return rows

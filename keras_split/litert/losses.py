@@ -24,6 +24,7 @@ class OutputLoss:
     Attributes:
         label_dtype: `"int32"` for class numbers, else `"float32"`.
         accuracy: Whether right answers can be counted.
+        from_logits: Whether predictions are logits, as it was told.
 
     Raises:
         ExportError: If the loss cannot be exported.
@@ -38,6 +39,7 @@ class OutputLoss:
         # A class of one's own that is made from one of these is its own.
         self.sparse = kind is keras.losses.SparseCategoricalCrossentropy
         self.binary = kind is keras.losses.BinaryCrossentropy
+        self.from_logits = bool(self.loss.get_config().get("from_logits"))
         self.label_dtype = "int32" if self.sparse else "float32"
         self.accuracy = (
             self.sparse

@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from keras_split.device import batches
+from keras_split.device.description import Output
+from keras_split.device.description import Tensor
 from keras_split.device.scoring import DeviceScorer
 from keras_split.errors import DataError
+from keras_split.evaluation.meaning import LOGITS
+from keras_split.protocol.data_spec import DataSpec
 from tests import links
 from tests.device.conftest import export
 
@@ -89,3 +95,17 @@ def test_a_state_comes_back_without_moving_the_server(
             np.testing.assert_array_equal(value, saved[name])
         for variable, value in zip(server.variables, body, strict=True):
             np.testing.assert_array_equal(variable, value)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_outputs_are_logits_where_client_json_says_so(units):
+    image = Tensor("image", (16, 16, 1), "float32")
+    output = Output("y", (units,), "float32", None, "any", True, True)
+    about = SimpleNamespace(
+        inputs=[image], outputs=[output], data_spec=DataSpec()
+    )
+
+    scorer = DeviceScorer(SimpleNamespace(description=about))
+
+    assert scorer.meaning == LOGITS
+    assert scorer.classes == max(units, 2)

@@ -98,6 +98,27 @@ def test_what_is_written_follows_it_and_has_no_key_that_it_does_not_name(
         assert [*unnamed(about, SCHEMA)] == []
 
 
+def test_that_a_loss_takes_logits_is_said():
+    client, _ = keras_split.compile(nets.built(nets.dense), ["a", "b"])
+    loss = keras.losses.CategoricalCrossentropy
+
+    for given in (loss(from_logits=True), loss()):
+        about = describe(
+            client,
+            session.TFLITE.read_bytes(),
+            mode="train",
+            batch_size=8,
+            losses=[OutputLoss("c", given)],
+            optimizer=keras.optimizers.SGD(0.1),
+        )
+
+        jsonschema.validate(json.loads(json.dumps(about)), SCHEMA)
+        (row,) = about["outputs"]
+        told = given.get_config()["from_logits"]
+        assert row.get("from_logits", False) is told
+        assert ("from_logits" in row) is told
+
+
 def test_what_is_missing_or_of_another_type_does_not(described):
     whole = described["a file that trains"]
     validator = jsonschema.Draft202012Validator(SCHEMA)

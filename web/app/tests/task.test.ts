@@ -78,3 +78,20 @@ test("shares of a prediction sum to one, of probabilities and of logits", () => 
     0.9,
   );
 });
+
+test("outputs that client.json calls logits are none even between 0 and 1", () => {
+  const logits = (units: number, loss: string) =>
+    taskOf({
+      ...FAKE_DESCRIPTION,
+      outputs: [{ name: "out", shape: [units], loss, from_logits: true }],
+    });
+  const binary = logits(1, "binary_crossentropy");
+  const sparse = logits(3, "sparse_categorical_crossentropy");
+
+  const [no = 1, yes = 0] = probabilities(Float32Array.from([0.25]), binary);
+  const row = probabilities(Float32Array.from([0.25, 0.25, 0.5]), sparse);
+
+  expect(yes).toBeCloseTo(1 / (1 + Math.exp(-0.25)));
+  expect(no + yes).toBeCloseTo(1);
+  expect(row[2]).toBeCloseTo(1 / (1 + 2 * Math.exp(-0.25)));
+});

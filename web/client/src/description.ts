@@ -42,6 +42,8 @@ export interface OutputDescription extends TensorDescription {
     readonly dtype: string;
   } | null;
   readonly accuracy?: boolean;
+  /** True if the loss takes predictions for logits; else not there. */
+  readonly from_logits?: boolean;
 }
 
 /** One tensor of the phone's state. */

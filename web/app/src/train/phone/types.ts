@@ -110,6 +110,7 @@ export interface Description {
   })[];
   readonly outputs: readonly (TensorSpec & {
     readonly loss?: string;
+    readonly from_logits?: boolean;
     readonly label?: {
       readonly shape: readonly number[];
       readonly dtype: string;

@@ -27,20 +27,22 @@ export function encodeLabels(
 /**
  * How likely each class is, from one row of a prediction.
  *
- * client.json does not say whether a model ends with a softmax. A row that
- * is none (a value below 0, or a sum that is not 1) is of logits.
+ * client.json says only of a loss that it takes logits. Where it does not, a row
+ * that cannot be probabilities (a value below 0, a sum that is not 1) is of logits.
  *
  * @returns `task.classes` numbers; they sum to 1.
  */
 export function probabilities(row: Float32Array, task: Task): number[] {
   if (task.coding === "yes-or-no") {
     const value = row[0] ?? 0;
-    const yes = value >= 0 && value <= 1 ? value : 1 / (1 + Math.exp(-value));
+    const known = !task.fromLogits && value >= 0 && value <= 1;
+    const yes = known ? value : 1 / (1 + Math.exp(-value));
     return [1 - yes, yes];
   }
   const values = Array.from(row);
   const sum = values.reduce((total, value) => total + value, 0);
-  if (Math.min(...values) >= 0 && Math.abs(sum - 1) < 1e-3) return values;
+  const shares = Math.min(...values) >= 0 && Math.abs(sum - 1) < 1e-3;
+  if (shares && !task.fromLogits) return values;
   const most = Math.max(...values);
   const powers = values.map((value) => Math.exp(value - most));
   const total = powers.reduce((all, power) => all + power, 0);

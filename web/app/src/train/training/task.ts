@@ -12,6 +12,8 @@ export interface Task {
   readonly batchSize: number;
   readonly learningRate: number;
   readonly coding: Coding;
+  /** Whether client.json says that predictions are logits. */
+  readonly fromLogits: boolean;
   /** Most classes that fit. */
   readonly classes: number;
   /** Names that the file gives its classes, in the order of their labels. */
@@ -72,6 +74,7 @@ export function taskOf(description: Description): Task {
     // It was float32: 0.1 is not to be shown as 0.10000000149.
     learningRate: Number(optimizer.learning_rate.toPrecision(6)),
     coding,
+    fromLogits: output.from_logits ?? false,
     classes,
     names: names.length === classes ? names : [],
   };
