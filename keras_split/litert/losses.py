@@ -39,12 +39,15 @@ class OutputLoss:
         # A class of one's own that is made from one of these is its own.
         self.sparse = kind is keras.losses.SparseCategoricalCrossentropy
         self.binary = kind is keras.losses.BinaryCrossentropy
-        self.from_logits = bool(self.loss.get_config().get("from_logits"))
         self.label_dtype = "int32" if self.sparse else "float32"
         self.accuracy = (
             self.sparse
             or self.binary
             or kind is keras.losses.CategoricalCrossentropy
+        )
+        # A class of one's own may have no config.
+        self.from_logits = self.accuracy and bool(
+            self.loss.get_config().get("from_logits")
         )
 
     def label_shape(self, prediction: Sequence[int]) -> tuple[int, ...]:
