@@ -224,7 +224,10 @@ def _standard(name: str, loss: Any) -> keras.Loss:
                 f"the function {given!r}. Pass an object such as "
                 "keras.losses.MeanSquaredError()."
             )
-    config = found.get_config()
+    try:
+        config = found.get_config()
+    except Exception:  # of one's own, which nobody can save
+        config = {}
     problem = ""
     if type(found).__call__ is not keras.Loss.__call__:
         problem = "a __call__ of its own"
