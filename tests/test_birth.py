@@ -24,6 +24,11 @@ def load(secret=SECRET, **options):
     return commands.TINY.load("deep", secret=secret, **SIZE, **options)
 
 
+def alike(kernel, other):
+    """The share of numbers that both have; one in 2**23 pairs has by chance."""
+    return np.isin(kernel, other).mean()
+
+
 def arrays(client):
     """Kernels of head and tail, by name."""
     return {v.path: np.array(v) for v in client.variables if v.name == "kernel"}
@@ -39,14 +44,14 @@ def test_no_kernel_of_the_phone_is_one_that_the_seed_gives():
     mine, theirs = arrays(client), arrays(guess)
     assert mine.keys() == theirs.keys() and len(mine) == 2
     for path, kernel in mine.items():
-        assert not np.isin(kernel, theirs[path]).any(), path
+        assert alike(kernel, theirs[path]) < 0.05, path
 
 
 def test_a_server_that_loads_the_preset_has_other_ends_each_time():
     ours, theirs = (arrays(load(None)[0]) for _ in range(2))
 
     for path, kernel in ours.items():
-        assert not np.isin(kernel, theirs[path]).any(), path
+        assert alike(kernel, theirs[path]) < 0.05, path
 
 
 def test_layers_added_at_the_cuts_are_drawn_too():
@@ -58,7 +63,7 @@ def test_layers_added_at_the_cuts_are_drawn_too():
     names += [path for path in arrays(one) if "_decoder" in path]
     assert len(names) == 2
     for path in names:
-        assert not np.isin(arrays(one)[path], arrays(other)[path]).any()
+        assert alike(arrays(one)[path], arrays(other)[path]) < 0.05
     assert all(map(np.array_equal, body.variables, same.variables))
 
 
@@ -73,7 +78,7 @@ def test_a_model_of_ones_own_keeps_its_weights_until_it_is_asked():
     client.reinitialize()
 
     for path, kernel in arrays(client).items():
-        assert not np.isin(kernel, known[path]).any(), path
+        assert alike(kernel, known[path]) < 0.05, path
     assert all(map(np.array_equal, nets.values_of(server), body))
 
 

@@ -170,15 +170,11 @@ def overridden(
     Args:
         functions: Layer, name of its method, and what to call instead.
     """
-    swapped: list[tuple[Any, str]] = []
-    try:
+    with contextlib.ExitStack() as swapped:
         for layer, name, function in functions:
             object.__setattr__(layer, name, function)
-            swapped.append((layer, name))
+            swapped.callback(object.__delattr__, layer, name)
         yield
-    finally:
-        for layer, name in swapped:
-            object.__delattr__(layer, name)
 
 
 def scoped(layer: Any, name: str) -> tuple[Any, str, Callable[..., Any]]:

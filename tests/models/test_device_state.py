@@ -141,7 +141,8 @@ def check_refused(client, path, says):
 def test_steps_that_draw_the_noise_of_a_device_again_have_no_epsilon(phone):
     model = nets.built(small)
     model.compile("sgd", "mse")
-    client, _ = keras_split.compile(model, CUT, defenses=["gaussian_noise"])
+    noise = keras_split.defenses.GaussianNoise(0.1)
+    client, _ = keras_split.compile(model, CUT, defenses=[noise])
     client.load_device_state(phone / "state.npz")
 
     client.train_on_batch(np.zeros((2, 4)), np.zeros((2, 3)))
