@@ -14,9 +14,8 @@ MOST = 32  # that wait at a time
 class Pace:
     """Has calls of a connection that asks without a pause wait a little.
 
-    An answer costs the server a quarter of a millisecond of a core, which is
-    little for a probe a second, and much where each answer brings the next
-    question.
+    An answer is little for a probe a second, and much where each brings the
+    next question: benchmarks/attacked.py, `StrangersProbes`.
     """
 
     def __init__(self) -> None:
