@@ -25,6 +25,9 @@ _USUAL_BASE = 5e-5
 # How much a rate's guess weighs beside the measurements, whose relative error
 # is what is minimized: little, so that it decides only what they leave open.
 _TRUST = 0.02
+# Rates are found in units of their guesses. Of one that came out as 0 on
+# another machine it is so much of the usual, or it would be 0 on all of them.
+_LEAST = 0.1
 # A pass this short matters to no step, however wrong it is.
 _SHORT = 3e-4
 # Of what a machine may find close by, in powers of two of bytes; and by how
@@ -79,15 +82,17 @@ def fit(
     names = [("", phase) for phase in phases]
     names += [(kind, rate) for kind in KINDS for rate in RATES]
     guess = np.array([_guess(*name, prior) for name in names])
+    unit = np.maximum(guess, [_LEAST * _guess(*name, None) for name in names])
     rows = np.array([_row(sample, names, cache) for sample in samples])
     seconds = np.array([sample.seconds for sample in samples])
     weights = 1.0 / (seconds + _SHORT)
     # In units of the guess, and of the time that was measured.
-    design = rows * guess * weights[:, np.newaxis]
+    design = rows * weights[:, np.newaxis]
     target = seconds * weights
-    speed = float(np.median(target / np.maximum(design.sum(1), 1e-12)))
-    scale = _non_negative(design * speed, target, trust)
-    return _table(names, guess * speed * scale)
+    speed = float(np.median(target / np.maximum(design @ guess, 1e-12)))
+    unit *= speed
+    scale = _non_negative(design * unit, target, guess * speed / unit, trust)
+    return _table(names, unit * scale)
 
 
 def fit_tables(
@@ -120,16 +125,19 @@ def _error(table: Table, sample: Sample, cache: Cache) -> float:
 
 
 def _non_negative(
-    design: np.ndarray[Any, Any], target: np.ndarray[Any, Any], trust: float
+    design: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any],
+    guess: np.ndarray[Any, Any],
+    trust: float,
 ) -> np.ndarray[Any, Any]:
-    """Least squares near 1 with no number below 0.
+    """Least squares near a guess with no number below 0.
 
     By block principal pivoting (Kim and Park, SIAM J. Sci. Comput. 33(6),
     2011, algorithm 1): numbers that came out negative become 0 all at once,
     and come back when they would lower the error.
     """
     gram = design.T @ design + trust**2 * np.eye(design.shape[1])
-    aim = design.T @ target + trust**2
+    aim = design.T @ target + trust**2 * guess
     free = np.ones(len(aim), bool)
     fewest, patience = len(aim) + 1, 3
     while True:

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,17 @@ def test_another_machine_tells_what_few_samples_leave_open():
 
     assert worst(found) < 0.05
     assert worst(fit(samples(4), CACHE)) > 0.05
+
+
+def test_a_rate_of_0_on_another_machine_need_not_be_so_on_this_one():
+    other = machine()
+    conv = replace(other.rates["conv"], multiply_adds=0.0, weights=0.0)
+    prior = Table(other.bases, {**other.rates, "conv": conv})
+
+    found = fit(samples(150), CACHE, prior=prior)
+
+    assert worst(found) < 0.1
+    assert found.rates["conv"].multiply_adds == pytest.approx(3e-10, rel=0.1)
 
 
 def test_the_cache_that_explains_the_samples_is_found():
