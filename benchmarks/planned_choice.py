@@ -165,7 +165,11 @@ def again(chosen: list[Case], options: Any, runs: dict[Case, Any]) -> None:
             print(f"{one.network} {one.label} again", flush=True)
             made = Prepared(one, options.files).measure([LINK], options.steps)
             runs[one].setdefault("again", []).append(made["steps"][LINK])
-    lines = (json.dumps(row) + "\n" for row in runs.values())
+    lines = (
+        json.dumps({name: of for name, of in row.items() if name != "rows"})
+        + "\n"
+        for row in runs.values()
+    )
     options.results.write_text("".join(lines), "utf-8")
 
 

@@ -1,7 +1,7 @@
 """Whole split steps: what the planner predicts beside what they take.
 
     python benchmarks/planned_steps.py --prepare       # needs no quiet machine
-    python benchmarks/planned_steps.py [--cuts 12] [--steps 5]
+    python benchmarks/planned_steps.py [--cuts 12] [--steps 5] [--passes 3]
     python benchmarks/planned_steps.py --table --write  # of the runs so far
 
 Cuts of the six presets that no probe has, at batch 1 and 8, over three links.
@@ -10,11 +10,17 @@ user has. Then each cut is trained for some steps: a phone in a process of its
 own, with LiteRT and one thread, a server, and between them gRPC through a
 proxy that stands for the link. What is in the results is not run again; files
 are kept in --files.
+
+Where other programs or machines take their part of the cores, the same step
+takes more in one minute than in the next. With --passes all cases run several
+times in turns, each pass with a probe of its own; medians are compared, and
+how far single runs are from them is said.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,17 +49,19 @@ LINKS = ["100M/5ms", "20M/30ms", "5M/50ms"]
 BATCHES = (1, 8)
 
 
-def profiles(folder: Path, seconds: float) -> tuple[Profile, Profile]:
+def profiles(
+    folder: Path, seconds: float, number: int = 0
+) -> tuple[Profile, Profile]:
     """This machine as a phone and as a server, measured as a user would.
 
-    Once: who wants it anew removes the files.
+    Once a pass: who wants it anew removes the files.
     """
     made = []
     for name, more in (
         ("phone", ["--threads", str(THREADS)]),
         ("server", ["--server"]),
     ):
-        path = folder / f"{name}.json"
+        path = folder / f"{name}{number or ''}.json"
         if not path.exists():
             command = [sys.executable, "-m", "keras_split_cli", "device"]
             command += ["probe", "-o", str(path), "--seconds", str(seconds)]
@@ -68,10 +76,29 @@ def profiles(folder: Path, seconds: float) -> tuple[Profile, Profile]:
 
 def known(path: Path) -> dict[Case, Any]:
     """The runs so far."""
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {Case(**row["case"]): row for row in rows}
+    runs: dict[Case, Any] = {}
+    if path.exists():
+        for line in path.read_text("utf-8").splitlines():
+            add(runs, json.loads(line))
+    return runs
+
+
+def add(runs: dict[Case, Any], row: Any) -> None:
+    """Adds a run; of several of a case the medians count."""
+    case = Case(**row["case"])
+    rows = [*runs.get(case, {"rows": []})["rows"], row]
+    sides = {s: median([r[s] for r in rows]) for s in ("predicted", "measured")}
+    runs[case] = row | sides | {"rows": rows}
+
+
+def median(runs: list[Any]) -> Any:
+    """Of each figure, links included."""
+    return {
+        name: median([run[name] for run in runs])
+        if isinstance(value, dict)
+        else statistics.median(run[name] for run in runs)
+        for name, value in runs[0].items()
+    }
 
 
 def run(
@@ -80,14 +107,15 @@ def run(
     """Makes the runs that are not there."""
     folder = options.files
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [case for case in chosen if case not in runs]
-    if not todo:
-        return
-    if not options.prepare:
-        phone, server = profiles(folder, options.seconds)
+    todo = [
+        (number, case)
+        for number in range(getattr(options, "passes", 1))
+        for case in chosen
+        if case not in runs or len(runs[case]["rows"]) <= number
+    ]
     began = time.monotonic()
     model, of = None, None
-    for case in todo:
+    for number, case in todo:
         if time.monotonic() - began > 60 * options.minutes:
             break
         if options.prepare and Prepared(case, folder).there:
@@ -102,12 +130,13 @@ def run(
         print(f"{case.network} {case.label} {case.batch}", flush=True)
         if options.prepare:
             continue
+        phone, server = profiles(folder, options.seconds, number)
         row = {
             "case": vars(case),
             "predicted": prepared.predict(phone, server, links),
             "measured": prepared.measure(links, options.steps),
         }
-        runs[case] = row
+        add(runs, row)
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -168,9 +197,10 @@ def tell(runs: dict[Case, Any], report: Report) -> None:
     report.say(
         f"{machine()}; phone: LiteRT with {THREADS} thread in a process of "
         "its own; int8, one microbatch, gRPC through a proxy that stands for "
-        "the link. Predicted / measured, medians over steps; phone and server "
-        "are of a step, the server's with what it takes to bring messages to "
-        "it without a link; kB both ways, on the socket."
+        "the link. Predicted / measured, medians over steps"
+        f"{_passes(runs)}; phone and server are of a step, the server's with "
+        "what it takes to bring messages to it without a link; kB both ways, "
+        "on the socket."
     )
     table(runs, LINKS, report)
     steps = {
@@ -202,6 +232,22 @@ def tell(runs: dict[Case, Any], report: Report) -> None:
     ):
         found = [errors(row, lambda s, n=name: s[n]) for row in runs.values()]
         report.say(f"{spread(words, found)}.")
+    alone = [
+        one["measured"]["steps"][link] / row["measured"]["steps"][link] - 1
+        for row in runs.values()
+        for one in row["rows"]
+        for link in LINKS
+        if len(row["rows"]) > 1
+    ]
+    if alone:
+        report.say(
+            f"{spread('A single run beside the median of its case', alone)}."
+        )
+
+
+def _passes(runs: dict[Case, Any]) -> str:
+    counts = [len(row["rows"]) for row in runs.values()]
+    return f" and {min(counts)} runs in turns" if min(counts) > 1 else ""
 
 
 def plot(runs: dict[Case, Any]) -> Any:
@@ -245,6 +291,9 @@ def main() -> None:
     """Makes the runs that are not there, and reports all."""
     parser = options_of(__doc__, RESULTS)
     parser.add_argument("--cuts", type=int, default=12, help="How many.")
+    parser.add_argument(
+        "--passes", type=int, default=1, help="Of all cases, in turns."
+    )
     parser.add_argument(
         "--cut",
         nargs=4,
