@@ -91,6 +91,7 @@ class Cohort:
         self.terms: AveragingTerms | None = None
         self.size = 0
         self.layout = ""
+        self._averaged: int | None = None  # until somebody says it
         self._lock = threading.RLock()
         self._newcomers = WaitingRoom()
         self._absences = Absences(config.return_deadline_s, self._lost)
@@ -247,6 +248,8 @@ class Cohort:
         if state.half is not None and state.terms is not None:
             self.terms = AveragingTerms(**state.terms)
             self.size, self.layout = state.size, state.layout
+            alike = (m.enrolled for m in self.members if self._is_of_it(m))
+            self._averaged = next(map(_averaged, alike), None)
             self.half.put(state.version, state.half)
             self._given_by = state.given_by
         self.mode.load(state.progress)
@@ -345,6 +348,7 @@ class Cohort:
             return self.terms is None or (
                 (said.terms, said.size, said.layout)
                 == (self.terms, self.size, self.layout)
+                and self._averaged in (None, _averaged(said))
             )
 
     def _check_alike(self, message: Enroll) -> None:
@@ -353,13 +357,17 @@ class Cohort:
             server_optimizer.check(message)
             self.terms = message.terms
             self.size, self.layout = message.size, message.layout
+            self._averaged = None
         if message.terms != self.terms:
             raise ProtocolError(
                 f"Expected the terms of the cohort, {self.terms}. Received: "
                 f"{message.terms}. Average as the other phones do.",
                 "cohort",
             )
-        if (message.size, message.layout) != (self.size, self.layout):
+        alike = (message.size, message.layout) == (self.size, self.layout)
+        if alike and self._averaged is None:
+            self._averaged = _averaged(message)
+        if not alike or self._averaged != _averaged(message):
             raise ProtocolError(
                 f"Expected a half of {self.size:,} numbers, as that of the "
                 f"other phones. Received: {message.size:,}, or others. Export "
@@ -367,6 +375,11 @@ class Cohort:
                 "frozen.",
                 "cohort",
             )
+
+
+def _averaged(message: Enroll) -> int:
+    """How many numbers of its half are averaged, where that is a choice."""
+    return message.averaged if message.terms.what == "gradients" else 0
 
 
 def _unasked() -> ProtocolError:

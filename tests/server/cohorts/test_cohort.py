@@ -257,6 +257,28 @@ def test_other_terms_and_other_halves_are_refused():
     assert len(cohort.members) == 1
 
 
+def test_all_average_as_many_gradients_and_one_that_comes_back_too():
+    bodies = fakes.Bodies()
+    terms = AveragingTerms(1, "gradients")
+    said = {"terms": terms, "averaged": 2}
+
+    def begun():
+        return fakes.cohort(bodies=bodies, mode="merged")
+
+    cohort = begun()
+    cohort.answer(enroll("a", **said), phone("a"))
+    cohort.answer(half("a"), phone("a"))
+    other = begun()
+    other.load(cohort.state(), ["a"])
+
+    for made in (cohort, other):
+        for session in ("a", "b"):  # a client of it, and a newcomer
+            odd = enroll(session, terms, averaged=1)
+            assert reason(made.answer, odd, phone(session)) == "cohort"
+        assert made.answer(enroll("a", **said), phone("a")).member == 0
+        assert made.answer(enroll("b", **said), phone("b")).member == 1
+
+
 def test_what_a_phone_is_told_outlives_the_server():
     bodies = fakes.Bodies()
     cohort = fakes.begun(fakes.cohort(bodies=bodies), "a")
