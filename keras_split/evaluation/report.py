@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_split.errors import DataError
+from keras_split.utils.finite import or_none
 
 _MOST = 10  # pairs of classes that are confused
 
@@ -141,13 +142,13 @@ class Report:
         """Plain values that JSON can hold; None for what is not defined."""
         made: dict[str, Any] = {
             "images": self.images,
-            "metrics": {n: _plain(v) for n, v in self.metrics.items()},
+            "metrics": {n: or_none(v) for n, v in self.metrics.items()},
         }
         if self.confusion is None:
             return made
         return made | {
             "classes": [
-                {name: _plain(value) for name, value in vars(figures).items()}
+                {name: or_none(value) for name, value in vars(figures).items()}
                 for figures in self.classes
             ],
             "macro": vars(self.macro),
@@ -171,10 +172,3 @@ def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     shares = np.full(len(part), np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares
-
-
-def _plain(value: Any) -> Any:
-    """A number for JSON, which has no NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
 
+from keras_split.utils.finite import or_none
 from keras_split.utils.plain import plain
 
 
@@ -44,6 +45,18 @@ class RoundResult:
             if "acc" in name:
                 return value
         return float("nan")
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; None for what is not finite."""
+        metrics = {name: or_none(v) for name, v in self.metrics.items()}
+        return asdict(self) | {"metrics": metrics, "loss": or_none(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "RoundResult":
+        """The inverse of `get_config`; None becomes NaN."""
+        metrics = {n: _number(v) for n, v in config["metrics"].items()}
+        loss = _number(config["loss"])
+        return cls(**config | {"metrics": metrics, "loss": loss})
 
 
 @dataclass(frozen=True)
@@ -94,17 +107,17 @@ class SimulationResult:
         return None
 
     def get_config(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Plain values that JSON can hold; None for what is not finite."""
         return {
             "name": self.name,
             "settings": self.settings,
-            "rounds": [asdict(one) for one in self.rounds],
+            "rounds": [one.get_config() for one in self.rounds],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SimulationResult":
         """The inverse of `get_config`, without the model."""
-        rounds = [RoundResult(**one) for one in config["rounds"]]
+        rounds = [RoundResult.from_config(one) for one in config["rounds"]]
         return cls(config["name"], config["settings"], rounds)
 
     def to_json(self) -> str:
@@ -130,6 +143,10 @@ class SimulationResult:
         from keras_split.federation.plot import plot
 
         plot([self], path)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _share(value: float) -> str:

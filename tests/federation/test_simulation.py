@@ -1,5 +1,8 @@
 """Phones in one process, beside the same phones over a network."""
 
+import json
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from keras_split.federation import simulation
 from keras_split.federation.pair import Pair
 from keras_split.federation.phone_states import PhoneStates
 from keras_split.federation.phone_turn import batches
+from keras_split.federation.result import RoundResult
 from keras_split.federation.result import SimulationResult
 from keras_split.federation.simulation import simulate
 from keras_split.federation.variable_bytes import VariableBytes
@@ -254,6 +258,21 @@ def test_a_result_survives_json():
         made.rounds[0].uplink_bytes,
         made.rounds[0].downlink_bytes,
     )
+
+
+def test_numbers_that_are_not_finite_are_null_in_json():
+    nan = float("nan")
+    rounds = [RoundResult(1, {"loss": nan, "accuracy": 0.1}, nan, 5, 6, 1, 0.5)]
+    made = SimulationResult("relay", {"seed": 0}, rounds)
+
+    text = made.to_json()
+    again = SimulationResult.from_config(json.loads(text))
+
+    assert "NaN" not in text
+    assert again.to_json() == text
+    assert math.isnan(again.rounds[0].loss)
+    assert math.isnan(again.rounds[0].metrics["loss"])
+    assert again.rounds[0].accuracy == 0.1
 
 
 @pytest.mark.parametrize(
