@@ -15,8 +15,8 @@ from keras_split.errors import ExportError
 from keras_split.litert import lowering
 from keras_split.litert.contents import operations
 from keras_split.litert.lowering.depthwise import MOST_CHANNELS
-from keras_split.litert.scopes import scope_name
 from keras_split.litert.special_values import repaired
+from keras_split.training.scopes import scope_name
 from keras_split.utils.quiet import quietly
 
 Functions = dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]

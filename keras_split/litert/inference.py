@@ -20,7 +20,6 @@ from keras_split.litert.half import PhoneHalf
 from keras_split.litert.precision import CUT_SCOPE
 from keras_split.litert.precision import check_precision
 from keras_split.litert.precision import reduce_precision
-from keras_split.litert.scopes import valid_scopes
 from keras_split.litert.signature_io import SignatureIO
 from keras_split.litert.signature_io import Specs
 from keras_split.litert.signature_io import Tensors
@@ -128,7 +127,7 @@ class InferenceSignatures:
     ) -> list[tf.Tensor]:
         scope = keras.StatelessScope(self._values)
         watched = silent.watched(scope, [v for v, _ in self._values])
-        with scope, watched, valid_scopes(segment):
+        with scope, watched:
             made = keras.tree.flatten(segment(inputs, training=False))
         silent.check_rows(segment, made, self._size)
         return list(made)

@@ -12,7 +12,6 @@ from keras_split.litert import silent
 from keras_split.litert.layer_overrides import Batch
 from keras_split.litert.layer_overrides import layer_overrides
 from keras_split.litert.optimizers import Update
-from keras_split.litert.scopes import valid_scopes
 from keras_split.litert.state import Entry
 from keras_split.litert.state import HalfState
 from keras_split.utils import keras_private
@@ -66,7 +65,6 @@ class TracedSegment:
             scope,
             silent.watched(scope, [v for v, _ in values]),
             layer_overrides(self.model, batch),
-            valid_scopes(self.model),
         ):
             made: list[tf.Tensor] = _list(self.model(inputs, training=False))
         silent.check_rows(self.model, made, size)
@@ -83,7 +81,6 @@ class TracedSegment:
             scope,
             silent.watched(scope, [v for v, _ in values], moving),
             layer_overrides(self.model, batch),
-            valid_scopes(self.model),
         ):
             outputs = _list(self.model(inputs, training=True))
         silent.check_rows(self.model, outputs, batch.size)

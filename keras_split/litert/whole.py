@@ -22,10 +22,10 @@ from keras_split.litert.description import FORMAT
 from keras_split.litert.export import write
 from keras_split.litert.precision import check_precision
 from keras_split.litert.precision import reduce_precision
-from keras_split.litert.scopes import valid_scopes
 from keras_split.partition.pairing import in_order
 from keras_split.protocol.data_spec import DataSpec
 from keras_split.protocol.moment import Moment
+from keras_split.training.scopes import give_valid_scopes
 from keras_split.utils import keras_private
 from keras_split.utils.version import __version__
 
@@ -85,13 +85,15 @@ def export_whole(
     # Constants are folded, and do not stay in the file as variables.
     values = [(v, tf.constant(v.numpy())) for v in model.variables]
 
+    give_valid_scopes(model)
+
     def predict(**given: tf.Tensor) -> dict[str, tf.Tensor]:
         scope = keras.StatelessScope(values)
         packed = keras.tree.pack_sequence_as(
             keras_private.inputs_struct(model), [given[n] for n in inputs]
         )
         watched = silent.watched(scope, [v for v, _ in values])
-        with scope, watched, valid_scopes(model):
+        with scope, watched:
             made = keras.tree.flatten(model(packed, training=False))
         silent.check_rows(model, made, batch_size)
         return dict(zip(outputs, made, strict=True))

@@ -35,6 +35,7 @@ from keras_split.training.crossed_step import CrossedStep
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.rate_multipliers import RateMultipliers
 from keras_split.training.remote_body import RemoteBody
+from keras_split.training.scopes import give_valid_scopes
 from keras_split.utils import keras_private
 
 
@@ -84,6 +85,8 @@ class ClientModel(SnapshotWeights):
         self.head = head
         self.defenses = Chain.get(defenses)
         self.tail = tail
+        for half in filter(None, (head, tail)):
+            give_valid_scopes(half)
         if self.wiring.output_names:
             self.output_names = list(self.wiring.output_names)
         self.learning_rate_multipliers = RateMultipliers()

@@ -23,6 +23,7 @@ from keras_split.server.service import TrainingService
 from keras_split.training.optimizer_check import check_optimizer
 from keras_split.training.optimizer_copy import has_schedule
 from keras_split.training.optimizer_copy import optimizer_copy
+from keras_split.training.scopes import give_valid_scopes
 from keras_split.training.server_step import ServerHalf
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ServerModel(keras.Model):
         self.contract = Contract.get(contract)
         self.own_learning_rate = False
         self.body = body
+        give_valid_scopes(body)
         self._data_digest = DataDigest.get(data_digest)
         self._half: ServerHalf | None = None
         self._timeline = Timeline.from_config(

@@ -1,26 +1,26 @@
 """Scopes in a graph for layers whose names TensorFlow takes for none.
 
 Keras lets a layer have any name without a slash, and opens a scope of that
-name when it is called. TensorFlow knows ASCII alone, and no spaces.
+name when it is called. TensorFlow knows ASCII alone, and no spaces: Keras
+trains such a model eagerly, or with another backend.
 """
 
 import re
-from contextlib import AbstractContextManager
 
 import keras
 
 from keras_split.utils import keras_private
 
 
-def valid_scopes(model: keras.Model) -> AbstractContextManager[None]:
-    """Lets all layers of a model be called in a graph, whatever their names."""
-    return keras_private.overridden(
-        [
-            keras_private.scoped(layer, scope_name(layer.name))
-            for layer in keras_private.flatten_layers(model)
-            if scope_name(layer.name) != layer.name
-        ]
-    )
+def give_valid_scopes(model: keras.Model) -> None:
+    """Lets all layers of a model be called in graphs, whatever their names.
+
+    They keep their names.
+    """
+    for layer in keras_private.flatten_layers(model):
+        scope = scope_name(layer.name)
+        if scope != layer.name:
+            keras_private.set_scope(layer, scope)
 
 
 def scope_name(name: str) -> str:

@@ -177,13 +177,13 @@ def overridden(
         yield
 
 
-def scoped(layer: Any, name: str) -> tuple[Any, str, Callable[..., Any]]:
-    """For `overridden`: a layer that is called in a scope of another name.
+def set_scope(layer: Any, name: str) -> None:
+    """Has a layer called in a scope of another name from now on.
 
     `Layer._open_name_scope`, Keras 3.0 on, opens one of the layer's name.
     """
     opened = functools.partial(keras.name_scope, name, caller=layer)
-    return layer, "_open_name_scope", opened
+    object.__setattr__(layer, "_open_name_scope", opened)
 
 
 def wait_for(operation: Any, others: Sequence[Any]) -> None:
