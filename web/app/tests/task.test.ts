@@ -95,3 +95,27 @@ test("outputs that client.json calls logits are none even between 0 and 1", () =
   expect(no + yes).toBeCloseTo(1);
   expect(row[2]).toBeCloseTo(1 / (1 + 2 * Math.exp(-0.25)));
 });
+
+test("where several classes may hold each has a share of its own", () => {
+  const loss = "binary_crossentropy";
+  const outputs = [{ name: "out", shape: [3], loss, from_logits: true }];
+  const shares = taskOf(described(loss, 3));
+  const logits = taskOf({ ...FAKE_DESCRIPTION, outputs });
+
+  expect(encodeLabels([2], shares)).toEqual(Float32Array.from([0, 0, 1]));
+  expect(probabilities(Float32Array.from([0.75, 0.5, 0.5]), shares)).toEqual([
+    0.75, 0.5, 0.5,
+  ]);
+  for (const task of [shares, logits]) {
+    const [low = 1, even, high = 0] = probabilities(
+      Float32Array.from([-4, 0, 4]),
+      task,
+    );
+    expect(low).toBeCloseTo(1 / (1 + Math.exp(4)));
+    expect(even).toBe(0.5);
+    expect(high).toBeCloseTo(1 / (1 + Math.exp(-4)));
+  }
+  expect(probabilities(Float32Array.from([0.5, 0.5, 0.5]), logits)[0]).toBe(
+    1 / (1 + Math.exp(-0.5)),
+  );
+});

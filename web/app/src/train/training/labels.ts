@@ -14,7 +14,8 @@ export function encodeLabels(
       return Int32Array.from(labels);
     case "yes-or-no":
       return Float32Array.from(labels);
-    case "one-hot": {
+    case "one-hot":
+    case "each": {
       const made = new Float32Array(labels.length * task.classes);
       labels.forEach((label, row) => {
         made[row * task.classes + label] = 1;
@@ -28,9 +29,10 @@ export function encodeLabels(
  * How likely each class is, from one row of a prediction.
  *
  * client.json says only of a loss that it takes logits. Where it does not, a row
- * that cannot be probabilities (a value below 0, a sum that is not 1) is of logits.
+ * that cannot be probabilities (a value below 0 or above 1, and where one class
+ * excludes the others a sum that is not 1) is of logits.
  *
- * @returns `task.classes` numbers; they sum to 1.
+ * @returns `task.classes` numbers; they sum to 1 where one class excludes the others.
  */
 export function probabilities(row: Float32Array, task: Task): number[] {
   if (task.coding === "yes-or-no") {
@@ -40,6 +42,10 @@ export function probabilities(row: Float32Array, task: Task): number[] {
     return [1 - yes, yes];
   }
   const values = Array.from(row);
+  if (task.coding === "each") {
+    const known = !task.fromLogits && values.every((v) => v >= 0 && v <= 1);
+    return known ? values : values.map((v) => 1 / (1 + Math.exp(-v)));
+  }
   const sum = values.reduce((total, value) => total + value, 0);
   const shares = Math.min(...values) >= 0 && Math.abs(sum - 1) < 1e-3;
   if (shares && !task.fromLogits) return values;

@@ -2,8 +2,12 @@ import type { InputShape } from "../images/model_input";
 import type { Description, Preprocess } from "../phone/types";
 import { Problem } from "../problem";
 
-/** How the classes of an example become numbers. */
-type Coding = "number" | "one-hot" | "yes-or-no";
+/**
+ * How the classes of an example become numbers.
+ *
+ * `"each"` is one-hot, but its loss asks of each class by itself: several may hold.
+ */
+type Coding = "number" | "one-hot" | "yes-or-no" | "each";
 
 /** What a served model can learn from photos. */
 export interface Task {
@@ -87,7 +91,7 @@ function codingOf(loss: string, units: number): Coding | undefined {
     case "categoricalcrossentropy":
       return "one-hot";
     case "binarycrossentropy":
-      return units === 1 ? "yes-or-no" : "one-hot";
+      return units === 1 ? "yes-or-no" : "each";
     default:
       return undefined;
   }

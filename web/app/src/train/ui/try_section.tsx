@@ -36,6 +36,7 @@ export function TrySection({ album, phone }: Props) {
   const live = useSignal(false);
   const tried = useSignal(0);
   const video = useRef<HTMLVideoElement>(null);
+  const watching = useRef(false);
   const { task } = album;
 
   const ask = async (pixels: Pixels) => {
@@ -46,14 +47,19 @@ export function TrySection({ album, phone }: Props) {
     answer.value = { pixels, shares: probabilities(row, task) };
   };
 
-  const watch = () =>
-    attempt(async () => {
+  // A video plays anew with each other camera; one look at a time is enough.
+  const watch = async () => {
+    if (watching.current) return;
+    watching.current = true;
+    await attempt(async () => {
       while (live.value && video.current) {
         const pixels = takePhoto(video.current, task.input);
         if (pixels) await ask(pixels);
         await new Promise((go) => setTimeout(go, PAUSE_MS));
       }
     });
+    watching.current = false;
+  };
 
   const trySample = () =>
     attempt(async () => {
