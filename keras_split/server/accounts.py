@@ -20,10 +20,13 @@ _GIVEN_UP_PER_S = 1 / 60
 _SHARE = 4  # of what all may have in flight, a client has one in four
 # Seconds that a body computed in vain for a client, or wrote files only for it:
 # so many are free, and then a tenth of the time. A message of who took more
-# waits, so long at most, if others are there.
+# waits, so long at most, if others are there: who asked within a minute.
 FREE_S = 2.0
 _VAIN_PER_S = 0.1
 LONGEST_PAUSE_S = 2.0
+# Of these, for a session or a refusal: what a call costs beside all computing.
+CALL_S = 0.005
+_THERE_S = 60.0
 
 
 class Account:
@@ -42,6 +45,7 @@ class Account:
         hellos: Sessions that it may ask for.
         messages: Those that it may send without a stream.
         inflight: Its part of what may be in flight.
+        seen: When it asked last.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Account:
         self._clock = clock
         self._lock = threading.Lock()
         self._vain_s, self._at = 0.0, clock()
+        self.seen = self._at
 
     @property
     def may_wait(self) -> bool:
@@ -90,7 +95,7 @@ class Account:
 
     @property
     def pause_s(self) -> float:
-        """How long its next message has to wait before its turn."""
+        """How long its next message has to wait, if others are there."""
         with self._lock:
             over = self._owed() - FREE_S
         return min(max(over / _VAIN_PER_S, 0.0), LONGEST_PAUSE_S)
@@ -108,13 +113,18 @@ class Accounts:
     Args:
         limits: What each may do.
         longest_bytes: The longest message of one.
+        clock: Gives the time in seconds.
     """
 
     def __init__(
-        self, limits: StreamLimits | None = None, longest_bytes: int = 0
+        self,
+        limits: StreamLimits | None = None,
+        longest_bytes: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or StreamLimits()
         self._longest_bytes = longest_bytes
+        self._clock = clock
         self._whole = Budget(self._limits.max_inflight_bytes)
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._lock = threading.Lock()
@@ -125,8 +135,34 @@ class Accounts:
         with self._lock:
             found = self._accounts.pop(key, None)
             if found is None:
-                found = Account(self._limits, self._whole, self._longest_bytes)
+                found = Account(
+                    self._limits, self._whole, self._longest_bytes, self._clock
+                )
             self._accounts[key] = found
+            found.seen = self._clock()
             if len(self._accounts) > _KEYS:
                 self._accounts.popitem(last=False)
             return found
+
+    def pause_s(self, caller: Caller) -> float:
+        """How long what a caller asks next has to wait before its turn.
+
+        Not at all where nobody else is there, and where nobody knows who
+        calls: of a host it could be somebody else's doing.
+        """
+        account = self.of(caller)
+        if caller.client and self._others(caller.account):
+            return account.pause_s
+        return 0.0
+
+    def _others(self, key: str) -> bool:
+        with self._lock:  # the last two at most are looked at
+            seen = next(
+                (
+                    a.seen
+                    for k, a in reversed(self._accounts.items())
+                    if k != key
+                ),
+                float("-inf"),
+            )
+        return self._clock() - seen < _THERE_S

@@ -16,6 +16,7 @@ from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
+from keras_split.server.accounts import CALL_S
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
 from keras_split.server.cohorts.mode import Reply
@@ -96,8 +97,8 @@ class Answerer:
                     "later.",
                     "rate",
                 )
-            hellos = self.service.accounts.of(caller).hellos
-            if kind == "hello" and not hellos.take():
+            account = self.service.accounts.of(caller)
+            if kind == "hello" and not account.hellos.take():
                 raise ProtocolError(
                     f"Expected at most {self._limits.hellos_per_s:g} new "
                     "sessions a second. Received: one more. Try again later.",
@@ -122,7 +123,14 @@ class Answerer:
             for raw in frames.split(*self.to_wire(reply, named, 0)):
                 put(raw)
 
-        return named, self.service.handle(message, caller, put and early)
+        reply = self.service.handle(message, caller, put and early)
+        if isinstance(reply, Welcome | Refusal):
+            account.in_vain(CALL_S)
+        return named, reply
+
+    def pause_s(self, caller: Caller) -> float:
+        """How long the next message of a caller has to wait; see `Accounts`."""
+        return self.service.accounts.pause_s(caller)
 
     def told(self, session: str, reply: Message, caller: Caller) -> str:
         """The session that a reply belongs to; empty for a refusal.
@@ -143,6 +151,7 @@ class Answerer:
         """A refusal of what never came to the service."""
         _LOG.debug("refused %s (%s): %s", caller.peer, error.reason, error)
         self.service.events.refused("", caller, error.reason)
+        self.service.accounts.of(caller).in_vain(CALL_S)
         return Refusal(error.reason, str(error))
 
     def to_wire(self, reply: Message, session: str, nbytes: int) -> Wire:

@@ -1,5 +1,7 @@
 """One message and its reply, on their way."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -76,6 +78,8 @@ class Call:
         The caller has its time to take the reply from here to the end of the
         call.
         """
+        if pause_s := self._pause_s():
+            time.sleep(pause_s)
         session, reply = self._ask(raw)
         if isinstance(reply, Future):
             reply = reply.result()
@@ -93,6 +97,8 @@ class Call:
                 return session, reply, b""
             return session, reply, self._made(session, reply, len(raw))
 
+        if pause_s := self._pause_s():
+            await asyncio.sleep(pause_s)
         session, reply, made = await workers.run(ask)
         if not isinstance(reply, Future):
             return made
@@ -102,8 +108,11 @@ class Call:
             after=awaited,
         )
 
-    def _ask(self, raw: bytes) -> tuple[str, Reply]:
+    def _pause_s(self) -> float:
         self._watch.rest()  # now it is the client that waits
+        return self._answerer.pause_s(self._caller)
+
+    def _ask(self, raw: bytes) -> tuple[str, Reply]:
         answerer, caller = self._answerer, self._caller
         try:
             answerer.check_length(len(raw))

@@ -147,6 +147,8 @@ class EndpointStream:
                 return session, reply, iter(())
             return session, *self._made(session, reply, nbytes, put)
 
+        if pause_s := self._answerer.pause_s(self._caller):
+            await asyncio.sleep(pause_s)
         session, reply, others = await workers.run(ask)
         if not isinstance(reply, Future):
             return reply, others

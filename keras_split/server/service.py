@@ -318,9 +318,6 @@ class TrainingService:
             answer = self.cohort.answer(message, session)
             if answer is not None:
                 return answer
-        # Of a host it could be somebody else's doing.
-        if caller.client and self._sessions.others(caller.account):
-            time.sleep(session.account.pause_s)
         with body.turns.take(caller.client or session.name) as queue_s:
             if reuses:
                 message = kept_rows.whole(message, session)

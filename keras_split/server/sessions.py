@@ -128,12 +128,6 @@ class Sessions:
             place.seen = now
             return place.session
 
-    def others(self, account: str) -> bool:
-        """Whether anybody else has a session."""
-        with self._lock:
-            places = self._places.values()
-            return any(place.account != account for place in places)
-
     def join(self, name: str, caller: Caller) -> Session:
         """Like `find`, for a client that comes back to its session."""
         session = self.find(name, caller)

@@ -105,3 +105,34 @@ def test_time_is_charged_however_it_ends():
             raise KeyError
 
     assert account.pause_s == pytest.approx(1.0)
+
+
+def test_who_owes_waits_where_others_asked_within_a_minute():
+    now = [0.0]
+    accounts = Accounts(clock=lambda: now[0])
+    accounts.of(BEN)
+    accounts.of(ANN).in_vain(100.0)
+
+    assert accounts.pause_s(ANN) == module.LONGEST_PAUSE_S
+    assert accounts.pause_s(BEN) == 0.0
+    now[0] += 59.0
+    assert accounts.pause_s(ANN) == module.LONGEST_PAUSE_S
+    accounts.of(BEN)
+    now[0] += 61.0
+    assert accounts.pause_s(ANN) == 0.0
+
+
+def test_who_is_alone_never_waits():
+    accounts = Accounts()
+    accounts.of(ANN).in_vain(100.0)
+
+    assert accounts.pause_s(ANN) == 0.0
+
+
+def test_a_host_does_not_wait_for_what_others_of_it_owe():
+    accounts = Accounts()
+    host = Caller("", "ipv4:10.0.0.2:1")
+    accounts.of(ANN)
+    accounts.of(host).in_vain(100.0)
+
+    assert accounts.pause_s(host) == 0.0

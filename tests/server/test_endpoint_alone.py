@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.protocol.wire import status as wire_status
 from keras_split.protocol.wire import unary
+from keras_split.server import accounts
+from keras_split.server import call
+from keras_split.server import endpoint_stream
 from keras_split.server.callbacks import Caller
 from keras_split.server.endpoint import Endpoint
 from tests import links
@@ -229,3 +233,68 @@ def test_it_drains_and_closes_what_it_stands_before(service):
         endpoint.drain(0)
 
     assert service.ended == ["drained", "closed"]
+
+
+@pytest.mark.parametrize(
+    ("message", "reply"),
+    [
+        (links.hello(CONTRACT), Welcome("s-1")),
+        (Snapshot("t"), Refusal("session", "no such")),
+    ],
+)
+def test_who_asks_without_end_for_what_brings_nothing_has_to_wait(
+    message, reply, monkeypatch
+):
+    service = Scripted(lambda m: Done() if m == Snapshot("s") else reply)
+    endpoint = Endpoint(service, RAW, hello_burst=2000)
+    ann, ben = (endpoint.caller("p", certificate=c) for c in ("ann", "ben"))
+    slept = []
+    monkeypatch.setattr(call, "time", SimpleNamespace(sleep=slept.append))
+    asked, raw = unary.encode(message, RAW), unary.encode(Snapshot("s"), RAW)
+
+    endpoint.answer(raw, ben)
+    for _ in range(round(accounts.FREE_S / accounts.CALL_S)):
+        endpoint.answer(asked, ann)
+    free = list(slept)
+    for _ in range(200):
+        endpoint.answer(asked, ann)
+    waited = slept[-1]
+    slept.clear()
+    endpoint.answer(raw, ben)
+
+    assert free == []
+    assert waited == accounts.LONGEST_PAUSE_S
+    assert slept == []
+
+
+def test_what_cannot_be_read_counts_as_refused():
+    service = Scripted(lambda m: Done())
+    endpoint = Endpoint(service, RAW)
+    ann = endpoint.caller("p", certificate="ann")
+
+    reply = unary.decode(endpoint.answer(b"\xff", ann), RAW)
+
+    assert isinstance(reply, Refusal)
+    owed = service.accounts.of(ann)._owed()
+    assert owed == pytest.approx(accounts.CALL_S, rel=0.2)
+
+
+def test_a_stream_waits_too(monkeypatch):
+    service = Scripted(lambda m: Done())
+    endpoint = Endpoint(service, RAW)
+    ann, ben = (endpoint.caller("p", certificate=c) for c in ("ann", "ben"))
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    own = SimpleNamespace(**vars(asyncio) | {"sleep": sleep})
+    monkeypatch.setattr(endpoint_stream, "asyncio", own)
+    service.accounts.of(ben)
+    service.accounts.of(ann).in_vain(100.0)
+
+    replies = said(endpoint, framed(Snapshot("s"), Snapshot("s")), ann)
+    said(endpoint, framed(Snapshot("s")), ben)
+
+    assert replies == [Done(), Done()]
+    assert slept == [accounts.LONGEST_PAUSE_S] * 2

@@ -164,7 +164,8 @@ ROWS = {
         "test_who_gives_up_too_many_steps_has_none_that_waits",
     ),
     "seconds for steps that one client does not finish, for its snapshots, "
-    "and for checkpoints when a session of it begins or ends": Row(
+    "for checkpoints when a session of it begins or ends, and 5 ms for each "
+    "session and each refusal": Row(
         (accounts.FREE_S, accounts.LONGEST_PAUSE_S),
         "test_accounts.py::test_who_has_much_computed_in_vain_has_to_wait",
     ),
@@ -335,4 +336,5 @@ def test_limits_that_are_not_numbers_on_the_page():
     assert accounts._SHARE == 4
     assert ENTRY_BYTES == 256
     assert accounts._VAIN_PER_S == 0.1
+    assert (accounts.CALL_S, accounts._THERE_S) == (0.005, 60.0)
     assert in_flight.MAX_IN_FLIGHT == max(4, tf_threads.cores())

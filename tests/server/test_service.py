@@ -24,7 +24,6 @@ from keras_split.protocol.messages import SmashedGrad
 from keras_split.protocol.messages import Snapshot
 from keras_split.protocol.messages import Welcome
 from keras_split.protocol.messages import payload_bytes
-from keras_split.server import accounts
 from keras_split.server import body
 from keras_split.server.callbacks import Caller
 from keras_split.server.service import TrainingService
@@ -620,20 +619,3 @@ def test_files_that_are_written_for_a_client_are_charged_to_it(host, server):
     host.handle(Restore(session, tag), ann)
 
     assert 0 < once < host.accounts.of(ann)._owed()
-
-
-def test_who_owes_much_waits_for_others_only(host, server, monkeypatch):
-    ann, ben = Caller("ann"), Caller("ben")
-    paused = []
-    monkeypatch.setattr(time, "sleep", paused.append)
-    session = host.handle(links.hello(server.contract), ann).session
-    host.accounts.of(ann).in_vain(100.0)
-    infer = Infer(session, links.smashed(server.contract))
-
-    host.handle(infer, ann)
-    alone = list(paused)
-    host.handle(links.hello(server.contract), ben)
-    host.handle(infer, ann)
-
-    assert alone == []
-    assert paused == [accounts.LONGEST_PAUSE_S]
