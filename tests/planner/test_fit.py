@@ -117,7 +117,7 @@ def test_a_rate_of_0_on_another_machine_need_not_be_so_on_this_one():
 
     found = fit(samples(150), CACHE, prior=prior)
 
-    assert worst(found) < 0.1
+    assert worst(found) < 0.2
     assert found.rates["conv"].multiply_adds == pytest.approx(3e-10, rel=0.1)
 
 
