@@ -24,7 +24,7 @@ _SHARE = 4  # of what all may have in flight, a client has one in four
 FREE_S = 2.0
 _VAIN_PER_S = 0.1
 LONGEST_PAUSE_S = 2.0
-# Of these, for a session or a refusal: what a call costs beside all computing.
+# What a call costs beside them, such as one for a session, or that is refused.
 CALL_S = 0.005
 _THERE_S = 60.0
 
@@ -79,10 +79,10 @@ class Account:
         """A step of it that waited in memory came to nothing."""
         self._given_up.take()
 
-    def in_vain(self, seconds: float) -> None:
-        """A body has computed so long for a step that was not finished."""
+    def in_vain(self, seconds: float = 0.0) -> None:
+        """A call came to nothing, for which a body has computed so long."""
         with self._lock:
-            self._vain_s = self._owed() + seconds
+            self._vain_s = self._owed() + seconds + CALL_S
 
     @contextlib.contextmanager
     def charged(self) -> Iterator[None]:

@@ -16,7 +16,6 @@ from keras_split.protocol.messages import Welcome
 from keras_split.protocol.wire import convert
 from keras_split.protocol.wire import frames
 from keras_split.protocol.wire import split_pb2 as pb
-from keras_split.server.accounts import CALL_S
 from keras_split.server.callbacks import Caller
 from keras_split.server.callbacks import label
 from keras_split.server.cohorts.mode import Reply
@@ -125,7 +124,7 @@ class Answerer:
 
         reply = self.service.handle(message, caller, put and early)
         if isinstance(reply, Welcome | Refusal):
-            account.in_vain(CALL_S)
+            account.in_vain()
         return named, reply
 
     def pause_s(self, caller: Caller) -> float:
@@ -151,7 +150,7 @@ class Answerer:
         """A refusal of what never came to the service."""
         _LOG.debug("refused %s (%s): %s", caller.peer, error.reason, error)
         self.service.events.refused("", caller, error.reason)
-        self.service.accounts.of(caller).in_vain(CALL_S)
+        self.service.accounts.of(caller).in_vain()
         return Refusal(error.reason, str(error))
 
     def to_wire(self, reply: Message, session: str, nbytes: int) -> Wire:

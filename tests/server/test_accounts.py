@@ -85,9 +85,9 @@ def test_who_has_much_computed_in_vain_has_to_wait():
     now = [0.0]
     account = Account(clock=lambda: now[0])
 
-    account.in_vain(module.FREE_S)
+    account.in_vain(module.FREE_S - module.CALL_S)
     assert account.pause_s == 0.0
-    account.in_vain(0.1)
+    account.in_vain(0.1 - module.CALL_S)
     assert account.pause_s == pytest.approx(1.0)
     account.in_vain(100.0)
     assert account.pause_s == module.LONGEST_PAUSE_S
@@ -101,7 +101,7 @@ def test_time_is_charged_however_it_ends():
 
     with pytest.raises(KeyError):
         with account.charged():
-            now[0] += module.FREE_S + 0.1
+            now[0] += module.FREE_S + 0.1 - module.CALL_S
             raise KeyError
 
     assert account.pause_s == pytest.approx(1.0)

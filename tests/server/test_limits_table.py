@@ -165,7 +165,7 @@ ROWS = {
     ),
     "seconds for steps that one client does not finish, for its snapshots, "
     "for checkpoints when a session of it begins or ends, and 5 ms for each "
-    "session and each refusal": Row(
+    "of these, each session and each refusal": Row(
         (accounts.FREE_S, accounts.LONGEST_PAUSE_S),
         "test_accounts.py::test_who_has_much_computed_in_vain_has_to_wait",
     ),
