@@ -10,6 +10,7 @@ import grpc
 from keras_split.errors import RefusedError
 from keras_split.server.flood import Tracebacks
 from keras_split.server.grpc.pace import Pace
+from keras_split.server.grpc.refusals import begin
 from keras_split.server.grpc.refusals import refusing
 from keras_split.server.guests import Guests
 from keras_split.server.watchdog import Watch
@@ -66,6 +67,7 @@ class Gate(grpc.aio.ServerInterceptor):
         async def serve(requests: Any, context: Any) -> None:
             async with refusing(context, self._tracebacks) as end:
                 await self._pace.keep(context.peer())
+                await begin(context)
                 await guarded(handler, requests, context, end)
 
         return grpc.stream_stream_rpc_method_handler(

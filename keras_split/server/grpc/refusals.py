@@ -66,6 +66,16 @@ async def refusing(
         ending.over()
 
 
+async def begin(context: Any) -> None:
+    """Sends what stands before the replies, so that the call can be ended.
+
+    gRPC would send it with the first one. Where a call is ended while that
+    leaves, it would try to send it twice, fail, log a traceback, and leave
+    the caller waiting.
+    """
+    await context.send_initial_metadata(())
+
+
 async def gone() -> None:
     """Lets gRPC cancel the call of a client that went away.
 

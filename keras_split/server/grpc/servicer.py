@@ -8,6 +8,7 @@ import grpc
 from keras_split.protocol.wire import split_pb2 as pb
 from keras_split.server.endpoint import Endpoint
 from keras_split.server.grpc.authenticator import caller
+from keras_split.server.grpc.refusals import begin
 from keras_split.server.grpc.refusals import gone
 from keras_split.server.grpc.refusals import refusing
 
@@ -52,11 +53,10 @@ class Servicer:
                 raise ConnectionError("the client went away") from error
 
         async with refusing(context, self._endpoint.tracebacks) as end:
+            known = caller(self._endpoint, context)
+            await begin(context)
             await self._endpoint.stream(
-                _until_gone(context),
-                send,
-                caller(self._endpoint, context),
-                end,
+                _until_gone(context), send, known, end
             )
 
     async def exchange(self, requests: Any, context: Any) -> bytes:

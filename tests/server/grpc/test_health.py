@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from keras_split.protocol.messages import Done
 from keras_split.server.grpc import health
+from keras_split.server.grpc import pace
 from keras_split.server.observe.status_collector import resident_bytes
 from tests import links
 from tests.transports.scripted import Scripted
@@ -32,7 +33,9 @@ def test_a_watch_of_an_unknown_service_is_told_so_and_ends(stub):
     assert [r.status for r in watch(stub, "x")] == [KINDS.SERVICE_UNKNOWN]
 
 
-def test_no_name_that_is_watched_is_kept(stub):
+def test_no_name_that_is_watched_is_kept(stub, monkeypatch):
+    monkeypatch.setattr(pace, "PAUSE_S", 0.01)
+
     def ask(count):
         for number in range(count):
             call = watch(stub, f"{number}" + "x" * (512 << 10))
