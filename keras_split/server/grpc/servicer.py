@@ -55,9 +55,7 @@ class Servicer:
         async with refusing(context, self._endpoint.tracebacks) as end:
             known = caller(self._endpoint, context)
             await begin(context)
-            await self._endpoint.stream(
-                _until_gone(context), send, known, end
-            )
+            await self._endpoint.stream(_until_gone(context), send, known, end)
 
     async def exchange(self, requests: Any, context: Any) -> bytes:
         """One message of a client that cannot stream."""
